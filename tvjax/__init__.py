@@ -1,0 +1,1 @@
+"""X-ray images without their noise, and without a knob to turn."""
