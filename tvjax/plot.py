@@ -1,0 +1,284 @@
+"""What did denoising do? The pictures that answer."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import ArrayLike, Bool, Float, Real
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from .diagnostics import autocorrelation, standardized_residual
+
+# Two hues that all eyes tell apart, and a gray for what carries no data.
+BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#9a9a9a"
+INTENSITY = colormaps["inferno"].with_extremes(bad=GRAY)
+SURFACE = colormaps["viridis"]
+SIGNED = colormaps["RdBu_r"].with_extremes(bad=GRAY)
+
+
+def save(figure: Figure, file: str | Path | BinaryIO) -> None:
+    """Write a figure as PNG, in a resolution that serves the screen and the page."""
+    figure.savefig(file, format="png", dpi=160)
+
+
+def before_after(
+    before: Real[ArrayLike, "y x"],
+    after: Real[ArrayLike, "y x"],
+    mask: Bool[ArrayLike, "y x"],
+    *,
+    spot: tuple[int, int] | None = None,
+    half_width: int = 24,
+    unit: str = "counts",
+) -> Figure:
+    """Draw an image before and after, whole and around a spot, on one color scale.
+
+    The scale is linear, on which a mean looks alike before and after, and saturates at
+    what one pixel in 200 exceeds before denoising.
+
+    Args:
+        before: Noisy image.
+        after: Denoised image.
+        mask: True where a pixel is valid; the others are gray.
+        spot: Row and column about which to enlarge, if any.
+        half_width: Pixels from the spot to the edge of the enlargement.
+        unit: Unit of the images.
+    """
+    before, after = _valid_only(before, mask), _valid_only(after, mask)
+    norm = _scale(np.nanpercentile(after, 0.1), np.nanpercentile(before, 99.5))
+    height, width = before.shape
+    heights = [4.2 * height / width, 4.2][: 1 if spot is None else 2]
+    layout = ConstrainedLayoutEngine(wspace=0.05)  # keeps tick labels apart
+    figure = Figure((9.8, 0.7 + sum(heights)), layout=layout)
+    axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
+    for column, title, image in zip(
+        axes.T, ("before", "after"), (before, after), strict=True
+    ):
+        for panel in column:
+            panel.imshow(image, INTENSITY, norm)
+            panel.set_xlabel("x (pixels)")
+            panel.yaxis.set_tick_params(labelleft=title == "before")
+        column[0].set_title(title)
+        if spot is not None:
+            _enlarge(*column, spot, half_width)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("y (pixels)")
+    bar = ScalarMappable(norm, INTENSITY)
+    figure.colorbar(bar, ax=axes, label=f"{unit} per pixel", extend="max", aspect=40)
+    return figure
+
+
+def risk_curve(
+    alphas: Float[ArrayLike, " alpha"],
+    risks: Float[ArrayLike, " alpha"],
+    chosen: float,
+    *,
+    error: Float[ArrayLike, " alpha"] | None = None,
+    oracle: Float[ArrayLike, " alpha"] | None = None,
+    unit: str = "counts",
+) -> Figure:
+    """Draw the estimated risk against the strength, and the strength chosen from it.
+
+    Args:
+        alphas: Strengths, in the unit of the image.
+        risks: Estimated mean square error at each, in that unit squared.
+        chosen: The strength that was used.
+        error: Standard error of `risks`.
+        oracle: True mean square error at each strength, where the truth is known.
+        unit: Unit of the image.
+    """
+    alphas, risks = np.asarray(alphas), np.asarray(risks)
+    figure = Figure((6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    if error is not None:
+        band = risks - error, risks + error
+        axes.fill_between(alphas, *band, color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(alphas, risks, color=BLUE, marker=".", label="estimated from the data")
+    if oracle is not None:
+        best = np.argmin(oracle)
+        axes.plot(alphas, oracle, "--", color=ORANGE, label="true")
+        axes.plot(
+            alphas[best],
+            oracle[best],
+            "D",
+            color=ORANGE,
+            label=rf"least true error: $\alpha$ = {alphas[best]:.3g}",
+        )
+    axes.plot(
+        chosen,
+        np.interp(np.log(chosen), np.log(alphas), risks),
+        "o",
+        color=BLUE,
+        markersize=13,
+        markerfacecolor="none",
+        markeredgewidth=2,
+        label=rf"chosen: $\alpha$ = {chosen:.3g}",
+    )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(rf"strength $\alpha$ ({unit})")
+    axes.set_ylabel(f"mean square error ({unit}²)")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def spot_surface(
+    before: Real[ArrayLike, "y x"],
+    after: Real[ArrayLike, "y x"],
+    mask: Bool[ArrayLike, "y x"],
+    *,
+    spot: tuple[int, int],
+    truth: Real[ArrayLike, "y x"] | None = None,
+    half_width: int = 10,
+    unit: str = "counts",
+) -> Figure:
+    """Draw the surroundings of a spot as surfaces over one vertical axis.
+
+    Args:
+        before: Noisy image.
+        after: Denoised image.
+        mask: True where a pixel is valid; the others leave holes.
+        spot: Row and column of the spot.
+        truth: Image without noise, where it is known.
+        half_width: Pixels from the spot to the edge.
+        unit: Unit of the images.
+    """
+    window = _window(spot, half_width, np.shape(before))
+    panels = {"before": before, "after": after}
+    if truth is not None:
+        panels["truth"] = truth
+    panels = {
+        title: _valid_only(np.asarray(image)[window], np.asarray(mask)[window])
+        for title, image in panels.items()
+    }
+    drawn = np.stack(list(panels.values()))
+    norm = _scale(np.nanmin(drawn), np.nanmax(drawn))
+    y, x = np.mgrid[window]
+    figure = Figure((4.2 * len(panels), 3.6))
+    figure.subplots_adjust(left=0.0, right=0.96, bottom=0.06, top=0.98, wspace=0.12)
+    for position, (title, image) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), position, projection="3d")
+        axes.plot_surface(
+            x,
+            y,
+            image,
+            cmap=SURFACE,
+            norm=norm,
+            rstride=1,
+            cstride=1,
+            edgecolor="white",
+            linewidth=0.2,
+        )
+        axes.set(zlim=(norm.vmin, norm.vmax), xlabel="x (pixels)", ylabel="y (pixels)")
+        axes.set_zlabel(unit)
+        axes.set_title(title, y=1.0)
+        axes.patch.set_visible(False)  # it would hide the neighbor's label
+        for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+            axis.set_major_locator(MaxNLocator(5, integer=True))
+            axis.set_pane_color("white")
+        axes.tick_params(labelsize="small", pad=0)
+        axes.view_init(elev=25, azim=-60)
+        axes.set_box_aspect((1, 1, 0.75))
+    return figure
+
+
+def residual(
+    before: Real[ArrayLike, "y x"],
+    after: Real[ArrayLike, "y x"],
+    variance: Real[ArrayLike, "y x"],
+    mask: Bool[ArrayLike, "y x"],
+) -> Figure:
+    """Draw what was removed, over its standard deviation: is it noise alone?
+
+    Noise alone shows no pattern in the image, follows the unit normal where counts are
+    high, and has no correlation between neighbors.
+
+    Args:
+        before: Noisy image.
+        after: Denoised image.
+        variance: Variance of the noise in `before`.
+        mask: True where a pixel is valid.
+    """
+    z = standardized_residual(before, after, variance, mask)
+    max_lag = 10
+    correlation = autocorrelation(z, max_lag)
+    figure = Figure((12.0, 3.6), layout="constrained")
+    image, histogram, lags = figure.subplots(1, 3)
+
+    shown = image.imshow(z, SIGNED, Normalize(-4, 4), interpolation="nearest")
+    figure.colorbar(shown, ax=image, label="residual / σ", extend="both", shrink=0.8)
+    image.set(title="residual", xlabel="x (pixels)", ylabel="y (pixels)")
+
+    z = z[np.isfinite(z)]
+    edges = np.linspace(-5, 5, 81)
+    moments = f"mean {z.mean():.2f}\ndeviation {z.std():.2f}"
+    histogram.hist(z, edges, density=True, color=BLUE, alpha=0.6, label=moments)
+    normal = np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi)
+    histogram.plot(edges, normal, color=ORANGE, label="unit normal")
+    histogram.set(
+        title="its distribution",
+        xlabel="residual / σ",
+        ylabel="density",
+        box_aspect=1,
+    )
+    histogram.legend(frameon=False, fontsize="small", handlelength=1)
+    histogram.spines[["top", "right"]].set_visible(False)
+
+    correlation[max_lag, max_lag] = np.nan  # 1 by definition
+    limit = max(0.02, np.nanmax(np.abs(correlation)))
+    reach = max_lag + 0.5
+    shown = lags.imshow(
+        correlation,
+        SIGNED,
+        Normalize(-limit, limit),
+        extent=(-reach, reach, reach, -reach),
+    )
+    figure.colorbar(shown, ax=lags, label="correlation", shrink=0.8)
+    ticks = np.arange(-max_lag, max_lag + 1, 5)
+    lags.set(
+        title="its autocorrelation",
+        xlabel="lag in x (pixels)",
+        ylabel="lag in y (pixels)",
+        xticks=ticks,
+        yticks=ticks,
+    )
+    return figure
+
+
+def _valid_only(image, mask):
+    """The image as floating point, NaN where the mask is False."""
+    return np.where(mask, np.asarray(image, float), np.nan)
+
+
+def _scale(low, high):
+    """Linear scale from zero, or from `low` if less; never empty."""
+    low = min(0.0, low)
+    return Normalize(low, high if high > low else low + 1)
+
+
+def _window(spot, half_width, shape):
+    """Slices about a spot, cut at the edges of the image."""
+    return tuple(
+        slice(max(center - half_width, 0), min(center + half_width + 1, n))
+        for center, n in zip(spot, shape, strict=True)
+    )
+
+
+def _enlarge(whole, detail, spot, half_width):
+    """Frame a spot in one panel and limit the other panel to that frame."""
+    y, x = spot
+    size = 2 * half_width + 1
+    left, top = x - half_width - 0.5, y - half_width - 0.5
+    whole.add_patch(
+        Rectangle((left, top), size, size, fill=False, color="white", linewidth=1.2)
+    )
+    detail.set(xlim=(left, left + size), ylim=(top + size, top))
+    detail.set_title("framed square, enlarged", fontsize="medium")
