@@ -1,0 +1,11 @@
+"""Files in, files out: every format of frames behind one `Series`."""
+
+from .encoding import SCALE as SCALE
+from .errors import FileError as FileError
+from .reading import open_series as open_series, read_mask as read_mask
+from .series import (
+    Frame as Frame,
+    Metadata as Metadata,
+    Series as Series,
+    series_of as series_of,
+)

@@ -1,0 +1,130 @@
+"""How are CBF images read and written?
+
+The text before the image is kept word for word, so that an integrator finds in a
+denoised file what it found in the raw one.
+"""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from fabio.compression import compByteOffset, decByteOffset
+from jaxtyping import Int
+
+from . import header
+from .compressed import open_binary
+from .errors import FileError
+from .series import Description, Metadata
+
+MAGIC = b"###CBF"
+
+_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
+_STARTER = b"\x0c\x1a\x04\xd5"
+_ELEMENTS = {
+    "signed 8-bit integer": "i1",
+    "signed 16-bit integer": "<i2",
+    "signed 32-bit integer": "<i4",
+    "unsigned 8-bit integer": "u1",
+    "unsigned 16-bit integer": "<u2",
+    "unsigned 32-bit integer": "<u4",
+}
+
+
+def describe(path: Path) -> Description:
+    """Return what the text before the image tells."""
+    text = _split(path)[0]
+    return Description(1, header.parse(text), header.denoised_by(text))
+
+
+def read(
+    path: Path, start: int, stop: int
+) -> Iterator[tuple[Int[np.ndarray, "y x"], str]]:
+    """Yield the image and the text before it.
+
+    Raises:
+        FileError: The compression is not byte offset, the only one in use.
+        ValueError: The image is incomplete or does not match its checksum.
+    """
+    text, fields, rest = _split(path)
+    if "x-CBF_BYTE_OFFSET" not in fields:
+        raise FileError(
+            f"{path} is compressed in another way than byte offset: "
+            "convert it with the CBF library first."
+        )
+    size = int(_field(fields, "X-Binary-Size"))
+    packed = rest[:size]
+    if len(packed) < size:
+        raise ValueError(f"{len(packed)} of {size} bytes are there")
+    checksum = re.search(r"Content-MD5:\s*(\S+)", fields)
+    if checksum and checksum[1] != _checksum(packed):
+        raise ValueError("the checksum does not match")
+    rows = int(_field(fields, "X-Binary-Size-Second-Dimension"))
+    columns = int(_field(fields, "X-Binary-Size-Fastest-Dimension"))
+    dtype = np.dtype(_ELEMENTS[_field(fields, "X-Binary-Element-Type")])
+    image = decByteOffset(packed, size=rows * columns, dtype=dtype)
+    for _ in range(start, stop):
+        yield image.reshape(rows, columns), text
+
+
+def write(file: io.RawIOBase, image: Int[np.ndarray, "y x"], text: str) -> None:
+    """Write `image` as 32-bit integers after `text`, compressed by byte offset."""
+    rows, columns = image.shape
+    packed = compByteOffset(np.ascontiguousarray(image, np.int32))
+    fields = (
+        "Content-Type: application/octet-stream;",
+        '     conversions="x-CBF_BYTE_OFFSET"',
+        "Content-Transfer-Encoding: BINARY",
+        f"X-Binary-Size: {len(packed)}",
+        "X-Binary-ID: 1",
+        'X-Binary-Element-Type: "signed 32-bit integer"',
+        "X-Binary-Element-Byte-Order: LITTLE_ENDIAN",
+        f"Content-MD5: {_checksum(packed)}",
+        f"X-Binary-Number-of-Elements: {rows * columns}",
+        f"X-Binary-Size-Fastest-Dimension: {columns}",
+        f"X-Binary-Size-Second-Dimension: {rows}",
+        "X-Binary-Size-Padding: 4095",
+    )
+    file.write(text.encode("latin-1"))
+    file.write(_SECTION + b"\r\n" + "\r\n".join(fields).encode() + b"\r\n\r\n")
+    file.write(_STARTER + packed + bytes(4095))
+    file.write(b"\r\n" + _SECTION + b"--\r\n;\r\n\r\n")
+
+
+def new_text(name: str, metadata: Metadata, index: int) -> str:
+    """Return the text before frame `index` where the input had none."""
+    return (
+        "###CBF: VERSION 1.5, tvjax\r\n"
+        f"\r\ndata_{name}\r\n"
+        '\r\n_array_data.header_convention "PILATUS_1.2"\r\n'
+        "_array_data.header_contents\r\n;\r\n"
+        + header.compose(metadata, index).replace("\n", "\r\n")
+        + ";\r\n\r\n_array_data.data\r\n;\r\n"
+    )
+
+
+def _split(path: Path) -> tuple[str, str, bytes]:
+    """Return the text, the fields of the binary section and what follows them."""
+    with open_binary(path) as file:
+        content = file.read()
+    text, found, rest = content.partition(_SECTION)
+    fields, starter, packed = rest.partition(_STARTER)
+    if not (found and starter):
+        raise ValueError("there is no image in it")
+    return text.decode("latin-1"), fields.decode("latin-1"), packed
+
+
+def _field(fields: str, name: str) -> str:
+    found = re.search(rf'{name}:\s*"?([^"\r\n]+)', fields)
+    if not found:
+        raise ValueError(f"the field {name} is missing")
+    return found[1].strip()
+
+
+def _checksum(packed: bytes) -> str:
+    return base64.b64encode(
+        hashlib.md5(packed, usedforsecurity=False).digest()
+    ).decode()

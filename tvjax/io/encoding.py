@@ -1,0 +1,134 @@
+"""How does a denoised image become the numbers that other programs read?"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from .errors import FileError
+from .marks import Marks
+from .series import Frame
+
+DTYPES = ("uint32", "int32", "float32")
+SCALE = 16
+"""Default factor from counts to stored integers: TV backgrounds lie below one count."""
+
+TOP = 2**31 - 3
+"""Largest integer written: readers take the two above for marks, then negatives."""
+
+
+class Tally(NamedTuple):
+    """What writing did to the valid pixels of one or more frames."""
+
+    counts_in: float = 0.0  # sum of the values read
+    counts_out: float = 0.0  # sum of the values written, over the scale
+    negative: int = 0  # pixels below zero, written as zero
+    saturated: int = 0  # pixels at the detector's limit or beyond the largest integer
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Return the tally of both."""
+        return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Stored value = scale × value, rounded for integers; marks come back exactly.
+
+    A pixel outside the mask leaves as it came: its mark as the mark of the output's
+    type, its reading times the scale. NaN is the mark of floating output, since
+    readers of floats skip it by themselves.
+
+    Attributes:
+        dtype: Type of the stored values.
+        scale: Stored value of one count.
+        saturation: Count from which a pixel read cannot be trusted, if known.
+    """
+
+    dtype: np.dtype
+    scale: int
+    saturation: float | None = None
+
+    def encode(
+        self, image: Float[np.ndarray, "y x"], frame: Frame, marks: Marks
+    ) -> tuple[Num[np.ndarray, "y x"], Tally]:
+        """Return `image`, denoised from `frame`, as stored, and what that did to it."""
+        reading = marks.valid(frame.data)
+        value = np.where(frame.mask, image, np.where(reading, frame.data, 0))
+        limit = np.inf if self.saturation is None else self.saturation
+        saturated = frame.data >= limit
+        if self.dtype.kind == "f":
+            negative = np.zeros(image.shape, bool)
+            stored = value.astype(self.dtype)
+        else:
+            value = np.rint(value * self.scale)
+            negative = value < 0
+            saturated |= value > TOP
+            stored = np.clip(value, 0, TOP).astype(self.dtype)
+        valid = frame.mask
+        tally = Tally(
+            counts_in=float(np.sum(frame.data, where=valid, dtype=np.float64)),
+            counts_out=float(np.sum(stored, where=valid, dtype=np.float64))
+            / self.scale,
+            negative=int(np.count_nonzero(negative & valid)),
+            saturated=int(np.count_nonzero(saturated & valid)),
+        )
+        stored[~reading] = self._marks(frame.data[~reading])
+        return stored, tally
+
+    def limit(self, value: float) -> float:
+        """Return a limit in counts, such as a saturation, as stored."""
+        return (
+            value * self.scale
+            if self.dtype.kind == "f"
+            else min(value * self.scale, TOP)
+        )
+
+    def _marks(self, found: Num[np.ndarray, " pixel"]) -> Num[np.ndarray, " pixel"]:
+        """Return the output's marks for the marks `found` in the input."""
+        if self.dtype.kind == "f":
+            return np.full(found.shape, np.nan, self.dtype)
+        if self.dtype.kind == "u":
+            return np.full(found.shape, np.iinfo(self.dtype).max, self.dtype)
+        return (
+            found.astype(self.dtype)
+            if found.dtype.kind == "i"
+            else np.full(found.shape, -1, self.dtype)
+        )
+
+
+def choose_encoding(
+    source: np.dtype,
+    allowed: tuple[str, ...],
+    *,
+    dtype: str | None,
+    scale: int | None,
+    saturation: float | None = None,
+) -> Encoding:
+    """Return the encoding for data of type `source`; counts become integers.
+
+    Args:
+        source: Type of the values read.
+        allowed: Types that the output's format can hold, the preferred integer first.
+        dtype: Type asked for, or None to follow the input.
+        scale: Scale asked for, or None for 16 with integers and 1 with floats.
+        saturation: Count from which a pixel read cannot be trusted, if known.
+
+    Raises:
+        FileError: The format cannot hold the type, or the scale makes no sense.
+    """
+    if dtype is None:
+        dtype = "float32" if source.kind == "f" and scale is None else allowed[0]
+    if dtype not in allowed:
+        raise FileError(
+            f"This format cannot hold {dtype}, only {' and '.join(allowed)}: "
+            "write .h5 or .tif for floats, or pass --scale for integers."
+        )
+    if scale is None:
+        scale = 1 if dtype == "float32" else SCALE
+    if scale < 1 or (dtype == "float32" and scale != 1):
+        raise FileError(
+            f"A scale of {scale} makes no sense for {dtype}: "
+            "floats keep the scale 1, integers take 1 or more."
+        )
+    return Encoding(np.dtype(dtype), scale, saturation)

@@ -1,0 +1,143 @@
+"""How does an output appear only when it is complete?"""
+
+import io
+import os
+from pathlib import Path
+from typing import Self
+
+from .errors import cannot_write, FileError
+
+
+class OutputFile(io.RawIOBase):
+    """A binary file under a temporary name that remembers its first failed write.
+
+    HDF5 cannot close a file that it failed to write, and crashes the interpreter at
+    its exit. Hence a failure is kept instead of raised, what follows is discarded, and
+    `Staging.check` raises it between two frames.
+    """
+
+    def __init__(self, path: Path):
+        """Create the file `path`, replacing what an earlier crash may have left."""
+        self._file = path.open("w+b", buffering=0)
+        self.error: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer, /) -> int:
+        return self._file.readinto(buffer)
+
+    def write(self, data, /) -> int:
+        content = memoryview(data).cast("B")
+        written = 0
+        while self.error is None and written < len(content):
+            try:
+                written += self._file.write(content[written:])
+            except OSError as error:
+                self.error = error
+        return len(content)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            # A network disk reports that it is full only here.
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                self.error = self.error or error
+            self._file.close()
+        super().close()
+
+
+class Staging:
+    """Files that get their final names together, or not at all."""
+
+    def __init__(self, *, protected: tuple[Path, ...], overwrite: bool):
+        """Stage files beside `protected` ones, which are never replaced.
+
+        Args:
+            protected: Files that must survive: the input.
+            overwrite: Whether files of an earlier run may be replaced.
+        """
+        self._protected = {path.resolve() for path in protected}
+        self._overwrite = overwrite
+        self._staged: dict[Path, OutputFile] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def refuse(self, paths: list[Path]) -> None:
+        """Raise `FileError` if writing any of `paths` would destroy something."""
+        for path in paths:
+            if path.resolve() in self._protected:
+                raise FileError(
+                    f"{path} is part of the input and would be lost: "
+                    "write to another folder or name."
+                )
+            if path.exists() and not self._overwrite:
+                raise FileError(
+                    f"{path} exists: choose another name or pass --overwrite."
+                )
+            if path.is_dir():
+                raise FileError(f"{path} is a folder: name a file in it.")
+
+    def open(self, path: Path) -> OutputFile:
+        """Open what will become `path`; the file opened first is renamed last."""
+        self.refuse([path])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = OutputFile(_partial(path))
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self._staged[path] = file
+        return file
+
+    def check(self) -> None:
+        """Raise the first failure of any write so far as `FileError`."""
+        for path, file in self._staged.items():
+            if file.error is not None:
+                raise cannot_write(path, file.error) from file.error
+
+    def commit(self) -> None:
+        """Give every file its final name, in the reverse of the order of opening."""
+        for file in self._staged.values():
+            file.close()
+        self.check()
+        for path in reversed(list(self._staged)):
+            try:
+                os.replace(_partial(path), path)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+            del self._staged[path]
+
+    def discard(self) -> None:
+        """Remove every file that has no final name yet."""
+        for path, file in self._staged.items():
+            file.close()
+            _partial(path).unlink(missing_ok=True)
+        self._staged.clear()
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
