@@ -76,10 +76,18 @@ class Scan:
         expected = self.expected(frame)
         rng = np.random.default_rng((self.seed, frame))
         counts = rng.poisson(expected)
-        struck = rng.choice(counts.size, self.num_zingers, replace=False)
-        counts.flat[struck] += _log_uniform(rng, 30, 3000, struck.size).astype(int)
+        struck = self.zingers(frame)
+        events = _log_uniform(rng, 20, 300, self.num_zingers)
+        counts[struck] += events.astype(int)
         counts = np.minimum(counts, self.detector.saturation).astype(np.uint32)
         return np.where(self.mask, counts, MASKED)
+
+    def zingers(self, frame: int) -> Bool[np.ndarray, "y x"]:
+        """True where a stray event strikes, of which neither truth nor mask know."""
+        struck = np.zeros(self.detector.shape, bool)
+        rng = np.random.default_rng((self.seed, frame, 1))
+        struck.flat[rng.choice(struck.size, self.num_zingers, replace=False)] = True
+        return struck
 
     def expected(self, frame: int) -> Float[np.ndarray, "y x"]:
         """Return the truth: the mean counts of each pixel, as if all were sound."""

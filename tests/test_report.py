@@ -1,0 +1,139 @@
+import base64
+import json
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tvjax.report import FILES, write_report
+from tvjax.simulate import diffraction_image
+
+ALPHAS = np.geomspace(0.1, 10, 5)
+CURVE = {"alphas": ALPHAS, "risks": np.log(ALPHAS) ** 2, "chosen": 1.0}
+SUMMARY = {
+    "alpha": jnp.float32(0.5),
+    "gap": np.nan,
+    "converged": np.bool_(True),
+    "input": Path("a|b") / "<scan>.h5",
+    "noise": {"model": "Poisson", "gain": 1.0},
+    "alphas": np.arange(100.0),
+}
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Counts, their truth in place of a denoised image, and one invalid column."""
+    before, truth = diffraction_image(
+        (64, 80), num_spots=2, spot_counts=(300, 900), seed=3
+    )
+    mask = np.ones(before.shape, bool)
+    mask[:, 3] = False
+    before = np.where(mask, before, 2**32 - 1).astype(np.uint32)
+    return {"before": before, "after": truth, "variance": truth, "mask": mask}
+
+
+@pytest.fixture(scope="module")
+def folder(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "new" / "report"
+    write_report(
+        folder,
+        **images,
+        summary=SUMMARY,
+        curve=CURVE,
+        truth=images["after"],
+        title="Scan <1>",
+    )
+    return folder
+
+
+def test_the_folder_holds_every_file_and_nothing_else(folder):
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
+
+
+def test_json_holds_every_number(folder, images):
+    report = json.loads((folder / "report.json").read_text())
+    assert report["summary"] == {
+        "alpha": 0.5,
+        "gap": None,
+        "converged": True,
+        "input": "a|b/<scan>.h5",
+        "noise": {"model": "Poisson", "gain": 1.0},
+        "alphas": list(range(100)),
+    }
+    assert report["curve"]["alphas"] == ALPHAS.tolist()
+    measured = report["measured"]
+    mask = images["mask"]
+    assert measured["valid_share"] == mask.mean()
+    assert measured["total_before"] == images["before"][mask].sum()
+    assert measured["true_mse_after"] == 0
+    error = 4 / np.sqrt(mask.sum())  # four standard errors of a unit normal's mean
+    assert abs(measured["residual_mean"]) < error
+    assert abs(measured["residual_neighbor_correlation"]) < error
+
+
+def test_html_stands_alone_and_is_escaped(folder):
+    page = (folder / "report.html").read_text()
+    pictures = re.findall(r"src='data:image/png;base64,([^']+)'", page)
+    assert len(pictures) == 4
+    assert base64.b64decode(pictures[0]) == (folder / "before_after.png").read_bytes()
+    assert not re.search(r"(src|href)=['\"](?!data:)", page)
+    assert "Scan &lt;1&gt;" in page and "&lt;scan&gt;" in page and "<scan>" not in page
+
+
+def test_markdown_names_its_pictures_and_keeps_its_table(folder):
+    page = (folder / "report.md").read_text()
+    named = re.findall(r"!\[.*\]\((.+)\)", page)
+    assert named == [name for name in FILES if name.endswith("png")]
+    assert r"| input | a\|b/<scan>.h5 |" in page
+    assert "| converged | yes |" in page
+    assert "| noise, gain | 1 |" in page
+    assert "| gap | none |" in page
+    assert "alphas" not in page
+
+
+def test_an_earlier_report_is_kept_unless_overwrite_is_asked_for(images, tmp_path):
+    write_report(tmp_path, **images, summary={}, curve=CURVE)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = (tmp_path / "report.json").read_bytes()
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_report(tmp_path, **images, summary={"alpha": 2.0})
+    assert (tmp_path / "report.json").read_bytes() == before
+
+    write_report(tmp_path, **images, summary={"alpha": 2.0}, overwrite=True)
+    assert json.loads((tmp_path / "report.json").read_text())["summary"]["alpha"] == 2
+    assert not (tmp_path / "risk.png").exists(), "a picture of the earlier report"
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_failed_write_leaves_nothing(images, tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(tmp_path / "report", **images, summary={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_without_spots_has_no_picture_of_one(images, tmp_path):
+    flat = np.full(images["before"].shape, 4.0)
+    frames = {"before": flat, "after": flat, "variance": flat}
+    write_report(tmp_path, **frames, mask=images["mask"], summary={})
+    assert not (tmp_path / "spot.png").exists()
+    measured = json.loads((tmp_path / "report.json").read_text())["measured"]
+    assert measured["faintest_spot"] is None
+
+
+def test_an_image_without_valid_pixels_is_refused(images, tmp_path):
+    with pytest.raises(ValueError, match="no valid pixel"):
+        write_report(
+            tmp_path, **{**images, "mask": ~images["mask"] & False}, summary={}
+        )
+
+
+def test_images_of_two_shapes_are_refused(images, tmp_path):
+    with pytest.raises(ValueError, match="one shape"):
+        write_report(tmp_path, **{**images, "after": images["after"][1:]}, summary={})
