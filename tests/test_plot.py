@@ -66,6 +66,14 @@ def test_least_true_error_is_marked():
     assert any(label.endswith("= 1") and "least" in label for label in labels)
 
 
+@pytest.mark.parametrize(("lowest", "scale"), [(0.01, "log"), (-0.01, "linear")])
+def test_risk_is_on_a_logarithmic_axis_where_it_can_be(lowest, scale):
+    alphas = np.geomspace(0.1, 10, 5)
+    figure = plot.risk_curve(alphas, lowest + np.log(alphas) ** 2, 1.0)
+    assert figure.axes[0].get_yscale() == scale
+    assert pixels(figure).std() > 0.05
+
+
 def test_surfaces_share_one_vertical_axis(frame):
     before, after, mask = frame
     figure = plot.spot_surface(before, after, mask, spot=SPOT, truth=after)

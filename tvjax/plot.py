@@ -84,6 +84,8 @@ def risk_curve(
 ) -> Figure:
     """Draw the estimated risk against the strength, and the strength chosen from it.
 
+    The vertical axis is logarithmic too, unless an estimate is negative.
+
     Args:
         alphas: Strengths, in the unit of the image.
         risks: Estimated mean square error at each, in that unit squared.
@@ -123,6 +125,8 @@ def risk_curve(
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
+    if min(np.min(line.get_ydata()) for line in axes.lines) > 0:
+        axes.set_yscale("log")  # an estimate may be negative, an error may not
     axes.set_xlabel(rf"strength $\alpha$ ({unit})")
     axes.set_ylabel(f"mean square error ({unit}²)")
     axes.legend(frameon=False)
