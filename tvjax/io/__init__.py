@@ -2,6 +2,7 @@
 
 from .encoding import SCALE as SCALE
 from .errors import FileError as FileError
+from .provenance import Provenance as Provenance
 from .reading import open_series as open_series, read_mask as read_mask
 from .series import (
     Frame as Frame,
@@ -9,3 +10,4 @@ from .series import (
     Series as Series,
     series_of as series_of,
 )
+from .writing import create_series as create_series, SeriesWriter as SeriesWriter

@@ -17,8 +17,11 @@ from jaxtyping import Int
 
 from . import header
 from .compressed import open_binary
+from .encoding import Encoding
 from .errors import FileError
-from .series import Description, Metadata
+from .provenance import Provenance
+from .series import Description, Frame, Metadata, Series
+from .staging import Staging
 
 MAGIC = b"###CBF"
 
@@ -70,7 +73,41 @@ def read(
         yield image.reshape(rows, columns), text
 
 
-def write(file: io.RawIOBase, image: Int[np.ndarray, "y x"], text: str) -> None:
+class CbfSink:
+    """Writes one CBF file a frame."""
+
+    def __init__(
+        self,
+        staging: Staging,
+        paths: list[Path],
+        like: Series,
+        encoding: Encoding,
+        program: str | None,
+    ):
+        """Write to `paths`; `program` is who denoises, None if nobody does."""
+        self._staging = staging
+        self._paths = iter(paths)
+        self._like = like
+        self._encoding = encoding
+        self._program = program
+
+    def append(self, stored: Int[np.ndarray, "y x"], frame: Frame) -> None:
+        """Write the next frame after the text that came with it."""
+        path = next(self._paths)
+        text = frame.header
+        if not text.startswith(MAGIC.decode()):
+            text = _new_text(path.stem, self._like.metadata, frame.index)
+        with self._staging.open(path) as file:
+            _write(file, stored, header.amend(text, self._encoding, self._program))
+
+    def finish(self, provenance: Provenance | None) -> None:
+        """Leave the provenance to the sidecar: the format has no place for it."""
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+def _write(file: io.RawIOBase, image: Int[np.ndarray, "y x"], text: str) -> None:
     """Write `image` as 32-bit integers after `text`, compressed by byte offset."""
     rows, columns = image.shape
     packed = compByteOffset(np.ascontiguousarray(image, np.int32))
@@ -94,7 +131,7 @@ def write(file: io.RawIOBase, image: Int[np.ndarray, "y x"], text: str) -> None:
     file.write(b"\r\n" + _SECTION + b"--\r\n;\r\n\r\n")
 
 
-def new_text(name: str, metadata: Metadata, index: int) -> str:
+def _new_text(name: str, metadata: Metadata, index: int) -> str:
     """Return the text before frame `index` where the input had none."""
     return (
         "###CBF: VERSION 1.5, tvjax\r\n"

@@ -24,6 +24,7 @@ DENOISED_BY = "denoised_by"
 _NUMBERED = re.compile(r"data_\d+$")  # links from a DECTRIS master to its data files
 _CALIBRATION = {"pixel_mask", "flatfield", "trimbit"}
 _METERS = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "micrometer": 1e-6}
+_PIXELS = {"": 1.0, "pixel": 1.0, "pixels": 1.0}
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "millisecond": 1e-3}
 _NUMBERS = {
     "wavelength": (("incident_wavelength", "wavelength"), None),
@@ -33,10 +34,10 @@ _NUMBERS = {
     "sensor_thickness": (("sensor_thickness",), _METERS),
     "saturation": (("saturation_value", "countrate_correction_count_cutoff"), None),
 }
-_TEXTS = {"detector": "description", "sensor_material": "sensor_material"}
+_TEXTS = {"detector": "detector/description", "sensor_material": "sensor_material"}
 _PAIRS = {
     "pixel_size": ("y_pixel_size", "x_pixel_size", _METERS),
-    "beam_center": ("beam_center_y", "beam_center_x", None),
+    "beam_center": ("beam_center_y", "beam_center_x", _PIXELS),
 }
 
 
@@ -336,7 +337,9 @@ def _metadata(file: h5py.File) -> Metadata:
     fields: dict[str, h5py.Dataset] = {}
     for name, item in walk(file):
         if isinstance(item, h5py.Dataset) and item.size:
-            fields.setdefault(name.rpartition("/")[2], item)
+            *_, group, own = name.split("/")
+            fields.setdefault(own, item)
+            fields.setdefault(f"{group}/{own}", item)
     found: dict[str, object] = {}
     for quantity, (names, units) in _NUMBERS.items():
         numbers = (_number(fields.get(name), units) for name in names)

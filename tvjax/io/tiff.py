@@ -9,9 +9,13 @@ from jaxtyping import Num
 
 from . import header
 from .compressed import open_binary
+from .encoding import Encoding
 from .errors import FileError
-from .series import Description
+from .provenance import Provenance
+from .series import Description, Frame, Series
+from .staging import OutputFile, Staging
 
+_ADDRESSED = 2**32 - 2**25  # bytes within reach of an ordinary TIFF, less its tags
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -37,18 +41,57 @@ def read(
             yield image, page.description
 
 
-def write(
-    writer: tifffile.TiffWriter,
-    image: Num[np.ndarray, "y x"],
-    description: str,
-    program: str | None,
-) -> None:
-    """Append `image` as one page; `program` says who made it."""
-    writer.write(
-        image,
-        photometric="minisblack",
-        contiguous=False,
-        description=description.encode("latin-1", "replace") or None,
-        software=program or False,
-        metadata=None,
-    )
+class TiffSink:
+    """Writes one TIFF file a frame, or one file with a page a frame."""
+
+    def __init__(
+        self,
+        staging: Staging,
+        paths: list[Path],
+        like: Series,
+        encoding: Encoding,
+        program: str | None,
+    ):
+        """Write to `paths`; `program` is who denoises, None if nobody does."""
+        self._staging = staging
+        self._paths = iter(paths)
+        self._like = like
+        self._encoding = encoding
+        self._program = program
+        self._big = len(paths) == 1 and like.num_frames * _size(like) > _ADDRESSED
+        self._writer: tifffile.TiffWriter | None = None
+        self._file: OutputFile | None = None
+
+    def append(self, stored: Num[np.ndarray, "y x"], frame: Frame) -> None:
+        """Write the next frame with the description that came with it."""
+        path = next(self._paths, None)
+        if path is not None:
+            self.close()
+            self._file = self._staging.open(path)
+            self._writer = tifffile.TiffWriter(self._file, bigtiff=self._big)
+        text = frame.header
+        if self._like.kind != "tiff":
+            text = header.compose(self._like.metadata, frame.index)
+        text = header.amend(text, self._encoding, None)
+        self._writer.write(
+            stored,
+            photometric="minisblack",
+            contiguous=False,
+            description=text.encode("latin-1", "replace") or None,
+            software=self._program or False,
+            metadata=None,
+        )
+
+    def finish(self, provenance: Provenance | None) -> None:
+        """Leave the provenance to the sidecar: the format has no place for it."""
+
+    def close(self) -> None:
+        """Close the file that is open, if any."""
+        if self._writer is not None:
+            self._writer.close()
+            self._file.close()
+            self._writer = self._file = None
+
+
+def _size(like: Series) -> int:
+    return like.shape[0] * like.shape[1] * 4

@@ -1,0 +1,211 @@
+"""How does a series become files that other programs read?"""
+
+import dataclasses
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from . import hdf5
+from .cbf import CbfSink
+from .clone import Selection
+from .encoding import choose_encoding, Encoding, Tally
+from .errors import FileError
+from .fragments import fragment, SUFFIXES
+from .nexus import Hdf5Sink, output_files
+from .provenance import program, Provenance
+from .series import Frame, Series
+from .staging import Staging
+from .tiff import TiffSink
+
+_DTYPES = {
+    "HDF5": ("uint32", "int32", "float32"),
+    "CBF": ("int32",),
+    "TIFF": ("int32", "uint32", "float32"),
+}
+
+
+class Sink(Protocol):
+    """Writes encoded frames in one format, in order."""
+
+    def append(self, stored: Num[np.ndarray, "y x"], frame: Frame) -> None: ...
+    def finish(self, provenance: Provenance | None) -> None: ...
+    def close(self) -> None: ...
+
+
+class SeriesWriter:
+    """An output that appears under its name only when it is complete.
+
+    Attributes:
+        encoding: How values become stored numbers.
+        tally: What writing did to the valid pixels so far.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        staging: Staging,
+        like: Series,
+        encoding: Encoding,
+        notes: dict[Path, str],
+        sidecar: Path | None,
+    ):
+        """Write through `sink`.
+
+        Args:
+            sink: The format.
+            staging: The files that `sink` writes.
+            like: The input that the frames come from.
+            encoding: How values become stored numbers.
+            notes: Small texts that go beside the output.
+            sidecar: Where the provenance goes if the format has no place for it.
+        """
+        self.encoding = encoding
+        self.tally = Tally()
+        self._sink = sink
+        self._staging = staging
+        self._like = like
+        self._notes = notes
+        self._sidecar = sidecar
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sink.close()
+        self._staging.discard()
+
+    def write(self, image: Float[np.ndarray, "y x"], frame: Frame) -> None:
+        """Write the next frame: `image`, which `frame` has become.
+
+        Raises:
+            FileError: The disk is full, or cannot be written for another reason.
+        """
+        stored, tally = self.encoding.encode(image, frame, self._like.marks)
+        self.tally = self.tally.plus(tally)
+        self._sink.append(stored, frame)
+        self._staging.check()
+
+    def finish(self, provenance: Provenance | None = None) -> None:
+        """Complete the files and give them their names, the one asked for last.
+
+        Args:
+            provenance: How the frames were denoised; None for frames that were not.
+
+        Raises:
+            FileError: The disk is full, or cannot be written for another reason.
+        """
+        if provenance is not None:
+            provenance = dataclasses.replace(
+                provenance, scale=self.encoding.scale, tally=self.tally._asdict()
+            )
+        self._sink.finish(provenance)
+        self._sink.close()
+        notes = dict(self._notes)
+        if self._sidecar is not None and provenance is not None:
+            notes[self._sidecar] = provenance.as_json()
+        for path, text in notes.items():
+            self._staging.open(path).write(text.encode())
+        self._staging.commit()
+
+
+def create_series(
+    path: str | PathLike[str],
+    like: Series,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    dtype: str | None = None,
+    scale: int | None = None,
+    overwrite: bool = False,
+    denoised: bool = True,
+    emit: Sequence[str] = (),
+) -> SeriesWriter:
+    """Start an output for the frames of `like` from `start` to `stop` (excluded).
+
+    Where input and output are HDF5, the output has the input's layout, with all that
+    is in its master. Else the extension decides: `.cbf` and `.tif` give one numbered
+    file a frame and a `.tvjax.json` with the provenance, `.h5` a new NXmx master.
+
+    Args:
+        path: The output. `scan_master.h5` writes `scan_data_000001.h5` beside it.
+        like: The input that the frames come from.
+        start: Position of the first frame in the input.
+        stop: Position after the last frame; by default the end.
+        dtype: `uint32`, `int32` or `float32`; by default integers for integers.
+        scale: Stored value of one count; by default 16 for integers, 1 for floats.
+        overwrite: Whether an existing output is replaced, at the end.
+        denoised: Whether to mark the output as denoised by tvjax.
+        emit: Programs (`xds`, `dials`, `crystfel`) to write input lines for.
+
+    Returns:
+        The writer, a context manager: leaving it before `finish` removes all it wrote.
+
+    Raises:
+        FileError: The output exists, cannot be written, or cannot hold the type.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    stop = like.num_frames if stop is None else stop
+    selection = Selection(start, stop, like.num_frames)
+    encoding = choose_encoding(
+        like.dtype,
+        _DTYPES[kind],
+        dtype=dtype,
+        scale=scale,
+        saturation=like.metadata.saturation,
+    )
+    by = program() if denoised else None
+    notes = {
+        path.with_name(path.stem + SUFFIXES[name]): fragment(name, encoding)
+        for name in emit
+    }
+    sidecar = path.with_name(f"{path.stem}.tvjax.json") if denoised else None
+    staging = Staging(protected=like.files, overwrite=overwrite)
+    try:
+        if kind == "HDF5":
+            sidecar = None
+            staging.refuse([*output_files(path, like, selection), *notes])
+            sink: Sink = Hdf5Sink(staging, path, like, selection, encoding, by)
+        else:
+            one = selection.num_frames == 1 or (kind == "TIFF" and _has_pages(like))
+            paths = [path] if one else _numbered(path, selection.num_frames)
+            staging.refuse([*paths, *filter(None, [sidecar]), *notes])
+            create = CbfSink if kind == "CBF" else TiffSink
+            sink = create(staging, paths, like, encoding, by)
+        staging.check()
+    except BaseException:
+        staging.discard()
+        raise
+    return SeriesWriter(sink, staging, like, encoding, notes, sidecar)
+
+
+def _kind(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in hdf5.SUFFIXES:
+        return "HDF5"
+    if suffix == ".cbf":
+        return "CBF"
+    if suffix in (".tif", ".tiff"):
+        return "TIFF"
+    raise FileError(
+        f"{path} has no extension that tvjax writes: "
+        f"use {', '.join(hdf5.SUFFIXES)}, .cbf or .tif."
+    )
+
+
+def _has_pages(like: Series) -> bool:
+    return like.kind == "tiff" and like.num_frames > len(like.files)
+
+
+def _numbered(path: Path, num_frames: int) -> list[Path]:
+    """Return one name a frame, numbered from 1, in place of `#` where there is any."""
+    width = path.name.count("#") or 5
+    stem = path.stem if "#" in path.name else f"{path.stem}_{'#' * width}"
+    return [
+        path.with_name(stem.replace("#" * width, f"{number:0{width}d}") + path.suffix)
+        for number in range(1, num_frames + 1)
+    ]
