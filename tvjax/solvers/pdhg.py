@@ -1,0 +1,101 @@
+"""The over-relaxed primal-dual hybrid gradient method, the default.
+
+    ũ = (u + τ (div q + x)) / (1 + τ)
+    q̃ = P(q + s ∇(2ũ − u)),   s = 1 / (‖∇‖² τ)
+    (u, q) ← (u, q) + ρ ((ũ, q̃) − (u, q)),   ρ = 1.9
+
+Condat 2013 (10.1007/s10957-012-0245-9), Chambolle and Pock 2016
+(10.1017/S096249291600009X). The relaxed iterates approach the solution only as
+|1 − ρ|^k and may leave the feasible set; the dual field is therefore read after a step
+with ρ = 1.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from jax import Array, numpy as jnp
+from jaxtyping import Bool, Float
+
+from tvjax.solvers import problem as rof
+from tvjax.solvers.problem import Dual, Problem
+
+Projection: TypeAlias = Callable[[Problem, list[Array]], list[Array]]
+
+RELAXATION = 1.9
+
+
+class State(NamedTuple):
+    """One iterate."""
+
+    u: Float[Array, "rows+2 row"]  # image, with a row on either side
+    q: Dual
+    size: Float[Array, ""]  # primal step τ
+
+
+def init(problem: Problem, q: Dual) -> State:
+    """Start from a dual field and the image that belongs to it."""
+    u = problem.data + rof.divergence(problem, q)
+    return State(rof.pad_rows(problem, u), q, primal_size(problem))
+
+
+def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
+    """Descend in the image, ascend in the dual, and go 1.9 times as far.
+
+    The last step before the dual is read goes no further than the feasible point.
+    """
+    relaxation = jnp.where(last, 1, RELAXATION).astype(problem.data.dtype)
+    return advance(problem, state, relaxation, rof.project)
+
+
+def advance(
+    problem: Problem, state: State, relaxation: Array | float, project: Projection
+) -> State:
+    """(u, q) + ρ ((ũ, q̃) − (u, q)).
+
+    Args:
+        problem: What is solved.
+        state: Where from.
+        relaxation: ρ in (0, 2).
+        project: Applied to the ascended dual field; another than the projection on
+            the feasible set gives the linearized iteration of `derivative`.
+    """
+    ahead = _look_ahead(problem, state)
+    size = dual_size(problem, state.size)
+    q = rof.split(state.q)
+    steps = zip(q, rof.differences(problem, ahead), strict=True)
+    projected = project(problem, [c + size * d for c, d in steps])
+    pairs = zip(q, projected, strict=True)
+    return State(
+        u=state.u + (relaxation / 2) * (ahead - state.u),
+        q=rof.join([(1 - relaxation) * c + relaxation * p for c, p in pairs]),
+        size=state.size,
+    )
+
+
+def dual_size(problem: Problem, primal_size: Array) -> Array:
+    """The dual step s; ‖∇‖² < 4 ndim."""
+    return 1 / (4 * len(problem.shape) * primal_size)
+
+
+def primal_size(problem: Problem) -> Float[Array, ""]:
+    """The primal step that needs the fewest steps to a relative gap of 1e-4.
+
+    τ = 0.05 (σ/α)^1.2, fitted on photographs and diffraction images with α from
+    0.15 σ to 2.5 σ, where σ is √(π)/2 times the mean length of the data's gradient:
+    the standard deviation where white noise rules.
+    """
+    steps = rof.differences(problem, rof.pad_rows(problem, problem.data))
+    length = jnp.sqrt(sum(step * step for step in steps))
+    count = jnp.sum(jnp.any(jnp.stack(problem.edges), axis=0))
+    sigma = 0.56 * jnp.sum(length) / jnp.maximum(count, 1)
+    # powers of zero are not asked for: both ends of the range are harmless
+    ratio = jnp.clip(sigma / jnp.maximum(jnp.mean(problem.alpha), 1e-30), 0.1, 10)
+    return jnp.clip(0.05 * ratio**1.2, 0.01, 0.5)
+
+
+def _look_ahead(problem: Problem, state: State) -> Array:
+    """2ũ − u, with a row of zeros on either side."""
+    u = state.u[1:-1].reshape(-1)
+    weight = 2 / (1 + state.size)
+    pull = state.size * weight * (rof.divergence(problem, state.q) + problem.data)
+    return rof.pad_rows(problem, (weight - 1) * u + pull)

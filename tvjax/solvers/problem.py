@@ -1,0 +1,172 @@
+"""The ROF problem in the memory layout that its solvers work in.
+
+    min_y ½‖y − x‖² + Σ_i α_i |∇y|_i                (Rudin, Osher, Fatemi 1992)
+
+Each solver works on a dual field q with |q|_i ≤ α_i, from which the image follows as
+y = x + div q; at the solution q = α ∇y/|∇y| wherever ∇y ≠ 0. Users meet the scaled
+field p = −q/α in the unit ball, so that y = x − α div p.
+
+The layout decides the speed on a CPU, where XLA gives every array it writes a kernel
+of its own, and copies a loop-carried array that it cannot update in place:
+
+* The pixels of an image lie on one line. The neighbor along an axis is then a slice
+  with an offset, and what wraps around the end of a line meets an absent edge.
+* The dual field has one row of zeros in front, and the image that it is updated from
+  one row on either side, so that no slice leaves its array.
+* The first two components of the dual field are the real and the imaginary part of
+  one array: one kernel writes both, and in place.
+"""
+
+import math
+from typing import TypeAlias
+
+import equinox as eqx
+from jax import Array, lax, numpy as jnp
+from jaxtyping import Bool, Float
+
+from tvjax.operators import Norm, valid_edges
+
+# A complex array of two components, then real ones; the pixels on one line.
+Dual: TypeAlias = tuple[Array, ...]
+
+
+class Problem(eqx.Module):
+    """Data, strength and edges of one ROF problem, laid out for the solvers."""
+
+    data: Float[Array, " pixels"]
+    alpha: Float[Array, ""] | Float[Array, " row+pixels"]
+    edges: tuple[Bool[Array, " row+pixels"], ...]
+    num_valid: Float[Array, ""]
+    shape: tuple[int, ...] = eqx.field(static=True)
+    norm: Norm = eqx.field(static=True)
+
+    @property
+    def row(self) -> int:
+        """Number of pixels in one step along the first axis."""
+        return self.data.size // self.shape[0]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """How far the successor of a pixel lies, along each axis."""
+        sizes = (*self.shape[1:], 1)
+        return tuple(math.prod(sizes[axis:]) for axis in range(len(self.shape)))
+
+
+def lay_out(
+    x: Float[Array, "*shape"],
+    alpha: Float[Array, ""] | Float[Array, "*shape"],
+    mask: Bool[Array, "*shape"] | None,
+    norm: Norm,
+) -> Problem:
+    """Bring data, strength and mask into the solvers' layout; invalid pixels are 0."""
+    num_valid = jnp.asarray(x.size, x.dtype)
+    if mask is not None:
+        x = jnp.where(mask, x, 0)
+        num_valid = jnp.sum(mask, dtype=x.dtype)
+    row = x.size // x.shape[0]
+    edges = [jnp.pad(edge.reshape(-1), (row, 0)) for edge in valid_edges(x.shape, mask)]
+    if alpha.ndim:
+        alpha = jnp.pad(alpha.reshape(-1), (row, 0))
+    return Problem(x.reshape(-1), alpha, tuple(edges), num_valid, x.shape, norm)
+
+
+def zero_dual(problem: Problem) -> Dual:
+    """The dual field of the data itself."""
+    zero = jnp.zeros_like(problem.edges[0], dtype=problem.data.dtype)
+    return join([zero] * len(problem.shape))
+
+
+def split(q: Dual) -> list[Array]:
+    """The components of a dual field, one array an axis."""
+    if jnp.iscomplexobj(q[0]):
+        return [lax.real(q[0]), lax.imag(q[0]), *q[1:]]
+    return list(q)
+
+
+def join(components: list[Array]) -> Dual:
+    """The dual field of these components."""
+    if len(components) == 1:
+        return tuple(components)
+    return (lax.complex(components[0], components[1]), *components[2:])
+
+
+def from_unit_ball(problem: Problem, p: Float[Array, " ndim *shape"]) -> Dual:
+    """q = −α p."""
+    rows = [jnp.pad(component.reshape(-1), (problem.row, 0)) for component in p]
+    on = zip(rows, problem.edges, strict=True)
+    return join([jnp.where(edge, -problem.alpha * row, 0) for row, edge in on])
+
+
+def to_unit_ball(problem: Problem, q: Dual) -> Float[Array, " ndim *shape"]:
+    """p = −q/α, and zero where α is zero."""
+    positive = problem.alpha > 0
+    inverse = jnp.where(positive, 1 / jnp.where(positive, problem.alpha, 1), 0)
+    rows = [-(inverse * component)[problem.row :] for component in split(q)]
+    return jnp.stack([row.reshape(problem.shape) for row in rows])
+
+
+def pad_rows(problem: Problem, u: Float[Array, " pixels"]) -> Array:
+    """The image with a row of zeros on either side, as (rows + 2, pixels in a row).
+
+    The rows are an axis of their own here because only then is the padding decided
+    once a row, and the kernel vectorized.
+    """
+    return jnp.pad(u.reshape(-1, problem.row), ((1, 1), (0, 0)))
+
+
+def differences(problem: Problem, padded: Array) -> list[Array]:
+    """∇u from `pad_rows`, one array an axis, in the layout of a dual field."""
+    u = padded.reshape(-1)
+    size = u.size - problem.row
+    ahead = [u[offset : offset + size] for offset in problem.offsets]
+    steps = zip(ahead, problem.edges, strict=True)
+    return [jnp.where(edge, successor - u[:size], 0) for successor, edge in steps]
+
+
+def divergence(problem: Problem, q: Dual) -> Float[Array, " pixels"]:
+    """div q = −∇ᵀq."""
+    row = problem.row
+    terms = [
+        component[row:] - component[row - offset : component.size - offset]
+        for component, offset in zip(split(q), problem.offsets, strict=True)
+    ]
+    return sum(terms[1:], start=terms[0])
+
+
+def shrink_factors(problem: Problem, components: list[Array]) -> list[Array]:
+    """What to multiply each component by to project on |q|_i ≤ α_i."""
+    if problem.norm == "anisotropic":
+        squares = [component * component for component in components]
+    else:
+        squares = [sum(c * c for c in components)] * len(components)
+    tiny = jnp.finfo(problem.data.dtype).tiny
+    return [jnp.minimum(1, problem.alpha * lax.rsqrt(s + tiny)) for s in squares]
+
+
+def project(problem: Problem, components: list[Array]) -> list[Array]:
+    """The nearest field with |q|_i ≤ α_i (or every component, for anisotropic TV)."""
+    factors = shrink_factors(problem, components)
+    return [c * factor for c, factor in zip(components, factors, strict=True)]
+
+
+def gap_and_objective(
+    problem: Problem, q: Dual
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The duality gap of y = x + div q, and the primal objective at y.
+
+        G = Σ_i α_i |∇y|_i − q_i·∇y_i ≥ 0,   ‖y − y*‖² ≤ G
+
+    Every term of the sum is non-negative: nothing cancels, and the gap means
+    something in float32, where the difference of the two objectives does not. The
+    objective needs no such care: it is the gap and the dual objective.
+    """
+    correction = divergence(problem, q)
+    steps = differences(problem, pad_rows(problem, problem.data + correction))
+    if problem.norm == "anisotropic":
+        length = sum(jnp.abs(step) for step in steps)
+    else:
+        length = jnp.sqrt(sum(step * step for step in steps))
+    aligned = sum(c * step for c, step in zip(split(q), steps, strict=True))
+    gap = jnp.maximum(jnp.sum(problem.alpha * length - aligned), 0)
+    dual_objective = -jnp.sum(correction * (correction / 2 + problem.data))
+    return gap, gap + dual_objective

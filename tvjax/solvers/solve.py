@@ -1,0 +1,201 @@
+"""Solve the ROF problem to a certified tolerance."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from jax import Array, core, lax, numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int
+
+from tvjax.operators import check_norm, Norm
+from tvjax.solvers import chambolle, fgp, pdhg, problem as rof
+from tvjax.solvers.derivative import (
+    Accuracy,
+    DEFAULT_ACCURACY,
+    differentiable_image,
+)
+from tvjax.solvers.problem import Dual, Problem
+
+
+class Solver(Protocol):
+    """What an algorithm's module provides: three pure functions over its state."""
+
+    init: Callable[[Problem, Dual], Any]
+    step: Callable[[Problem, Any, Array], Any]  # to a feasible `q` if told it is last
+
+
+SOLVERS: dict[str, Solver] = {"pdhg": pdhg, "fgp": fgp, "chambolle": chambolle}
+
+
+class Solution(NamedTuple):
+    """A denoised image and the certificate of how exact it is."""
+
+    image: Float[Array, "*shape"]
+    dual: Float[Array, " ndim *shape"]  # p in the unit ball, y = x − α div p
+    gap: Float[Array, ""]  # ‖y − y*‖² ≤ gap, summed over the valid pixels
+    relative_gap: Float[Array, ""]  # gap over the primal objective
+    rmse: Float[Array, ""]  # √(gap / valid pixels), bounds the error to y*
+    num_steps: Int[Array, ""]
+    converged: Bool[Array, ""]
+
+
+class Tolerance(NamedTuple):
+    """When a solution is good enough: as soon as one of the two is met."""
+
+    relative_gap: float = 1e-4
+    rmse: float | Array = 0.0  # in the unit of the image
+
+
+def solve(
+    x: Float[ArrayLike, "*shape"],
+    alpha: Float[ArrayLike, ""] | Float[ArrayLike, "*shape"],
+    *,
+    mask: Bool[ArrayLike, "*shape"] | None = None,
+    dual: Float[Array, " ndim *shape"] | None = None,
+    tol: float = 1e-4,
+    rmse: float | Array = 0.0,
+    norm: Norm = "isotropic",
+    solver: str = "pdhg",
+    max_steps: int = 10_000,
+    steps_per_check: int = 10,
+    tangent: Accuracy = DEFAULT_ACCURACY,
+) -> Solution:
+    """Solve min_y ½‖y − x‖² + Σ_i α_i |∇y|_i for one image or volume.
+
+    The solution is differentiable in `x` and `alpha`, forward and reverse, without
+    stored iterates; everything else in the `Solution` is constant. Under `jax.vmap`
+    each item stops on its own.
+
+    Args:
+        x: Data, in its own unit. Integers are converted by value.
+        alpha: Strength ≥ 0, in the unit of the data; a scalar or one per pixel.
+        mask: True where a pixel is valid. No difference touches an invalid pixel, and
+            the image has the data there.
+        dual: Where to start, from a `Solution` of a similar problem; else zero.
+        tol: Stop when the duality gap over the objective is at most this. Below 1e-6
+            single precision cannot follow.
+        rmse: Or stop when the certified root-mean-square distance to the solution, in
+            the unit of the data, is at most this: a twentieth of the noise, say.
+        norm: "isotropic" (Euclidean length of a gradient) or "anisotropic" (ℓ₁).
+        solver: "pdhg", "fgp" or "chambolle"; all three reach the same solution.
+        max_steps: Give up after so many steps, with `converged` False.
+        steps_per_check: How often to compute the gap, which costs about two steps.
+        tangent: Accuracy of the derivatives.
+
+    Raises:
+        ValueError: For an empty image, a negative or misshapen `alpha`, a mask or dual
+            of another shape, or an unknown norm or solver.
+    """
+    x, alpha, mask = _check(x, alpha, mask, norm, solver)
+    problem = rof.lay_out(x, alpha, mask, norm)
+    start = rof.zero_dual(problem)
+    if dual is not None:
+        if dual.shape != (x.ndim, *x.shape):
+            raise ValueError(
+                f"`dual` must have shape {(x.ndim, *x.shape)}, got {dual.shape}."
+            )
+        start = rof.from_unit_ball(problem, dual)
+
+    tolerance = Tolerance(tol, rmse)
+    budget = Budget(max_steps, steps_per_check)
+    q, certificate = iterate(problem, start, SOLVERS[solver], tolerance, budget)
+    flat, _ = differentiable_image(problem, q, rof.zero_dual(problem), tangent)
+    image = flat.reshape(x.shape)
+    return Solution(
+        image=image if mask is None else jnp.where(mask, image, x),
+        dual=rof.to_unit_ball(lax.stop_gradient(problem), q),
+        gap=certificate.gap,
+        relative_gap=certificate.relative_gap,
+        rmse=certificate.rmse,
+        num_steps=certificate.num_steps,
+        converged=certificate.converged,
+    )
+
+
+class Budget(NamedTuple):
+    """How long to go on, and how often to look."""
+
+    max_steps: int = 10_000
+    steps_per_check: int = 10
+
+
+class Certificate(NamedTuple):
+    """What the gap of a dual field certifies."""
+
+    gap: Float[Array, ""]
+    relative_gap: Float[Array, ""]
+    rmse: Float[Array, ""]
+    num_steps: Int[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def iterate(
+    problem: Problem, start: Dual, solver: Solver, tolerance: Tolerance, budget: Budget
+) -> tuple[Dual, Certificate]:
+    """Run a solver until its gap meets the tolerance; constant to derivatives."""
+    problem, start = lax.stop_gradient((problem, start))
+    tolerance = lax.stop_gradient(tolerance)
+
+    def certify(q: Dual, num_steps: Array) -> Certificate:
+        gap, objective = rof.gap_and_objective(problem, q)
+        rmse = jnp.sqrt(gap / problem.num_valid)
+        met = (gap <= tolerance.relative_gap * objective) | (rmse <= tolerance.rmse)
+        relative_gap = gap / jnp.maximum(objective, jnp.finfo(gap.dtype).tiny)
+        return Certificate(gap, relative_gap, rmse, num_steps, met)
+
+    def unfinished(carry: tuple[Any, Certificate]) -> Array:
+        _, certificate = carry
+        return ~certificate.converged & (certificate.num_steps < budget.max_steps)
+
+    def advance(carry: tuple[Any, Certificate]) -> tuple[Any, Certificate]:
+        state, certificate = carry
+        last = budget.steps_per_check - 1
+        state = lax.fori_loop(
+            0, last + 1, lambda i, s: solver.step(problem, s, i == last), state
+        )
+        num_steps = certificate.num_steps + budget.steps_per_check
+        return state, certify(state.q, num_steps)
+
+    unknown = jnp.full((), jnp.inf, problem.data.dtype)
+    none = jnp.zeros((), jnp.int32)
+    first = Certificate(unknown, unknown, unknown, none, jnp.zeros((), bool))
+    carry = solver.init(problem, start), first
+    state, certificate = lax.while_loop(unfinished, advance, carry)
+    return state.q, certificate
+
+
+def _check(
+    x: ArrayLike, alpha: ArrayLike, mask: ArrayLike | None, norm: str, solver: str
+) -> tuple[Array, Array, Array | None]:
+    """Arrays of one floating-point type, or a sentence that says what is wrong."""
+    check_norm(norm)
+    if solver not in SOLVERS:
+        raise ValueError(f"`solver` must be one of {tuple(SOLVERS)}, got {solver!r}.")
+    x = as_floating(x)
+    if x.ndim == 0 or x.size == 0:
+        raise ValueError(f"`x` must be a non-empty image, got shape {x.shape}.")
+    alpha = jnp.asarray(alpha, dtype=x.dtype)
+    if alpha.shape not in ((), x.shape):
+        raise ValueError(
+            f"`alpha` must be a scalar or have the image's shape {x.shape}, "
+            f"got shape {alpha.shape}."
+        )
+    # a traced value has no sign to look at
+    if not isinstance(alpha, core.Tracer) and not bool(jnp.all(alpha >= 0)):
+        raise ValueError(f"`alpha` must not be negative, got {jnp.min(alpha)}.")
+    if mask is None:
+        return x, alpha, None
+    mask = jnp.asarray(mask, dtype=bool)
+    if mask.shape != x.shape:
+        raise ValueError(
+            f"`mask` must have the image's shape {x.shape}, got {mask.shape}."
+        )
+    return x, alpha, mask
+
+
+def as_floating(x: ArrayLike) -> Array:
+    """The same values in floating point, at least single precision."""
+    x = jnp.asarray(x)
+    if jnp.iscomplexobj(x):
+        raise ValueError("the image must be real, got complex values.")
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
