@@ -1,5 +1,6 @@
 """How are SMV, Oxford, Nonius, EDF and the other detectors' formats read?"""
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +13,9 @@ from jaxtyping import Num
 from .errors import FileError
 from .series import Description, Metadata
 
-# Without a handler, fabio's remarks on a damaged file would reach the terminal
-# before the one sentence that says it all.
-logging.getLogger("fabio").addHandler(logging.NullHandler())
+_LOGGER = logging.getLogger("fabio")
+# Without a handler, remarks would reach the terminal beside the one sentence.
+_LOGGER.addHandler(logging.NullHandler())
 
 _QUANTITIES = {
     "wavelength": {"WAVELENGTH": 1, "Alpha1": 1},
@@ -40,12 +41,15 @@ def read(
     """Yield the frames from `start` to `stop`."""
     with _open(path) as image:
         for index in range(start, stop):
-            yield (image.getframe(index) if index else image).data, ""
+            with _strict():
+                data = (image.getframe(index) if index else image).data
+            yield data, ""
 
 
 def _open(path: Path) -> FabioImage:
     try:
-        return fabio.open(str(path))
+        with _strict():
+            return fabio.open(str(path))
     except OSError as error:
         if "could not identify" not in str(error):
             raise
@@ -54,6 +58,30 @@ def _open(path: Path) -> FabioImage:
             "DECTRIS), CBF, TIFF, MarCCD, SMV, Oxford, Nonius, EDF and what else fabio "
             "reads, also as .gz or .bz2."
         ) from error
+
+
+class _Errors(logging.Handler):
+    """Keeps the errors that are logged."""
+
+    def __init__(self):
+        logging.Handler.__init__(self, logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _strict() -> Iterator[None]:
+    """Raise what fabio only logs: it fills an incomplete image with zeros."""
+    errors = _Errors()
+    _LOGGER.addHandler(errors)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(errors)
+    if errors.messages:
+        raise ValueError(errors.messages[0])
 
 
 def _metadata(fields: Mapping[str, object]) -> Metadata:
