@@ -268,10 +268,9 @@ class _Clone:
 
 
 def _limit(value: np.ndarray, encoding: Encoding) -> np.ndarray:
-    stored = np.asarray(encoding.limit(value))
-    kind = np.asarray(value).dtype
-    fits = kind.kind == "f" or stored.max(initial=0) <= np.iinfo(kind).max
-    return stored.astype(kind if fits else np.uint32)
+    stored = encoding.limit(value)
+    fits = value.dtype.kind == "f" or np.max(stored) <= np.iinfo(value.dtype).max
+    return stored.astype(value.dtype if fits else np.uint32)
 
 
 _CORRECTIONS: dict[str, Callable[[np.ndarray, Encoding], np.ndarray]] = {

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import ArrayLike, Float, Num
 
 from .errors import FileError
 from .marks import Marks
 from .series import Frame
 
-DTYPES = ("uint32", "int32", "float32")
 SCALE = 16
 """Default factor from counts to stored integers: TV backgrounds lie below one count."""
 
@@ -76,13 +75,10 @@ class Encoding:
         stored[~reading] = self._marks(frame.data[~reading])
         return stored, tally
 
-    def limit(self, value: float) -> float:
+    def limit(self, value: ArrayLike) -> Float[np.ndarray, "*shape"]:
         """Return a limit in counts, such as a saturation, as stored."""
-        return (
-            value * self.scale
-            if self.dtype.kind == "f"
-            else min(value * self.scale, TOP)
-        )
+        stored = np.multiply(value, self.scale, dtype=np.float64)
+        return stored if self.dtype.kind == "f" else np.minimum(stored, TOP)
 
     def _marks(self, found: Num[np.ndarray, " pixel"]) -> Num[np.ndarray, " pixel"]:
         """Return the output's marks for the marks `found` in the input."""
@@ -90,11 +86,9 @@ class Encoding:
             return np.full(found.shape, np.nan, self.dtype)
         if self.dtype.kind == "u":
             return np.full(found.shape, np.iinfo(self.dtype).max, self.dtype)
-        return (
-            found.astype(self.dtype)
-            if found.dtype.kind == "i"
-            else np.full(found.shape, -1, self.dtype)
-        )
+        if found.dtype.kind == "i":
+            return found.astype(self.dtype)
+        return np.full(found.shape, -1, self.dtype)
 
 
 def choose_encoding(

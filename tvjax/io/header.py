@@ -18,7 +18,7 @@ _QUANTITIES = {
     "saturation": rf"Count_cutoff\s+{_NUMBER}",
 }
 _DENOISED = re.compile(r"# Denoised_by ([^,\n]+)")
-_INTENSITIES = re.compile(r"(loop_\s+(?:_array_intensities\.\S+\s+)+)([^\n]+)")
+_INTENSITIES = re.compile(r"(loop_\s+(?:_array_intensities\.\S+\s+)+)([^\r\n]+)")
 
 
 def parse(text: str) -> Metadata:

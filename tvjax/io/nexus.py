@@ -55,18 +55,11 @@ class Hdf5Sink:
         self._written = 0
         self._data_file: tuple[Path, h5py.File] | None = None
         self._master = h5py.File(staging.open(output), "w")
-        if like.layout is not None:
-            clone_master(
-                like.layout,
-                self._master,
-                output.parent,
-                self._slots,
-                selection,
-                like.shape,
-                encoding,
-            )
-        else:
-            _new_master(self._master, self._slots, like, selection, encoding)
+        try:
+            self._start_master(output.parent)
+        except BaseException:
+            self._master.close()
+            raise
 
     def append(self, stored: Num[np.ndarray, "y x"], frame: Frame) -> None:
         """Write the next frame."""
@@ -94,6 +87,21 @@ class Hdf5Sink:
         """Close the HDF5 files, complete or not."""
         self._close_data_file()
         self._master.close()
+
+    def _start_master(self, folder: Path) -> None:
+        like, selection, encoding = self._like, self._selection, self._encoding
+        if like.layout is None:
+            _new_master(self._master, self._slots, like, selection, encoding)
+        else:
+            clone_master(
+                like.layout,
+                self._master,
+                folder,
+                self._slots,
+                selection,
+                like.shape,
+                encoding,
+            )
 
     def _place(self) -> tuple[Slot, int]:
         """Return the slot of the next frame and its position there."""
