@@ -1,0 +1,399 @@
+"""How does a file of noisy frames become a file of denoised ones?
+
+The noise model and the strength are chosen once, from a few frames spread over the
+scan. Then frames stream: one thread reads ahead, this one denoises, one compresses
+and writes, and memory holds a handful of frames however long the scan is.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Num
+
+from .io import (
+    create_series,
+    FileError,
+    Frame,
+    open_series,
+    Provenance,
+    read_mask,
+    Series,
+    SeriesWriter,
+    Tally,
+)
+from .outcome import describe_noise, Example, Outcome, Record
+from .settings import parse_frames, parse_noise, Settings
+from .streaming import read_ahead, write_behind
+
+SAMPLES = 5
+"""Frames from which noise and strength are chosen."""
+
+BATCH_PIXELS = 2**24
+"""Pixels that an accelerator gets at a time; a processor gets one frame."""
+
+KEPT = 1e-3
+"""Relative change of the total counts that is not worth a warning."""
+
+
+class Denoise(Protocol):
+    """What `tvjax.denoise` does, as far as files need it."""
+
+    def __call__(
+        self,
+        y: Num[np.ndarray, "*frame y x"],
+        *,
+        noise: object | None,
+        alpha: float | None,
+        mask: Bool[np.ndarray, "*frame y x"],
+        per_frame: bool,
+    ) -> object: ...
+
+
+def denoise_series(
+    inputs: str | PathLike[str] | Iterable[str | PathLike[str]],
+    output: str | PathLike[str],
+    settings: Settings | None = None,
+    *,
+    denoise: Denoise | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    dry_run: bool = False,
+) -> Outcome:
+    """Denoise files into files.
+
+    Args:
+        inputs: A master or another HDF5 file, or one or more image files; see
+            `tvjax.io.open_series`.
+        output: The file to write; see `tvjax.io.create_series`.
+        settings: What to decide by hand; by default nothing.
+        denoise: What to do with frames; by default `tvjax.denoise`.
+        progress: Called with the frames done and their number.
+        dry_run: Whether to choose noise and strength, but write nothing.
+
+    Returns:
+        What was done.
+
+    Raises:
+        FileError: A file cannot be read or written; nothing is left behind.
+        ValueError: A setting makes no sense.
+    """
+    start_time = time.monotonic()
+    settings = settings or Settings()
+    denoise = denoise or _default_denoise()
+    with open_input(inputs, settings) as series:
+        frames = frame_range(series, settings.frames)
+        with create_series(
+            output,
+            series,
+            start=frames.start,
+            stop=frames.stop,
+            dtype=settings.dtype,
+            scale=settings.scale,
+            overwrite=settings.overwrite,
+            emit=settings.emit,
+        ) as writer:
+            sample = sample_frames(series, frames)
+            choice, example = _choose(sample, settings, denoise)
+            noise = choice.noise
+            alpha = None if settings.per_frame else float(choice.alpha)
+            records = []
+            if not dry_run:
+                method = _Method(denoise, noise, alpha, _batch_size(series.shape))
+                records = _stream(series, frames, method, writer, progress)
+                writer.finish(_provenance(series, frames, settings, noise, records))
+            return Outcome(
+                output=Path(output),
+                source=describe_series(series),
+                frames=(frames.start, frames.stop),
+                choice=choice,
+                records=tuple(records),
+                tally=writer.tally,
+                scale=writer.encoding.scale,
+                warnings=tuple(_warnings(sample, choice, records, writer.tally)),
+                seconds=time.monotonic() - start_time,
+                example=example,
+            )
+
+
+def open_input(
+    inputs: str | PathLike[str] | Iterable[str | PathLike[str]], settings: Settings
+) -> Series:
+    """Open what is to be denoised, with the user's mask.
+
+    Raises:
+        FileError: It cannot be read, has no valid pixel, or was denoised before.
+    """
+    series = open_series(
+        inputs, dataset=settings.dataset, numbered=settings.frames is not None
+    )
+    try:
+        if series.denoised_by and not settings.force:
+            raise FileError(
+                f"{series.names[0]} was denoised by {series.denoised_by} before: "
+                "start from the raw data, or pass --force."
+            )
+        if settings.mask is None:
+            return series
+        mask = series.mask & read_mask(settings.mask, series.shape)
+        if not mask.any():
+            raise FileError(
+                f"{settings.mask} leaves no pixel that the input declares valid: "
+                "in a mask file zero is valid, any other value is bad."
+            )
+        return dataclasses.replace(series, mask=mask)
+    except BaseException:
+        series.close()
+        raise
+
+
+def frame_range(series: Series, frames: str | None) -> range:
+    """Return the positions that `A:B` means in a series.
+
+    Raises:
+        FileError: The series has no such frames.
+        ValueError: The text is not a range.
+    """
+    wanted = parse_frames(frames)
+    found = range(series.num_frames)[wanted]
+    bound = max(abs(edge) for edge in (wanted.start or 0, wanted.stop or 0))
+    if not found or bound > series.num_frames:
+        raise FileError(
+            f"{series.names[0]} has the frames 0:{series.num_frames}, not {frames}: "
+            "ask for a part of them."
+        )
+    return found
+
+
+def noise_model(
+    text: str,
+    images: Num[np.ndarray, "frame y x"],
+    mask: Bool[np.ndarray, "frame y x"],
+) -> object | None:
+    """Return the noise model in words, estimating what is left out; None for auto."""
+    from . import noise  # loads jax
+
+    kind, numbers = parse_noise(text)
+    if kind == "auto":
+        return None
+    model = {
+        "poisson": noise.Poisson,
+        "gaussian": noise.Gaussian,
+        "mixed": noise.PoissonGaussian,
+    }[kind]
+    return model(*numbers) if numbers else model.estimate(images, mask)
+
+
+def inspect_series(
+    inputs: str | PathLike[str] | Iterable[str | PathLike[str]], settings: Settings
+) -> dict[str, object]:
+    """Return what a series is and how noisy it is, by name.
+
+    Raises:
+        FileError: It cannot be read, or has no valid pixel.
+    """
+    from .noise import Gaussian, Poisson  # loads jax
+
+    with open_input(inputs, dataclasses.replace(settings, force=True)) as series:
+        sample = sample_frames(series, frame_range(series, settings.frames))
+        images, mask = stack(sample)
+        facts: dict[str, object] = {
+            "input": describe_series(series),
+            "type": str(series.dtype),
+            "denoised by": series.denoised_by,
+            **series.metadata.known(),
+            "valid pixels": f"{np.mean(mask):.2%}",
+            "mean": float(np.mean(images, where=mask)),
+            "largest": float(np.max(images, where=mask, initial=0)),
+            "noise, sigma": float(Gaussian.estimate(images, mask).sigma),
+        }
+        if series.dtype.kind in "ui":
+            facts["noise, gain"] = float(Poisson.estimate(images, mask).gain)
+        return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def describe_series(series: Series) -> str:
+    """Return what a series is, in a few words."""
+    rows, columns = series.shape
+    name = series.names[0] if series.names else series.kind
+    return f"{name} ({series.kind}, {series.num_frames} x {rows} x {columns})"
+
+
+def sample_frames(series: Series, frames: range) -> list[Frame]:
+    """Return a few frames spread over `frames`, none without a valid pixel.
+
+    Raises:
+        FileError: No frame looked at has a valid pixel.
+    """
+    places = np.linspace(frames[0], frames[-1], min(len(frames), SAMPLES)).round()
+    sample = [next(series.frames(place, place + 1)) for place in places.astype(int)]
+    sample = [frame for frame in sample if frame.mask.any()]
+    if not sample:
+        raise FileError(
+            f"{series.names[0]} has no valid pixel in the frames looked at: "
+            "check the mask and the marks of invalid pixels."
+        )
+    return sample
+
+
+def stack(frames: Sequence[Frame]) -> tuple[Num[np.ndarray, "frame y x"], ...]:
+    """Return images and masks of frames, with zero in every invalid pixel."""
+    return (
+        np.stack([_image(frame) for frame in frames]),
+        np.stack([frame.mask for frame in frames]),
+    )
+
+
+class _Method(NamedTuple):
+    """How every frame of a series is denoised."""
+
+    denoise: Denoise
+    noise: object
+    alpha: float | None
+    batch_size: int
+
+
+def _default_denoise() -> Denoise:
+    from .automatic import denoise  # loads jax
+
+    return denoise
+
+
+def _choose(
+    sample: list[Frame], settings: Settings, denoise: Denoise
+) -> tuple[object, Example]:
+    """Return the result on the sample, and its middle frame before and after."""
+    images, mask = stack(sample)
+    result = denoise(
+        images,
+        noise=noise_model(settings.noise, images, mask),
+        alpha=settings.alpha,
+        mask=mask,
+        per_frame=settings.per_frame,
+    )
+    middle = len(sample) // 2
+    after = np.asarray(result.image)[middle]
+    return result, Example(sample[middle].index, images[middle], after, mask[middle])
+
+
+def _stream(
+    series: Series,
+    frames: range,
+    method: _Method,
+    writer: SeriesWriter,
+    progress: Callable[[int, int], None],
+) -> list[Record]:
+    """Denoise and write all frames, reading and writing in threads of their own."""
+    records: list[Record] = []
+    source = _batches(series.frames(frames.start, frames.stop), method.batch_size)
+    with closing(read_ahead(source)) as batches, write_behind(writer.write) as write:
+        for batch in batches:
+            for frame, image, record in _denoised(batch, method):
+                write(image, frame)
+                records.append(record)
+                progress(len(records), len(frames))
+    return records
+
+
+def _denoised(
+    batch: list[Frame], method: _Method
+) -> Iterator[tuple[Frame, Num[np.ndarray, "y x"], Record]]:
+    """Yield each frame of a batch with what it becomes."""
+    images, mask = stack(batch)
+    if not mask.any():
+        for frame, image in zip(batch, images, strict=True):
+            yield frame, image, Record(0.0, 0.0, True)
+        return
+    single = method.batch_size == 1
+    # The last batch is filled up, as another shape would be compiled anew.
+    fill = [len(batch) - 1] * (method.batch_size - len(batch))
+    order = [*range(len(batch)), *fill]
+    result = method.denoise(
+        images[0] if single else images[order],
+        noise=method.noise,
+        alpha=method.alpha,
+        mask=mask[0] if single else mask[order],
+        per_frame=method.alpha is None,
+    )
+    denoised = np.asarray(result.image).reshape(-1, *images.shape[1:])
+    alpha, gap, converged = (
+        np.broadcast_to(np.ravel(np.asarray(value)), len(order))
+        for value in (result.alpha, result.gap, result.converged)
+    )
+    for index, frame in enumerate(batch):
+        record = Record(float(alpha[index]), float(gap[index]), bool(converged[index]))
+        yield frame, denoised[index], record
+
+
+def _image(frame: Frame) -> Num[np.ndarray, "y x"]:
+    """Return the data in a type that jax has; integers stay integers, being counts."""
+    kind = {"u": np.uint32, "i": np.int32, "f": np.float32}[frame.data.dtype.kind]
+    return np.where(frame.mask, frame.data, 0).astype(kind)
+
+
+def _batch_size(shape: tuple[int, int]) -> int:
+    import jax  # starts the device
+
+    if jax.default_backend() == "cpu":
+        return 1
+    return max(1, BATCH_PIXELS // (shape[0] * shape[1]))
+
+
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    while batch := list(islice(frames, size)):
+        yield batch
+
+
+def _provenance(
+    series: Series,
+    frames: range,
+    settings: Settings,
+    noise: object,
+    records: list[Record],
+) -> Provenance:
+    return Provenance(
+        settings=dataclasses.asdict(settings),
+        inputs=series.names,
+        frames=(frames.start, frames.stop),
+        noise=describe_noise(noise),
+        alpha=tuple(record.alpha for record in records),
+        gap=tuple(record.gap for record in records),
+        converged=tuple(record.converged for record in records),
+    )
+
+
+def _warnings(
+    sample: list[Frame], choice: object, records: list[Record], tally: Tally
+) -> Iterator[str]:
+    """Yield a sentence for each thing that deserves a second look."""
+    stopped = sum(not record.converged for record in records)
+    if stopped:
+        yield f"{stopped} frames did not reach the tolerance of the solver."
+    if tally.counts_in and abs(tally.counts_out / tally.counts_in - 1) > KEPT:
+        yield "The total counts changed by more than 0.1 %."
+    if tally.negative:
+        yield (
+            f"{tally.negative} negative pixels were written as zero: "
+            "--dtype float32 keeps them."
+        )
+    background, deviation = _background(sample, choice.noise)
+    strongest = max([*np.ravel(np.asarray(choice.alpha)), *(r.alpha for r in records)])
+    if strongest > deviation:
+        yield (
+            f"alpha {strongest:.3g} is above the noise {deviation:.3g} of the "
+            f"background ({background:.3g}): weak spots lose intensity, "
+            "so integrate the raw data too."
+        )
+
+
+def _background(sample: list[Frame], noise: object) -> tuple[float, float]:
+    """Return the background and the standard deviation of its noise."""
+    values = np.concatenate([frame.data[frame.mask] for frame in sample])
+    background = float(np.median(values)) or float(np.mean(values))
+    variance = np.max(np.asarray(noise.variance(np.float32(background))))
+    return background, float(np.sqrt(max(variance, 0.0)))
