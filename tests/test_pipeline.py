@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tvjax import pipeline
-from tvjax.io import create_series, FileError, open_series, series_of
+from tvjax.io import FileError, open_series, save_series, series_of
 from tvjax.noise import Gaussian, Poisson, PoissonGaussian
 from tvjax.outcome import describe_noise
 from tvjax.pipeline import denoise_series, inspect_series, noise_model
@@ -24,26 +24,28 @@ class Result(NamedTuple):
     noise: object
     gap: object
     converged: object
+    at_bound: object = False
 
 
 class Halve:
     """A stand-in for a denoiser, which keeps what it was asked."""
 
-    def __init__(self, *, converged=True, factor=0.5):
+    def __init__(self, *, converged=True, factor=0.5, at_bound=False):
         self.calls = []
         self.converged = converged
+        self.at_bound = at_bound
         self.factor = factor
 
     def __call__(self, y, *, noise, alpha, mask, per_frame):
         self.calls.append({"y": y, "noise": noise, "alpha": alpha, "mask": mask})
-        items = len(y) if y.ndim == 3 else 1
         alpha = 0.25 if alpha is None else alpha
         return Result(
             y * np.float32(self.factor),
-            np.full(items, alpha) if per_frame and y.ndim == 3 else alpha,
+            np.full(len(y), alpha) if per_frame else alpha,
             Poisson() if noise is None else noise,
-            np.full(items, 1e-5),
-            np.full(items, self.converged),
+            np.full(len(y), 1e-5),
+            np.full(len(y), self.converged),
+            self.at_bound,
         )
 
 
@@ -60,11 +62,7 @@ def scan(tmp_path, counts):
 
 
 def save(path, frames):
-    series = series_of(frames)
-    with create_series(path, series, scale=1, denoised=False) as writer:
-        for frame in series.frames():
-            writer.write(frame.data.astype(float), frame)
-        writer.finish()
+    save_series(path, series_of(frames))
     return path
 
 
@@ -110,6 +108,19 @@ def test_per_frame_leaves_the_strength_to_each_frame(scan, tmp_path):
     outcome = denoise_series(scan, tmp_path / "c_master.h5", settings, denoise=halve)
     assert [call["alpha"] for call in halve.calls] == [None] * 10
     assert [record.alpha for record in outcome.records] == [0.25] * 9
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_frames_that_all_served_for_the_choice_are_denoised_once(
+    scan, tmp_path, counts, per_frame
+):
+    halve = Halve()
+    settings = Settings(frames="2:6", per_frame=per_frame)
+    denoise_series(scan, tmp_path / "c.h5", settings, denoise=halve)
+    assert len(halve.calls) == 1
+    np.testing.assert_array_equal(
+        stored(tmp_path / "c.h5"), np.where(counts == MASKED, 0, counts / 2)[2:6]
+    )
 
 
 def test_a_given_strength_is_used_as_it_is(scan, tmp_path):
@@ -293,6 +304,10 @@ def warnings_of(scan, tmp_path, settings=None, **options):
 def test_frames_that_did_not_converge_are_counted(scan, tmp_path):
     told = warnings_of(scan, tmp_path, converged=False, factor=1)
     assert told == "9 frames did not reach the tolerance of the solver."
+
+
+def test_a_strength_at_the_end_of_its_range_is_told(scan, tmp_path):
+    assert "alpha ended at the end" in warnings_of(scan, tmp_path, at_bound=True)
 
 
 def test_a_change_of_the_total_is_told(scan, tmp_path):

@@ -15,7 +15,7 @@ class Record(NamedTuple):
     """How one frame was denoised."""
 
     alpha: float  # in the unit of the data; 0 for a frame without a valid pixel
-    gap: float  # in that unit squared
+    gap: float  # certified, relative to the objective
     converged: bool
 
 

@@ -99,14 +99,22 @@ def denoise_series(
             emit=settings.emit,
         ) as writer:
             sample = sample_frames(series, frames)
-            choice, example = _choose(sample, settings, denoise)
-            noise = choice.noise
-            alpha = None if settings.per_frame else float(choice.alpha)
-            records = []
+            choice = _choose(sample, settings, denoise)
+            records: list[Record] = []
             if not dry_run:
-                method = _Method(denoise, noise, alpha, _batch_size(series.shape))
-                records = _stream(series, frames, method, writer, progress)
-                writer.finish(_provenance(series, frames, settings, noise, records))
+                if len(sample) == len(frames):
+                    done = _unstack(sample, choice)
+                else:
+                    alpha = None if settings.per_frame else float(choice.alpha)
+                    size = _batch_size(series.shape)
+                    method = _Method(denoise, choice.noise, alpha, size)
+                    done = _denoise_all(series, frames, method)
+                records = _write_all(
+                    done, writer, lambda count: progress(count, len(frames))
+                )
+                writer.finish(
+                    _provenance(series, frames, settings, choice.noise, records)
+                )
             return Outcome(
                 output=Path(output),
                 source=describe_series(series),
@@ -117,7 +125,7 @@ def denoise_series(
                 scale=writer.encoding.scale,
                 warnings=tuple(_warnings(sample, choice, records, writer.tally)),
                 seconds=time.monotonic() - start_time,
-                example=example,
+                example=_example(sample, choice),
             )
 
 
@@ -249,6 +257,10 @@ def stack(frames: Sequence[Frame]) -> tuple[Num[np.ndarray, "frame y x"], ...]:
     )
 
 
+_Done = tuple[Frame, Num[np.ndarray, "y x"], Record]
+"""A frame, what it becomes, and how."""
+
+
 class _Method(NamedTuple):
     """How every frame of a series is denoised."""
 
@@ -264,70 +276,80 @@ def _default_denoise() -> Denoise:
     return denoise
 
 
-def _choose(
-    sample: list[Frame], settings: Settings, denoise: Denoise
-) -> tuple[object, Example]:
-    """Return the result on the sample, and its middle frame before and after."""
+def _choose(sample: list[Frame], settings: Settings, denoise: Denoise) -> object:
+    """Return the result on the sample."""
     images, mask = stack(sample)
-    result = denoise(
+    return denoise(
         images,
         noise=noise_model(settings.noise, images, mask),
         alpha=settings.alpha,
         mask=mask,
         per_frame=settings.per_frame,
     )
+
+
+def _example(sample: list[Frame], choice: object) -> Example:
+    """Return the middle frame of the sample before and after."""
+    images, mask = stack(sample)
     middle = len(sample) // 2
-    after = np.asarray(result.image)[middle]
-    return result, Example(sample[middle].index, images[middle], after, mask[middle])
+    after = np.asarray(choice.image)[middle]
+    return Example(sample[middle].index, images[middle], after, mask[middle])
 
 
-def _stream(
-    series: Series,
-    frames: range,
-    method: _Method,
-    writer: SeriesWriter,
-    progress: Callable[[int, int], None],
-) -> list[Record]:
-    """Denoise and write all frames, reading and writing in threads of their own."""
-    records: list[Record] = []
+def _denoise_all(series: Series, frames: range, method: _Method) -> Iterator[_Done]:
+    """Yield each frame with what it becomes, reading ahead."""
     source = _batches(series.frames(frames.start, frames.stop), method.batch_size)
-    with closing(read_ahead(source)) as batches, write_behind(writer.write) as write:
+    with closing(read_ahead(source)) as batches:
         for batch in batches:
-            for frame, image, record in _denoised(batch, method):
-                write(image, frame)
-                records.append(record)
-                progress(len(records), len(frames))
+            yield from _denoised(batch, method)
+
+
+def _write_all(
+    done: Iterator[_Done], writer: SeriesWriter, progress: Callable[[int], None]
+) -> list[Record]:
+    """Write frames behind the back of what denoises them, and return their records."""
+    records: list[Record] = []
+    with closing(done), write_behind(writer.write) as write:
+        for frame, image, record in done:
+            write(image, frame)
+            records.append(record)
+            progress(len(records))
     return records
 
 
-def _denoised(
-    batch: list[Frame], method: _Method
-) -> Iterator[tuple[Frame, Num[np.ndarray, "y x"], Record]]:
-    """Yield each frame of a batch with what it becomes."""
-    images, mask = stack(batch)
-    if not mask.any():
-        for frame, image in zip(batch, images, strict=True):
-            yield frame, image, Record(0.0, 0.0, True)
-        return
-    single = method.batch_size == 1
-    # The last batch is filled up, as another shape would be compiled anew.
-    fill = [len(batch) - 1] * (method.batch_size - len(batch))
-    order = [*range(len(batch)), *fill]
-    result = method.denoise(
-        images[0] if single else images[order],
-        noise=method.noise,
-        alpha=method.alpha,
-        mask=mask[0] if single else mask[order],
-        per_frame=method.alpha is None,
-    )
-    denoised = np.asarray(result.image).reshape(-1, *images.shape[1:])
+def _denoised(batch: list[Frame], method: _Method) -> Iterator[_Done]:
+    """Yield each frame of a batch with what it becomes, in order."""
+    seen = [frame for frame in batch if frame.mask.any()]
+    done: Iterator[_Done] = iter(())
+    if seen:
+        # A batch is filled up, as another shape would be compiled anew.
+        fill = [seen[-1]] * (method.batch_size - len(seen))
+        images, mask = stack(seen + fill)
+        result = method.denoise(
+            images,
+            noise=method.noise,
+            alpha=method.alpha,
+            mask=mask,
+            per_frame=method.alpha is None,
+        )
+        done = _unstack(seen, result)
+    for frame in batch:
+        if frame.mask.any():
+            yield next(done)
+        else:
+            yield frame, np.zeros(frame.data.shape), Record(0.0, 0.0, True)
+
+
+def _unstack(frames: list[Frame], result: object) -> Iterator[_Done]:
+    """Yield each of `frames` with its image and its record in a result."""
+    images = np.asarray(result.image)
     alpha, gap, converged = (
-        np.broadcast_to(np.ravel(np.asarray(value)), len(order))
+        np.broadcast_to(np.asarray(value), len(images))
         for value in (result.alpha, result.gap, result.converged)
     )
-    for index, frame in enumerate(batch):
+    for index, frame in enumerate(frames):
         record = Record(float(alpha[index]), float(gap[index]), bool(converged[index]))
-        yield frame, denoised[index], record
+        yield frame, images[index], record
 
 
 def _image(frame: Frame) -> Num[np.ndarray, "y x"]:
@@ -371,6 +393,11 @@ def _warnings(
     sample: list[Frame], choice: object, records: list[Record], tally: Tally
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
+    if np.any(choice.at_bound):
+        yield (
+            "alpha ended at the end of its range, where the risk has no minimum: "
+            "check the noise model and the mask."
+        )
     stopped = sum(not record.converged for record in records)
     if stopped:
         yield f"{stopped} frames did not reach the tolerance of the solver."

@@ -13,6 +13,7 @@ from tvjax.io import (
     Metadata,
     open_series,
     Provenance,
+    save_series,
     series_of,
 )
 
@@ -429,10 +430,7 @@ def test_a_new_master_spreads_its_frames_over_data_files(tmp_path, monkeypatch, 
     monkeypatch.setattr("tvjax.io.nexus.FRAMES_PER_FILE", 3)
     series = series_of(counts, metadata=Metadata(start_angle=-10, angle_increment=0.5))
     output = tmp_path / "sim_master.h5"
-    with create_series(output, series, scale=1, denoised=False) as writer:
-        for frame in series.frames():
-            writer.write(frame.data.astype(float), frame)
-        writer.finish()
+    save_series(output, series)
     with open_series(output) as written:
         assert [block.num_frames for block in written.layout.blocks] == [3, 3, 1]
         assert written.denoised_by is None

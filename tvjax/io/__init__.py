@@ -10,4 +10,8 @@ from .series import (
     Series as Series,
     series_of as series_of,
 )
-from .writing import create_series as create_series, SeriesWriter as SeriesWriter
+from .writing import (
+    create_series as create_series,
+    save_series as save_series,
+    SeriesWriter as SeriesWriter,
+)

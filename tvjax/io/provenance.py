@@ -25,7 +25,7 @@ class Provenance:
         frames: First frame and the one after the last, in the input.
         noise: The noise model and its parameters.
         alpha: Strength of each frame, in the unit of the data.
-        gap: Certified duality gap of each frame, in that unit squared.
+        gap: Certified duality gap of each frame, relative to the objective.
         converged: Whether each frame reached its tolerance.
         scale: Stored value of one count.
         tally: What writing did to the valid pixels.

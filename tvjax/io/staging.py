@@ -12,13 +12,14 @@ class OutputFile(io.RawIOBase):
     """A binary file under a temporary name that remembers its first failed write.
 
     HDF5 cannot close a file that it failed to write, and crashes the interpreter at
-    its exit. Hence a failure is kept instead of raised, what follows is discarded, and
-    `Staging.check` raises it between two frames.
+    its exit. Hence a failure is kept instead of raised, what follows is held in memory
+    for HDF5 to read back, and `Staging.check` raises it after the frame.
     """
 
     def __init__(self, path: Path):
         """Create the file `path`, replacing what an earlier crash may have left."""
         self._file = path.open("w+b", buffering=0)
+        self._unwritten: list[tuple[int, bytes]] = []
         self.error: OSError | None = None
 
     def readable(self) -> bool:
@@ -37,7 +38,17 @@ class OutputFile(io.RawIOBase):
         return self._file.tell()
 
     def readinto(self, buffer, /) -> int:
-        return self._file.readinto(buffer)
+        target = memoryview(buffer).cast("B")
+        place = self.tell()
+        size = self._file.readinto(target)
+        for start, content in self._unwritten:
+            first = max(start, place)
+            last = min(start + len(content), place + len(target))
+            if first < last:
+                part = content[first - start : last - start]
+                target[first - place : last - place] = part
+                size = max(size, last - place)
+        return size
 
     def write(self, data, /) -> int:
         content = memoryview(data).cast("B")
@@ -47,6 +58,9 @@ class OutputFile(io.RawIOBase):
                 written += self._file.write(content[written:])
             except OSError as error:
                 self.error = error
+        if self.error is not None:
+            self._unwritten.append((self.tell(), bytes(content[written:])))
+            self.seek(len(content) - written, os.SEEK_CUR)
         return len(content)
 
     def truncate(self, size: int | None = None, /) -> int:

@@ -1,7 +1,7 @@
 """How does a series become files that other programs read?"""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Protocol, Self
@@ -181,6 +181,33 @@ def create_series(
         staging.discard()
         raise
     return SeriesWriter(sink, staging, like, encoding, notes, sidecar)
+
+
+def save_series(
+    path: str | PathLike[str],
+    series: Series,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write frames as they are, for example simulated ones.
+
+    Args:
+        path: The output, as for `create_series`.
+        series: The frames.
+        overwrite: Whether an existing output is replaced, at the end.
+        progress: Called with the frames done and their number.
+
+    Raises:
+        FileError: The output exists or cannot be written.
+    """
+    with create_series(
+        path, series, scale=1, overwrite=overwrite, denoised=False
+    ) as writer:
+        for frame in series.frames():
+            writer.write(frame.data, frame)
+            progress(frame.index + 1, series.num_frames)
+        writer.finish()
 
 
 def _kind(path: Path) -> str:

@@ -1,0 +1,333 @@
+"""What does the command `tvjax` say and do?"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+# What reads, computes and draws is imported inside the commands, lest `--help` wait.
+
+app = typer.Typer(
+    help="Remove the noise from X-ray images, with every strength chosen by the data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+class Dtype(StrEnum):
+    uint32 = "uint32"
+    int32 = "int32"
+    float32 = "float32"
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        help="An HDF5 master, or image files; `*` and `#` stand for names and digits.",
+        show_default=False,
+    ),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="Images in an HDF5 file that holds several stacks."),
+]
+Frames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B", help="Frames A to B, counted from 0 and without B, as in Python."
+    ),
+]
+Mask = Annotated[
+    str | None, typer.Option(help="File of bad pixels: zero is valid, all else is not.")
+]
+
+
+@app.command(name="denoise")
+def denoise_command(
+    inputs: Inputs,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="HDF5 (.h5, .nxs), .cbf or .tif."),
+    ],
+    alpha: Annotated[
+        str,
+        typer.Option(metavar="auto|NUMBER", help="Strength in the unit of the data."),
+    ] = "auto",
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="A strength for each frame.")
+    ] = False,
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]."
+        ),
+    ] = "auto",
+    mask: Mask = None,
+    frames: Frames = None,
+    dataset: Dataset = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for pictures and a report.")
+    ] = None,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(help="Type of the output; integers stay integers by default."),
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option(help="Stored value of one count, 16 by default for integers."),
+    ] = None,
+    emit: Annotated[
+        str,
+        typer.Option(
+            metavar="xds,dials,crystfel",
+            help="Write the lines that these programs need for the scale.",
+        ),
+    ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Denoise what tvjax has denoised before.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Choose noise and strength, write nothing."),
+    ] = False,
+) -> None:
+    """Denoise files into files of the same layout."""
+    with _sentences():
+        from .pipeline import denoise_series
+        from .settings import Settings
+
+        settings = Settings(
+            alpha=_parse_alpha(alpha),
+            per_frame=per_frame,
+            noise=noise,
+            mask=mask,
+            frames=frames,
+            dataset=dataset,
+            dtype=dtype,
+            scale=scale,
+            overwrite=overwrite,
+            force=force,
+            emit=_parse_emit(emit),
+        )
+        if report is not None:
+            _check_report(report, overwrite)
+        _keep_compiled()
+        with _progress("frames") as progress:
+            outcome = denoise_series(
+                inputs, output, settings, progress=progress, dry_run=dry_run
+            )
+        typer.echo(outcome.report())
+        if report is not None:
+            typer.echo(f"report     {_write_report(report, outcome, overwrite)}")
+
+
+@app.command()
+def info(
+    inputs: Inputs,
+    mask: Mask = None,
+    frames: Frames = None,
+    dataset: Dataset = None,
+) -> None:
+    """Tell what is in a file, how noisy it is, and what tvjax runs on."""
+    with _sentences():
+        import jax
+
+        from .pipeline import inspect_series
+        from .settings import Settings
+
+        _keep_compiled()
+        facts = inspect_series(
+            inputs, Settings(mask=mask, frames=frames, dataset=dataset)
+        )
+        facts["tvjax"] = version("tvjax")
+        facts["jax"] = f"{version('jax')} on {jax.devices()[0]}"
+        width = max(map(len, facts))
+        for name, fact in facts.items():
+            text = f"{fact:.5g}" if isinstance(fact, float) else fact
+            typer.echo(f"{name.replace('_', ' '):{width}}  {text}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(
+        "tvjax_demo"
+    ),
+    num_frames: Annotated[int, typer.Option("--frames", min=1)] = 20,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier demo.")
+    ] = False,
+) -> None:
+    """Simulate a rotation scan, denoise it, and show what that did to the truth."""
+    with _sentences():
+        from .demo import scan_series
+        from .io import save_series
+        from .pipeline import denoise_series
+        from .settings import Settings
+        from .simulate import Scan
+
+        scan = Scan(num_frames=num_frames)
+        raw, clean = (folder / name / "scan_master.h5" for name in ("raw", "clean"))
+        report = folder / "report"
+        _check_report(report, overwrite)
+        _keep_compiled()
+        with _progress("frames simulated") as progress:
+            save_series(raw, scan_series(scan), overwrite=overwrite, progress=progress)
+        with _progress("frames denoised") as progress:
+            outcome = denoise_series(
+                raw, clean, Settings(overwrite=overwrite), progress=progress
+            )
+        typer.echo(outcome.report())
+        truth = scan.expected(outcome.example.index)
+        page = _write_report(report, outcome, overwrite, truth)
+        typer.echo(f"report     {page}")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    show: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True)
+    ] = False,
+) -> None:
+    if show:
+        typer.echo(version("tvjax"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command."""
+    # A batch system ends a job by this signal: clean up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app()
+
+
+def _parse_alpha(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"`alpha` must be auto or a number, got {text}.") from None
+
+
+def _parse_emit(text: str) -> tuple[str, ...]:
+    from .io.fragments import PROGRAMS
+
+    programs = tuple(name for name in text.split(",") if name)
+    if unknown := set(programs) - set(PROGRAMS):
+        raise ValueError(
+            f"`emit` must name some of {', '.join(PROGRAMS)}, "
+            f"got {', '.join(sorted(unknown))}."
+        )
+    return programs
+
+
+def _check_report(folder: Path, overwrite: bool) -> None:
+    """Refuse before the work what would be refused after it."""
+    from .io import FileError
+    from .report import FILES
+
+    if not overwrite and any((folder / name).exists() for name in FILES):
+        raise FileError(f"{folder} holds a report: choose another or pass --overwrite.")
+
+
+def _write_report(
+    folder: Path, outcome: object, overwrite: bool, truth: object = None
+) -> Path:
+    import numpy as np
+
+    from .report import write_report
+
+    example, curve = outcome.example, outcome.choice.curve
+    if curve is not None and np.ndim(curve.alphas) == 1:
+        order = np.argsort(curve.alphas)
+        curve = {
+            "alphas": curve.alphas[order],
+            "risks": curve.risks[order],
+            "chosen": float(outcome.choice.alpha),
+        }
+    else:
+        curve = None
+    return write_report(
+        folder,
+        example.before,
+        example.after,
+        variance=np.asarray(outcome.choice.noise.variance(np.float32(example.after))),
+        mask=example.mask,
+        summary=outcome.asdict() | {"example frame": example.index},
+        curve=curve,
+        truth=truth,
+        overwrite=overwrite,
+    )
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn every error that a user can meet into one sentence and an exit code."""
+    from .io import FileError
+
+    try:
+        yield
+    except FileError as error:
+        code, sentence = FAILED, str(error)
+    except ValueError as error:
+        code, sentence = MISUSED, str(error)
+    except KeyboardInterrupt:
+        code, sentence = INTERRUPTED, "Interrupted: nothing was written."
+    else:
+        return
+    typer.echo(f"tvjax: {sentence}", err=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show rate and remaining time on a terminal, and nothing in a pipe."""
+    columns = (
+        TextColumn("{task.completed}/{task.total} " + unit),
+        BarColumn(),
+        TextColumn("{task.fields[rate]:.2f}/s"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=None, rate=0.0)
+
+        def show(done: int, total: int) -> None:
+            rate = bar.tasks[0].speed or 0.0
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield show
+
+
+def _keep_compiled() -> None:
+    """Let the next run find what this one compiles, where a cache can be written."""
+    import jax
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tvjax"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if os.access(cache, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
