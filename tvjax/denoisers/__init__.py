@@ -1,0 +1,7 @@
+"""One method a file; any callable image -> image is a denoiser."""
+
+from tvjax.denoisers.protocol import (
+    AbstractDenoiser as AbstractDenoiser,
+    Resumable as Resumable,
+)
+from tvjax.denoisers.tv import TV as TV

@@ -90,19 +90,29 @@ def join(components: list[Array]) -> Dual:
     return (lax.complex(components[0], components[1]), *components[2:])
 
 
-def from_unit_ball(problem: Problem, p: Float[Array, " ndim *shape"]) -> Dual:
-    """q = −α p."""
-    rows = [jnp.pad(component.reshape(-1), (problem.row, 0)) for component in p]
-    on = zip(rows, problem.edges, strict=True)
-    return join([jnp.where(edge, -problem.alpha * row, 0) for row, edge in on])
+def lay_out_dual(p: Float[Array, " ndim *shape"]) -> Dual:
+    """A dual field in the solvers' layout."""
+    row = p[0].size // p.shape[1]
+    return join([jnp.pad(component.reshape(-1), (row, 0)) for component in p])
 
 
-def to_unit_ball(problem: Problem, q: Dual) -> Float[Array, " ndim *shape"]:
+def dual_field(problem: Problem, p: Dual) -> Float[Array, " ndim *shape"]:
+    """A dual field in the shape of the image, one component an axis."""
+    rows = [component[problem.row :] for component in split(p)]
+    return jnp.stack([row.reshape(problem.shape) for row in rows])
+
+
+def from_unit_ball(problem: Problem, p: Dual) -> Dual:
+    """q = −α p, zero where there is no edge."""
+    on = zip(split(p), problem.edges, strict=True)
+    return join([jnp.where(edge, -problem.alpha * c, 0) for c, edge in on])
+
+
+def to_unit_ball(problem: Problem, q: Dual) -> Dual:
     """p = −q/α, and zero where α is zero."""
     positive = problem.alpha > 0
     inverse = jnp.where(positive, 1 / jnp.where(positive, problem.alpha, 1), 0)
-    rows = [-(inverse * component)[problem.row :] for component in split(q)]
-    return jnp.stack([row.reshape(problem.shape) for row in rows])
+    return join([-inverse * component for component in split(q)])
 
 
 def pad_rows(problem: Problem, u: Float[Array, " pixels"]) -> Array:

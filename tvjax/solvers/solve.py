@@ -87,29 +87,55 @@ def solve(
             of another shape, or an unknown norm or solver.
     """
     x, alpha, mask = _check(x, alpha, mask, norm, solver)
-    problem = rof.lay_out(x, alpha, mask, norm)
-    start = rof.zero_dual(problem)
+    memory = blank_memory(x)
     if dual is not None:
         if dual.shape != (x.ndim, *x.shape):
             raise ValueError(
                 f"`dual` must have shape {(x.ndim, *x.shape)}, got {dual.shape}."
             )
-        start = rof.from_unit_ball(problem, dual)
+        memory = memory._replace(p=rof.lay_out_dual(dual.astype(x.dtype)))
+    problem = rof.lay_out(x, alpha, mask, norm)
+    tolerance, budget = Tolerance(tol, rmse), Budget(max_steps, steps_per_check)
+    run = _run(problem, memory, SOLVERS[solver], tolerance, budget, tangent)
+    return _keep_invalid(run[0], x, mask)
 
-    tolerance = Tolerance(tol, rmse)
-    budget = Budget(max_steps, steps_per_check)
-    q, certificate = iterate(problem, start, SOLVERS[solver], tolerance, budget)
-    flat, _ = differentiable_image(problem, q, rof.zero_dual(problem), tangent)
-    image = flat.reshape(x.shape)
-    return Solution(
-        image=image if mask is None else jnp.where(mask, image, x),
-        dual=rof.to_unit_ball(lax.stop_gradient(problem), q),
-        gap=certificate.gap,
-        relative_gap=certificate.relative_gap,
-        rmse=certificate.rmse,
-        num_steps=certificate.num_steps,
-        converged=certificate.converged,
-    )
+
+class Memory(NamedTuple):
+    """What one solve leaves for the next similar one, in the solvers' layout."""
+
+    p: Dual  # the dual field, in the unit ball
+    tangent: Dual  # the dual field of J x
+
+
+def blank_memory(x: Float[Array, "*shape"]) -> Memory:
+    """The memory of a solver that has not solved anything."""
+    zero = rof.lay_out_dual(jnp.zeros((x.ndim, *x.shape), as_floating(x).dtype))
+    return Memory(zero, zero)
+
+
+def resume(
+    x: Float[ArrayLike, "*shape"],
+    alpha: Float[ArrayLike, ""] | Float[ArrayLike, "*shape"],
+    memory: Memory,
+    *,
+    mask: Bool[ArrayLike, "*shape"] | None = None,
+    tol: float = 1e-4,
+    norm: Norm = "isotropic",
+    max_steps: int = 10_000,
+    steps_per_check: int = 10,
+    tangent: Accuracy = DEFAULT_ACCURACY,
+) -> tuple[Solution, Memory]:
+    """Like `solve`, from where a similar problem ended, its derivative included.
+
+    The memory is constant to derivatives. Where a derivative in a scalar `alpha` is
+    taken, the memory that comes back holds its dual field, too, so that the next
+    derivative of the same image begins there.
+    """
+    x, alpha, mask = _check(x, alpha, mask, norm, "pdhg")
+    problem = rof.lay_out(x, alpha, mask, norm)
+    tolerance, budget = Tolerance(tol), Budget(max_steps, steps_per_check)
+    solution, memory = _run(problem, memory, pdhg, tolerance, budget, tangent)
+    return _keep_invalid(solution, x, mask), memory
 
 
 class Budget(NamedTuple):
@@ -129,12 +155,44 @@ class Certificate(NamedTuple):
     converged: Bool[Array, ""]
 
 
+def _run(
+    problem: Problem,
+    memory: Memory,
+    solver: Solver,
+    tolerance: Tolerance,
+    budget: Budget,
+    tangent: Accuracy,
+) -> tuple[Solution, Memory]:
+    """Iterate, attach the derivatives, and leave the solvers' layout."""
+    memory = lax.stop_gradient(memory)
+    constant = lax.stop_gradient(problem)
+    start = rof.from_unit_ball(constant, memory.p)
+    q, certificate = iterate(constant, start, solver, tolerance, budget)
+    image, along = differentiable_image(problem, q, memory.tangent, tangent)
+    p = rof.to_unit_ball(constant, q)
+    solution = Solution(
+        image=image.reshape(problem.shape),
+        dual=rof.dual_field(constant, p),
+        gap=certificate.gap,
+        relative_gap=certificate.relative_gap,
+        rmse=certificate.rmse,
+        num_steps=certificate.num_steps,
+        converged=certificate.converged,
+    )
+    return solution, Memory(p, along)
+
+
+def _keep_invalid(solution: Solution, x: Array, mask: Array | None) -> Solution:
+    """The data in place of the image where a pixel is invalid."""
+    if mask is None:
+        return solution
+    return solution._replace(image=jnp.where(mask, solution.image, x))
+
+
 def iterate(
     problem: Problem, start: Dual, solver: Solver, tolerance: Tolerance, budget: Budget
 ) -> tuple[Dual, Certificate]:
-    """Run a solver until its gap meets the tolerance; constant to derivatives."""
-    problem, start = lax.stop_gradient((problem, start))
-    tolerance = lax.stop_gradient(tolerance)
+    """Run a solver until its gap meets the tolerance."""
 
     def certify(q: Dual, num_steps: Array) -> Certificate:
         gap, objective = rof.gap_and_objective(problem, q)
