@@ -214,9 +214,12 @@ def test_provenance_tells_settings_noise_and_each_frame(scan, tmp_path):
     denoise_series(scan, clean, settings, denoise=Halve())
     with h5py.File(clean) as file:
         process = file["entry/tvjax"]
-        assert json.loads(process["settings"][()]) == json.loads(
-            json.dumps(dataclasses.asdict(settings))
-        )
+        resolved = dataclasses.asdict(settings) | {
+            "dtype": "uint32",
+            "scale": 16,
+            "emit": [],
+        }
+        assert json.loads(process["settings"][()]) == resolved
         assert json.loads(process["noise"][()]) == {
             "kind": "PoissonGaussian",
             "gain": 2.0,
@@ -226,6 +229,20 @@ def test_provenance_tells_settings_noise_and_each_frame(scan, tmp_path):
         assert process["frames"][()].tolist() == [2, 5]
         assert process["alpha"][()].tolist() == [0.25] * 3
         assert process["inputs"][0].decode() == str(scan)
+
+
+def test_a_faint_background_is_not_rounded_away(tmp_path):
+    """At the usual scale 0.02 counts would be stored as zero."""
+    counts = np.random.default_rng(0).poisson(0.02, (8, 200, 300)).astype(np.uint32)
+    scan = save(tmp_path / "scan_master.h5", counts)
+
+    def flatten(y, **options):
+        mean = np.mean(y, axis=(1, 2), keepdims=True, dtype=np.float32)
+        return Halve(factor=0)(y, **options)._replace(image=mean + 0 * y)
+
+    outcome = denoise_series(scan, tmp_path / "clean_master.h5", denoise=flatten)
+    assert outcome.tally.counts_out == pytest.approx(outcome.tally.counts_in, rel=1e-3)
+    assert outcome.scale > 16
 
 
 def test_a_dry_run_chooses_and_writes_nothing(scan, tmp_path):

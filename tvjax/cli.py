@@ -132,7 +132,7 @@ def denoise_command(
         if report is not None:
             _check_report(report, overwrite)
         _keep_compiled()
-        with _progress("frames") as progress:
+        with _progress("choosing the strength") as progress:
             outcome = denoise_series(
                 inputs, output, settings, progress=progress, dry_run=dry_run
             )
@@ -190,9 +190,9 @@ def demo(
         report = folder / "report"
         _check_report(report, overwrite)
         _keep_compiled()
-        with _progress("frames simulated") as progress:
+        with _progress("simulating") as progress:
             save_series(raw, scan_series(scan), overwrite=overwrite, progress=progress)
-        with _progress("frames denoised") as progress:
+        with _progress("choosing the strength") as progress:
             outcome = denoise_series(
                 raw, clean, Settings(overwrite=overwrite), progress=progress
             )
@@ -300,21 +300,22 @@ def _sentences() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(waiting: str) -> Iterator[Callable[[int, int], None]]:
     """Show rate and remaining time on a terminal, and nothing in a pipe."""
     columns = (
-        TextColumn("{task.completed}/{task.total} " + unit),
+        TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[rate]:.2f}/s"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("", total=None, rate=0.0)
+        task = bar.add_task(waiting, total=None, rate="")
 
         def show(done: int, total: int) -> None:
-            rate = bar.tasks[0].speed or 0.0
-            bar.update(task, completed=done, total=total, rate=rate)
+            rate = f"{bar.tasks[0].speed or 0:.2f}/s"
+            text = f"{done}/{total} frames"
+            bar.update(task, completed=done, total=total, rate=rate, description=text)
 
         yield show
 

@@ -6,6 +6,7 @@ and writes, and memory holds a handful of frames however long the scan is.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Num
 from .io import (
     create_series,
     FileError,
+    fit_scale,
     Frame,
     open_series,
     Provenance,
@@ -88,45 +90,62 @@ def denoise_series(
     denoise = denoise or _default_denoise()
     with open_input(inputs, settings) as series:
         frames = frame_range(series, settings.frames)
-        with create_series(
+        create = functools.partial(
+            create_series,
             output,
             series,
             start=frames.start,
             stop=frames.stop,
             dtype=settings.dtype,
-            scale=settings.scale,
             overwrite=settings.overwrite,
             emit=settings.emit,
-        ) as writer:
-            sample = sample_frames(series, frames)
-            choice = _choose(sample, settings, denoise)
+        )
+        # What would fail at the start of writing shall fail before the work.
+        with create(scale=settings.scale) as rehearsal:
+            integers = rehearsal.encoding.dtype.kind != "f"
+        sample = sample_frames(series, frames)
+        choice = _choose(sample, settings, denoise)
+        scale = settings.scale
+        if scale is None and integers:
+            scale = _fit_scale(series, sample, choice)
+        with create(scale=scale) as writer:
             records: list[Record] = []
             if not dry_run:
-                if len(sample) == len(frames):
-                    done = _unstack(sample, choice)
-                else:
-                    alpha = None if settings.per_frame else float(choice.alpha)
-                    size = _batch_size(series.shape)
-                    method = _Method(denoise, choice.noise, alpha, size)
-                    done = _denoise_all(series, frames, method)
+                done = (
+                    _unstack(sample, choice)
+                    if len(sample) == len(frames)
+                    else _denoise_all(series, frames, denoise, choice, settings)
+                )
                 records = _write_all(
                     done, writer, lambda count: progress(count, len(frames))
                 )
+                resolved = dataclasses.asdict(settings) | {
+                    "dtype": writer.encoding.dtype.name,
+                    "scale": writer.encoding.scale,
+                }
                 writer.finish(
-                    _provenance(series, frames, settings, choice.noise, records)
+                    Provenance(
+                        settings=resolved,
+                        inputs=series.names,
+                        frames=(frames.start, frames.stop),
+                        noise=describe_noise(choice.noise),
+                        alpha=tuple(record.alpha for record in records),
+                        gap=tuple(record.gap for record in records),
+                        converged=tuple(record.converged for record in records),
+                    )
                 )
-            return Outcome(
-                output=Path(output),
-                source=describe_series(series),
-                frames=(frames.start, frames.stop),
-                choice=choice,
-                records=tuple(records),
-                tally=writer.tally,
-                scale=writer.encoding.scale,
-                warnings=tuple(_warnings(sample, choice, records, writer.tally)),
-                seconds=time.monotonic() - start_time,
-                example=_example(sample, choice),
-            )
+        return Outcome(
+            output=Path(output),
+            source=describe_series(series),
+            frames=(frames.start, frames.stop),
+            choice=choice,
+            records=tuple(records),
+            tally=writer.tally,
+            scale=writer.encoding.scale,
+            warnings=tuple(_warnings(sample, choice, records, writer.tally)),
+            seconds=time.monotonic() - start_time,
+            example=_example(sample, choice),
+        )
 
 
 def open_input(
@@ -288,6 +307,16 @@ def _choose(sample: list[Frame], settings: Settings, denoise: Denoise) -> object
     )
 
 
+def _fit_scale(series: Series, sample: list[Frame], choice: object) -> int:
+    """Return a scale that keeps the total counts and every count a pixel can have."""
+    largest = series.metadata.saturation
+    if largest is None:
+        # Other frames can have brighter spots than the sample.
+        largest = 4 * max(np.max(f.data, where=f.mask, initial=0) for f in sample)
+    mask = np.stack([frame.mask for frame in sample])
+    return fit_scale(np.asarray(choice.image), mask, largest=float(largest))
+
+
 def _example(sample: list[Frame], choice: object) -> Example:
     """Return the middle frame of the sample before and after."""
     images, mask = stack(sample)
@@ -296,8 +325,16 @@ def _example(sample: list[Frame], choice: object) -> Example:
     return Example(sample[middle].index, images[middle], after, mask[middle])
 
 
-def _denoise_all(series: Series, frames: range, method: _Method) -> Iterator[_Done]:
+def _denoise_all(
+    series: Series,
+    frames: range,
+    denoise: Denoise,
+    choice: object,
+    settings: Settings,
+) -> Iterator[_Done]:
     """Yield each frame with what it becomes, reading ahead."""
+    alpha = None if settings.per_frame else float(choice.alpha)
+    method = _Method(denoise, choice.noise, alpha, _batch_size(series.shape))
     source = _batches(series.frames(frames.start, frames.stop), method.batch_size)
     with closing(read_ahead(source)) as batches:
         for batch in batches:
@@ -369,24 +406,6 @@ def _batch_size(shape: tuple[int, int]) -> int:
 def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
     while batch := list(islice(frames, size)):
         yield batch
-
-
-def _provenance(
-    series: Series,
-    frames: range,
-    settings: Settings,
-    noise: object,
-    records: list[Record],
-) -> Provenance:
-    return Provenance(
-        settings=dataclasses.asdict(settings),
-        inputs=series.names,
-        frames=(frames.start, frames.stop),
-        noise=describe_noise(noise),
-        alpha=tuple(record.alpha for record in records),
-        gap=tuple(record.gap for record in records),
-        converged=tuple(record.converged for record in records),
-    )
 
 
 def _warnings(

@@ -1,6 +1,6 @@
 """Files in, files out: every format of frames behind one `Series`."""
 
-from .encoding import SCALE as SCALE, Tally as Tally
+from .encoding import fit_scale as fit_scale, Tally as Tally
 from .errors import FileError as FileError
 from .provenance import Provenance as Provenance
 from .reading import open_series as open_series, read_mask as read_mask

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from tvjax.io import fit_scale, Frame
+from tvjax.io.encoding import Encoding
+from tvjax.io.marks import Marks
+
+ALL = np.ones((1, 40, 50), bool)
+
+
+def test_sixteen_is_enough_where_values_are_spread():
+    image = np.random.default_rng(0).uniform(1, 2, (1, 40, 50))
+    assert fit_scale(image, ALL, largest=1e6) == 16
+
+
+@pytest.mark.parametrize("value", [0.3, 0.013, 0.0007])
+def test_the_total_of_a_plateau_survives_its_rounding(value):
+    image = np.full((1, 1000, 1000), value)
+    scale = fit_scale(image, np.ones(image.shape, bool), largest=100)
+    assert np.rint(scale * value) / scale == pytest.approx(value, rel=1e-3)
+    assert np.log2(scale) % 1 == 0
+
+
+def test_the_scale_leaves_room_for_the_largest_count():
+    scale = fit_scale(np.full((1, 40, 50), 0.0007), ALL, largest=1e6)
+    assert 1e6 * scale <= 2**31 - 3 < 2e6 * scale
+
+
+def test_invalid_pixels_have_no_say_in_the_scale():
+    image = np.where(np.arange(50) < 25, 1.0, 0.013)[None] * np.ones((1, 40, 1))
+    assert fit_scale(image, image == 1, largest=100) == 16
+
+
+@pytest.mark.parametrize(
+    ("source", "mark", "dtype", "stored"),
+    [
+        (np.uint32, 2**32 - 1, "uint32", 2**32 - 1),
+        (np.uint16, 2**16 - 1, "uint32", 2**32 - 1),
+        (np.uint16, 2**16 - 1, "int32", -1),
+        (np.int32, -1, "int32", -1),
+        (np.int32, -2, "int32", -2),
+        (np.int32, -2, "uint32", 2**32 - 1),
+        (np.float32, np.nan, "uint32", 2**32 - 1),
+        (np.float32, np.nan, "int32", -1),
+        (np.uint32, 2**32 - 1, "float32", np.nan),
+    ],
+)
+def test_a_mark_becomes_the_mark_of_the_output(source, mark, dtype, stored):
+    data = np.array([[3, mark]], dtype=source)
+    marks = Marks.of(data)
+    frame = Frame(0, data, marks.valid(data))
+    encoded, tally = Encoding(np.dtype(dtype), 1).encode(data / 3, frame, marks)
+    np.testing.assert_array_equal(encoded, np.array([[1, stored]], dtype=dtype))
+    assert (tally.counts_in, tally.counts_out) == (3, 1)
