@@ -167,6 +167,16 @@ def test_an_error_is_one_sentence(
     assert result.stdout == ""
 
 
+def test_data_that_cannot_be_denoised_are_no_misuse(scan, tmp_path, monkeypatch):
+    def refuse(y, **options):
+        raise ValueError("images of at least 2 x 2 are needed.")
+
+    monkeypatch.setattr(pipeline, "_default_denoise", lambda: refuse)
+    result = tvjax("denoise", scan, "-o", tmp_path / "c.h5")
+    assert result.exit_code == 1
+    assert result.stderr == "tvjax: images of at least 2 x 2 are needed.\n"
+
+
 def test_an_existing_output_is_kept(scan, tmp_path, halve):
     (tmp_path / "c.h5").write_text("precious")
     result = tvjax("denoise", scan, "-o", tmp_path / "c.h5")

@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .settings import Settings, SettingsError
+
 # What reads, computes and draws is imported inside the commands, lest `--help` wait.
 
 app = typer.Typer(
@@ -114,7 +116,6 @@ def denoise_command(
     """Denoise files into files of the same layout."""
     with _sentences():
         from .pipeline import denoise_series
-        from .settings import Settings
 
         settings = Settings(
             alpha=_parse_alpha(alpha),
@@ -153,7 +154,6 @@ def info(
         import jax
 
         from .pipeline import inspect_series
-        from .settings import Settings
 
         _keep_compiled()
         facts = inspect_series(
@@ -182,7 +182,6 @@ def demo(
         from .demo import scan_series
         from .io import save_series
         from .pipeline import denoise_series
-        from .settings import Settings
         from .simulate import Scan
 
         scan = Scan(num_frames=num_frames)
@@ -226,7 +225,7 @@ def _parse_alpha(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"`alpha` must be auto or a number, got {text}.") from None
+        raise SettingsError(f"`alpha` must be auto or a number, got {text}.") from None
 
 
 def _parse_emit(text: str) -> tuple[str, ...]:
@@ -234,7 +233,7 @@ def _parse_emit(text: str) -> tuple[str, ...]:
 
     programs = tuple(name for name in text.split(",") if name)
     if unknown := set(programs) - set(PROGRAMS):
-        raise ValueError(
+        raise SettingsError(
             f"`emit` must name some of {', '.join(PROGRAMS)}, "
             f"got {', '.join(sorted(unknown))}."
         )
@@ -287,10 +286,10 @@ def _sentences() -> Iterator[None]:
 
     try:
         yield
-    except FileError as error:
-        code, sentence = FAILED, str(error)
-    except ValueError as error:
+    except SettingsError as error:
         code, sentence = MISUSED, str(error)
+    except (FileError, ValueError) as error:
+        code, sentence = FAILED, str(error)
     except KeyboardInterrupt:
         code, sentence = INTERRUPTED, "Interrupted: nothing was written."
     else:

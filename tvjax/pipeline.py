@@ -83,7 +83,7 @@ def denoise_series(
 
     Raises:
         FileError: A file cannot be read or written; nothing is left behind.
-        ValueError: A setting makes no sense.
+        ValueError: The frames cannot be denoised, or a setting makes no sense.
     """
     start_time = time.monotonic()
     settings = settings or Settings()
@@ -184,7 +184,7 @@ def frame_range(series: Series, frames: str | None) -> range:
 
     Raises:
         FileError: The series has no such frames.
-        ValueError: The text is not a range.
+        SettingsError: The text is not a range.
     """
     wanted = parse_frames(frames)
     found = range(series.num_frames)[wanted]
@@ -429,7 +429,7 @@ def _warnings(
         )
     background, deviation = _background(sample, choice.noise)
     strongest = max([*np.ravel(np.asarray(choice.alpha)), *(r.alpha for r in records)])
-    if strongest > deviation:
+    if strongest > deviation > 0:
         yield (
             f"alpha {strongest:.3g} is above the noise {deviation:.3g} of the "
             f"background ({background:.3g}): weak spots lose intensity, "

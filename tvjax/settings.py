@@ -4,6 +4,10 @@ import math
 from dataclasses import dataclass
 
 
+class SettingsError(ValueError):
+    """A setting makes no sense, whatever the data."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a user may decide; all else comes from the data.
@@ -37,9 +41,9 @@ class Settings:
 
     def __post_init__(self):
         if self.alpha is not None and not 0 < self.alpha < math.inf:
-            raise ValueError(f"`alpha` must be positive, got {self.alpha:g}.")
+            raise SettingsError(f"`alpha` must be positive, got {self.alpha:g}.")
         if self.alpha is not None and self.per_frame:
-            raise ValueError("`alpha` is one number: drop it, or `per_frame`.")
+            raise SettingsError("`alpha` is one number: drop it, or `per_frame`.")
         parse_noise(self.noise)
         parse_frames(self.frames)
 
@@ -48,7 +52,7 @@ def parse_frames(text: str | None) -> slice:
     """Return the slice that `A:B` means; None is everything.
 
     Raises:
-        ValueError: The text is not a range.
+        SettingsError: The text is not a range.
     """
     first, colon, last = (text or ":").partition(":")
     try:
@@ -56,7 +60,7 @@ def parse_frames(text: str | None) -> slice:
             raise ValueError
         return slice(int(first) if first else None, int(last) if last else None)
     except ValueError:
-        raise ValueError(
+        raise SettingsError(
             f"`frames` must be a range A:B such as 0:10, got {text}."
         ) from None
 
@@ -65,7 +69,7 @@ def parse_noise(text: str) -> tuple[str, tuple[float, ...]]:
     """Return kind and parameters of a noise model in words.
 
     Raises:
-        ValueError: There is no such model, or it has other parameters.
+        SettingsError: There is no such model, or it has other parameters.
     """
     kind, _, rest = text.partition(":")
     allowed = {"auto": (0,), "poisson": (0, 1), "gaussian": (0, 1), "mixed": (2, 3)}
@@ -74,7 +78,7 @@ def parse_noise(text: str) -> tuple[str, tuple[float, ...]]:
     except ValueError:
         numbers = None
     if numbers is None or len(numbers) not in allowed.get(kind, ()):
-        raise ValueError(
+        raise SettingsError(
             "`noise` must be auto, poisson[:GAIN], gaussian[:SIGMA] or "
             f"mixed:GAIN,SIGMA[,OFFSET], got {text}."
         )

@@ -385,7 +385,7 @@ def test_a_series_of_images_is_numbered(master, tmp_path, counts):
         "x.tvjax.json",
         "x_00001.cbf",
         "x_00002.cbf",
-        "y_##.tvjax.json",
+        "y.tvjax.json",
         "y_01.tif",
         "y_02.tif",
     ]

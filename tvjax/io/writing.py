@@ -159,11 +159,11 @@ def create_series(
         saturation=like.metadata.saturation,
     )
     by = program() if denoised else None
+    stem = path.stem.replace("#", "").rstrip("_")
     notes = {
-        path.with_name(path.stem + SUFFIXES[name]): fragment(name, encoding)
-        for name in emit
+        path.with_name(stem + SUFFIXES[name]): fragment(name, encoding) for name in emit
     }
-    sidecar = path.with_name(f"{path.stem}.tvjax.json") if denoised else None
+    sidecar = path.with_name(f"{stem}.tvjax.json") if denoised else None
     staging = Staging(protected=like.files, overwrite=overwrite)
     try:
         if kind == "HDF5":
