@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .settings import Settings, SettingsError
+from tvjax.settings import Settings, SettingsError
 
 # What reads, computes and draws is imported inside the commands, lest `--help` wait.
 
@@ -115,7 +115,7 @@ def denoise_command(
 ) -> None:
     """Denoise files into files of the same layout."""
     with _sentences():
-        from .pipeline import denoise_series
+        from tvjax.pipeline import denoise_series
 
         settings = Settings(
             alpha=_parse_alpha(alpha),
@@ -153,7 +153,7 @@ def info(
     with _sentences():
         import jax
 
-        from .pipeline import inspect_series
+        from tvjax.pipeline import inspect_series
 
         _keep_compiled()
         facts = inspect_series(
@@ -179,10 +179,10 @@ def demo(
 ) -> None:
     """Simulate a rotation scan, denoise it, and show what that did to the truth."""
     with _sentences():
-        from .demo import scan_series
-        from .io import save_series
-        from .pipeline import denoise_series
-        from .simulate import Scan
+        from tvjax.demo import scan_series
+        from tvjax.io import save_series
+        from tvjax.pipeline import denoise_series
+        from tvjax.simulate import Scan
 
         scan = Scan(num_frames=num_frames)
         raw, clean = (folder / name / "scan_master.h5" for name in ("raw", "clean"))
@@ -229,7 +229,7 @@ def _parse_alpha(text: str) -> float | None:
 
 
 def _parse_emit(text: str) -> tuple[str, ...]:
-    from .io.fragments import PROGRAMS
+    from tvjax.io.fragments import PROGRAMS
 
     programs = tuple(name for name in text.split(",") if name)
     if unknown := set(programs) - set(PROGRAMS):
@@ -242,8 +242,8 @@ def _parse_emit(text: str) -> tuple[str, ...]:
 
 def _check_report(folder: Path, overwrite: bool) -> None:
     """Refuse before the work what would be refused after it."""
-    from .io import FileError
-    from .report import FILES
+    from tvjax.io import FileError
+    from tvjax.report import FILES
 
     if not overwrite and any((folder / name).exists() for name in FILES):
         raise FileError(f"{folder} holds a report: choose another or pass --overwrite.")
@@ -254,7 +254,7 @@ def _write_report(
 ) -> Path:
     import numpy as np
 
-    from .report import write_report
+    from tvjax.report import write_report
 
     example, curve = outcome.example, outcome.choice.curve
     if curve is not None and np.ndim(curve.alphas) == 1:
@@ -282,7 +282,7 @@ def _write_report(
 @contextmanager
 def _sentences() -> Iterator[None]:
     """Turn every error that a user can meet into one sentence and an exit code."""
-    from .io import FileError
+    from tvjax.io import FileError
 
     try:
         yield

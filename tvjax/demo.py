@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import UInt32
 
-from .io.marks import Marks
-from .io.series import Metadata, Series
-from .simulate import Scan
+from tvjax.io.marks import Marks
+from tvjax.io.series import Metadata, Series
+from tvjax.simulate import Scan
 
 EXPOSURE = 0.25
 """Time of one frame in s, as in the scan that the default `Scan` follows."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Num
 
-from .io import Tally
+from tvjax.io import Tally
 
 
 class Record(NamedTuple):

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Bool, Num
 
-from .io import (
+from tvjax.io import (
     create_series,
     FileError,
     fit_scale,
@@ -30,9 +30,9 @@ from .io import (
     SeriesWriter,
     Tally,
 )
-from .outcome import describe_noise, Example, Outcome, Record
-from .settings import parse_frames, parse_noise, Settings
-from .streaming import read_ahead, write_behind
+from tvjax.outcome import describe_noise, Example, Outcome, Record
+from tvjax.settings import parse_frames, parse_noise, Settings
+from tvjax.streaming import read_ahead, write_behind
 
 SAMPLES = 5
 """Frames from which noise and strength are chosen."""
@@ -203,7 +203,7 @@ def noise_model(
     mask: Bool[np.ndarray, "frame y x"],
 ) -> object | None:
     """Return the noise model in words, estimating what is left out; None for auto."""
-    from . import noise  # loads jax
+    from tvjax import noise  # loads jax
 
     kind, numbers = parse_noise(text)
     if kind == "auto":
@@ -224,7 +224,7 @@ def inspect_series(
     Raises:
         FileError: It cannot be read, or has no valid pixel.
     """
-    from .noise import Gaussian, Poisson  # loads jax
+    from tvjax.noise import Gaussian, Poisson  # loads jax
 
     with open_input(inputs, dataclasses.replace(settings, force=True)) as series:
         sample = sample_frames(series, frame_range(series, settings.frames))
@@ -290,7 +290,7 @@ class _Method(NamedTuple):
 
 
 def _default_denoise() -> Denoise:
-    from .automatic import denoise  # loads jax
+    from tvjax.automatic import denoise  # loads jax
 
     return denoise
 

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from .diagnostics import autocorrelation, standardized_residual
+from tvjax.diagnostics import autocorrelation, standardized_residual
 
 # Two hues that all eyes tell apart, and a gray for what carries no data.
 BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#9a9a9a"

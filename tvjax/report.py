@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Real
 
-from . import plot
-from .diagnostics import autocorrelation, standardized_residual, weakest_spot
-from .metrics import mse
+from tvjax import plot
+from tvjax.diagnostics import autocorrelation, standardized_residual, weakest_spot
+from tvjax.metrics import mse
 
 # In this order they get their final names: who finds the last finds all.
 FILES = (

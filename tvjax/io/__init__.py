@@ -1,16 +1,16 @@
 """Files in, files out: every format of frames behind one `Series`."""
 
-from .encoding import fit_scale as fit_scale, Tally as Tally
-from .errors import FileError as FileError
-from .provenance import Provenance as Provenance
-from .reading import open_series as open_series, read_mask as read_mask
-from .series import (
+from tvjax.io.encoding import fit_scale as fit_scale, Tally as Tally
+from tvjax.io.errors import FileError as FileError
+from tvjax.io.provenance import Provenance as Provenance
+from tvjax.io.reading import open_series as open_series, read_mask as read_mask
+from tvjax.io.series import (
     Frame as Frame,
     Metadata as Metadata,
     Series as Series,
     series_of as series_of,
 )
-from .writing import (
+from tvjax.io.writing import (
     create_series as create_series,
     save_series as save_series,
     SeriesWriter as SeriesWriter,

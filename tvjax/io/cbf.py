@@ -15,13 +15,13 @@ import numpy as np
 from fabio.compression import compByteOffset, decByteOffset
 from jaxtyping import Int
 
-from . import header
-from .compressed import open_binary
-from .encoding import Encoding
-from .errors import FileError
-from .provenance import Provenance
-from .series import Description, Frame, Metadata, Series
-from .staging import Staging
+from tvjax.io import header
+from tvjax.io.compressed import open_binary
+from tvjax.io.encoding import Encoding
+from tvjax.io.errors import FileError
+from tvjax.io.provenance import Provenance
+from tvjax.io.series import Description, Frame, Metadata, Series
+from tvjax.io.staging import Staging
 
 MAGIC = b"###CBF"
 

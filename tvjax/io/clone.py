@@ -15,8 +15,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from .encoding import Encoding
-from .hdf5 import address, Block, join, Layout
+from tvjax.io.encoding import Encoding
+from tvjax.io.hdf5 import address, Block, join, Layout
 
 _LIMITS = ("saturation_value", "countrate_correction_count_cutoff")
 _BIT_DEPTHS = ("bit_depth_image", "bit_depth_readout")

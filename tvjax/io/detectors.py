@@ -10,8 +10,8 @@ import numpy as np
 from fabio.fabioimage import FabioImage
 from jaxtyping import Num
 
-from .errors import FileError
-from .series import Description, Metadata
+from tvjax.io.errors import FileError
+from tvjax.io.series import Description, Metadata
 
 _LOGGER = logging.getLogger("fabio")
 # Without a handler, remarks would reach the terminal beside the one sentence.

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Num
 
-from .errors import FileError
-from .marks import Marks
-from .series import Frame
+from tvjax.io.errors import FileError
+from tvjax.io.marks import Marks
+from tvjax.io.series import Frame
 
 SCALE = 16
 """Least default factor from counts to integers: backgrounds lie below one count."""

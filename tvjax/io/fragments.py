@@ -1,6 +1,6 @@
 """What must integration programs be told of images whose values are scaled?"""
 
-from .encoding import Encoding, TOP
+from tvjax.io.encoding import Encoding, TOP
 
 PROGRAMS = ("xds", "dials", "crystfel")
 

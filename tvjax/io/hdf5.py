@@ -13,9 +13,9 @@ import hdf5plugin  # noqa: F401  registers the decompressors
 import numpy as np
 from jaxtyping import Bool, Num
 
-from .errors import FileError, reading
-from .marks import Marks
-from .series import Metadata, Series
+from tvjax.io.errors import FileError, reading
+from tvjax.io.marks import Marks
+from tvjax.io.series import Metadata, Series
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
 DENOISED_BY = "denoised_by"

@@ -3,8 +3,8 @@
 import re
 from dataclasses import replace
 
-from .encoding import Encoding
-from .series import Metadata
+from tvjax.io.encoding import Encoding
+from tvjax.io.series import Metadata
 
 _NUMBER = r"([-+]?\d[\d.]*(?:[eE][-+]?\d+)?)"
 _QUANTITIES = {

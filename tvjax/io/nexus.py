@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Num
 
-from .clone import (
+from tvjax.io.clone import (
     clone_data_file,
     clone_master,
     create_images,
@@ -16,11 +16,11 @@ from .clone import (
     Selection,
     Slot,
 )
-from .encoding import Encoding
-from .hdf5 import DENOISED_BY, join, Layout, text, walk
-from .provenance import PROGRAM, Provenance
-from .series import Frame, Metadata, Series
-from .staging import Staging
+from tvjax.io.encoding import Encoding
+from tvjax.io.hdf5 import DENOISED_BY, join, Layout, text, walk
+from tvjax.io.provenance import PROGRAM, Provenance
+from tvjax.io.series import Frame, Metadata, Series
+from tvjax.io.staging import Staging
 
 FRAMES_PER_FILE = 1000
 """Frames in one data file of a new master, as detectors have it."""

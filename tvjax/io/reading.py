@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Num
 
-from . import cbf, detectors, hdf5, tiff
-from .compressed import open_binary
-from .errors import FileError, reading
-from .marks import Marks
-from .series import Series
+from tvjax.io import cbf, detectors, hdf5, tiff
+from tvjax.io.compressed import open_binary
+from tvjax.io.errors import FileError, reading
+from tvjax.io.marks import Marks
+from tvjax.io.series import Series
 
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 

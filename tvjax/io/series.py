@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from jaxtyping import Bool, Num
 
-from .marks import Marks
+from tvjax.io.marks import Marks
 
 
 class Frame(NamedTuple):

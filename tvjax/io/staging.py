@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from .errors import cannot_write, FileError
+from tvjax.io.errors import cannot_write, FileError
 
 
 class OutputFile(io.RawIOBase):

@@ -7,13 +7,13 @@ import numpy as np
 import tifffile
 from jaxtyping import Num
 
-from . import header
-from .compressed import open_binary
-from .encoding import Encoding
-from .errors import FileError
-from .provenance import Provenance
-from .series import Description, Frame, Series
-from .staging import OutputFile, Staging
+from tvjax.io import header
+from tvjax.io.compressed import open_binary
+from tvjax.io.encoding import Encoding
+from tvjax.io.errors import FileError
+from tvjax.io.provenance import Provenance
+from tvjax.io.series import Description, Frame, Series
+from tvjax.io.staging import OutputFile, Staging
 
 _ADDRESSED = 2**32 - 2**25  # bytes within reach of an ordinary TIFF, less its tags
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -9,17 +9,17 @@ from typing import Protocol, Self
 import numpy as np
 from jaxtyping import Float, Num
 
-from . import hdf5
-from .cbf import CbfSink
-from .clone import Selection
-from .encoding import choose_encoding, Encoding, Tally
-from .errors import FileError
-from .fragments import fragment, SUFFIXES
-from .nexus import Hdf5Sink, output_files
-from .provenance import program, Provenance
-from .series import Frame, Series
-from .staging import Staging
-from .tiff import TiffSink
+from tvjax.io import hdf5
+from tvjax.io.cbf import CbfSink
+from tvjax.io.clone import Selection
+from tvjax.io.encoding import choose_encoding, Encoding, Tally
+from tvjax.io.errors import FileError
+from tvjax.io.fragments import fragment, SUFFIXES
+from tvjax.io.nexus import Hdf5Sink, output_files
+from tvjax.io.provenance import program, Provenance
+from tvjax.io.series import Frame, Series
+from tvjax.io.staging import Staging
+from tvjax.io.tiff import TiffSink
 
 _DTYPES = {
     "HDF5": ("uint32", "int32", "float32"),

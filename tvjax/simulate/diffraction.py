@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt32
 
-from .crystal import Crystal
-from .detector import Detector
+from tvjax.simulate.crystal import Crystal
+from tvjax.simulate.detector import Detector
 
 MASKED = np.uint32(2**32 - 1)
 """Count that the detector writes into pixels of no use."""
