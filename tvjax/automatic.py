@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, get_args, Literal
 
 import equinox as eqx
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from tvjax.denoisers import TV
 from tvjax.noise import Gaussian, Noise, Poisson
 from tvjax.operators import Norm
-from tvjax.risk import resumed_sugar
+from tvjax.risk import held_out_error, resumed_sugar, thin
 from tvjax.solvers import Accuracy, blank_memory, Memory, Solution, solve
 from tvjax.tuning import secant, tune, Tuned
 
@@ -25,6 +25,9 @@ TILE = 128
 RANGE = (1e-3, 1e3)
 # The risk is flat at its minimum: 3 % in alpha are 1e-3 in the error, or less.
 ALPHA_TOLERANCE = 0.03
+MAX_MOVES = 10
+# Of the photons, where they are dealt out to a denoised and to a judging image.
+FRACTION = 0.9
 TUNING_GAP = 1e-3
 TUNING_TANGENT = Accuracy(tol=0.05, max_steps=500)
 
@@ -112,7 +115,7 @@ def denoise(
     alpha: float | ArrayLike | None = None,
     mask: Bool[ArrayLike, "*frame height width"] | None = None,
     per_frame: bool = False,
-    weights: Weights | None = None,
+    weights: Weights = "uniform",
     norm: Norm = "isotropic",
     tol: float = 1e-4,
     max_steps: int = 10_000,
@@ -135,8 +138,8 @@ def denoise(
             take no part and come back as they are.
         per_frame: Choose a strength for each frame; by default one for all.
         weights: What the risk counts: "uniform" the squared error of every pixel,
-            which in a photon image is that of its brightest spots; "variance" the
-            squared error over the variance, by default for Poisson noise.
+            which in a photon image is mostly that of its brightest spots; "variance"
+            the squared error over the expected variance around the pixel.
         norm: "isotropic" or "anisotropic".
         tol: Relative duality gap to reach.
         max_steps: Of the solver, at most.
@@ -150,8 +153,8 @@ def denoise(
     frames, valid = _check_frames(image, mask)
     noise = _estimate(image, frames, valid) if noise is None else noise
     key = jax.random.key(0) if key is None else key
-    if weights is None:
-        weights = "variance" if isinstance(noise, Poisson) else "uniform"
+    if weights not in get_args(Weights):
+        raise ValueError(f"`weights` must be one of {get_args(Weights)}.")
 
     tuned = None
     if alpha is None:
@@ -222,27 +225,35 @@ def choose_alpha(
                 weights=weights,
                 norm=norm,
                 key=key,
-            )._replace(memory=None)
+            )
             for frame, valid in zip(frames, masks, strict=True)
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
-    scene = _describe(frames, noise, mask, weights)
-    start = TV(_first_alpha(scene), tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
+    counts = _are_whole_counts(frames, noise, mask)
+    scene = _describe(frames, noise, mask, weights, counts, key)
+    start = TV(0.8, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
+    start = eqx.tree_at(lambda tv: tv.log_alpha, start, _first_log_alpha(scene))
     sample = _sample(scene)
-    if sample is None:
-        return _descend(start, scene, key, None)
-    tuned = _descend(start, sample, key, None)
-    if sample.y.size >= SAMPLE:
-        return tuned._replace(memory=None)
-    return _descend(tuned.denoiser, scene, key, tuned.state.curvature)
+    tuned = _descend(start, _mosaic(sample), key)
+    if sample.y.size < min(SAMPLE, scene.y.size):
+        tuned = _descend(tuned.denoiser, _mosaic(scene), key)
+    if counts:
+        exposure = 0.5 * np.log(FRACTION)
+        tuned = eqx.tree_at(
+            lambda t: (t.denoiser.log_alpha, t.path.log_alpha),
+            tuned,
+            replace_fn=lambda log_alpha: log_alpha + exposure,
+        )
+    return tuned
 
 
 class _Scene(eqx.Module):
     """Images with all that their risk depends on."""
 
     y: Float[Array, "image height width"]
-    variance: Float[Array, "image height width"]
+    variance: Float[Array, "image height width"]  # of `held_out` if there is one
+    held_out: Float[Array, "image height width"] | None
     mask: Bool[Array, "image height width"] | None
     weights: Float[Array, "image height width"] | None
 
@@ -257,53 +268,106 @@ class _Known(eqx.Module):
 
 
 @eqx.filter_jit
-def _descend(start: TV, scene: _Scene, key: PRNGKeyArray, curvature: Any) -> Tuned:
-    """Tune one strength on the joint risk of all images of a scene."""
+def _descend(start: TV, scene: _Scene, key: PRNGKeyArray) -> Tuned:
+    """Tune one strength on the risk of a scene of one image."""
+    one = jax.tree.map(lambda z: z[0], scene)
+    start = eqx.tree_at(
+        lambda tv: tv.mask, start, one.mask, is_leaf=lambda m: m is None
+    )
 
-    def one(tv: TV, y: Array, memory: Memory, mask: Array | None) -> tuple:
-        masked = eqx.tree_at(lambda t: t.mask, tv, mask, is_leaf=lambda m: m is None)
-        return masked.resume(y, memory)
-
-    def loss(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
-        images = jax.vmap(partial(one, tv))
+    def stein(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
         return resumed_sugar(
-            jax.vmap(lambda y, memory: images(y, memory, scene.mask)),
-            scene.y,
-            _Known(scene.variance),
+            jax.vmap(tv.resume),
+            one.y,
+            _Known(one.variance),
             memory,
             key=key,
-            mask=scene.mask,
-            weights=scene.weights,
+            mask=one.mask,
+            weights=one.weights,
         )
 
-    blank = jax.vmap(jax.vmap(blank_memory))(jnp.stack([scene.y, scene.y]))
-    limits = jnp.log(_noise_level(scene) * jnp.asarray(RANGE, scene.y.dtype))
+    def held_out(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
+        del key
+        f, memory = tv.resume(one.y, memory)
+        target = one.held_out, one.variance, one.mask, one.weights
+        return held_out_error(f, *target), memory
+
+    blank = blank_memory(one.y)
+    if one.held_out is None:
+        loss, memory = stein, jax.tree.map(lambda z: jnp.stack([z, z]), blank)
+    else:
+        loss, memory = held_out, blank
+    limits = jnp.log(jnp.asarray(RANGE, one.y.dtype)) + start.log_alpha
     return tune(
         start,
         loss,
-        optimizer=secant(curvature=curvature),
+        optimizer=secant(first_step=0.2, max_step=0.7),
+        num_steps=MAX_MOVES,
         key=key,
-        memory=blank,
+        memory=memory,
         tol=ALPHA_TOLERANCE,
         bounds=(limits[0], limits[1]),
+    )._replace(memory=None)
+
+
+@eqx.filter_jit
+def _describe(
+    frames: Array,
+    noise: Noise,
+    mask: Array | None,
+    weights: Weights,
+    whole_counts: bool,
+    key: PRNGKeyArray,
+) -> _Scene:
+    """Data to denoise, data to judge by, and what both are worth."""
+    y = frames if mask is None else jnp.where(mask, frames, 0)
+    weight = None
+    if weights == "variance":
+        smooth = noise.variance(_local_mean(y, mask))
+        # where no photon fell around a pixel, its variance is that of few, not zero
+        floor = 0.05 * jnp.mean(smooth, where=mask)
+        weight = 1 / jnp.maximum(smooth, jnp.where(floor > 0, floor, 1))
+        weight = weight / jnp.mean(weight, where=mask)
+    if not whole_counts:
+        return _Scene(y, noise.variance(y), None, mask, weight)
+    seen, held_out = thin(y, noise, key=key, fraction=FRACTION)
+    variance = noise.variance(held_out) / (1 - FRACTION)
+    return _Scene(seen, variance, held_out, mask, weight)
+
+
+@eqx.filter_jit
+def _mosaic(scene: _Scene) -> _Scene:
+    """All images of a scene in one, below each other, apart by an invalid row.
+
+    One image has one certificate, for the sum that the risk is, and no kernel waits
+    for the slowest of many.
+    """
+    images, height, width = scene.y.shape
+    if images == 1:
+        return scene
+    mask = jnp.ones_like(scene.y, bool) if scene.mask is None else scene.mask
+    apart = eqx.tree_at(lambda s: s.mask, scene, mask, is_leaf=lambda m: m is None)
+    return jax.tree.map(
+        lambda z: jnp.pad(z, ((0, 0), (0, 1), (0, 0))).reshape(1, -1, width), apart
     )
 
 
-def _describe(
-    frames: Array, noise: Noise, mask: Array | None, weights: Weights
-) -> _Scene:
-    """Variance and weights of every pixel."""
-    y = frames if mask is None else jnp.where(mask, frames, 0)
-    variance = noise.variance(y)
-    if weights == "uniform":
-        return _Scene(y, variance, mask, None)
-    if weights != "variance":
-        raise ValueError(f'`weights` must be "uniform" or "variance", got {weights!r}.')
-    smooth = noise.variance(_local_mean(y, mask))
-    # where no photon fell around a pixel, its variance is that of a few, not zero
-    floor = 0.05 * jnp.mean(smooth, where=mask)
-    inverse = 1 / jnp.maximum(smooth, jnp.where(floor > 0, floor, 1))
-    return _Scene(y, variance, mask, inverse / jnp.mean(inverse, where=mask))
+@eqx.filter_jit
+def _first_log_alpha(scene: _Scene) -> Array:
+    """α = 0.8 times the root of the mean variance, as the weights see it."""
+    weights = 1 if scene.weights is None else scene.weights
+    variance = jnp.mean(weights * scene.variance, where=scene.mask)
+    tiny = jnp.finfo(scene.y.dtype).tiny
+    return jnp.log(0.8 * jnp.sqrt(jnp.maximum(variance, tiny)))
+
+
+def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
+    """Can photons be dealt out one by one?"""
+    if not isinstance(noise, Poisson) or not bool(noise.gain > 0):
+        return False
+    counts = frames / noise.gain.astype(frames.dtype)
+    whole = (counts >= 0) & (jnp.abs(counts - jnp.round(counts)) < 1e-3)
+    return bool(jnp.all(whole, where=mask))
 
 
 def _local_mean(y: Array, mask: Array | None, side: int = 9) -> Array:
@@ -317,47 +381,34 @@ def _local_mean(y: Array, mask: Array | None, side: int = 9) -> Array:
     return total(y) / jnp.maximum(total(valid), 1)
 
 
-def _noise_level(scene: _Scene) -> Array:
-    """The root of the mean variance, as the weights see it."""
-    weights = 1 if scene.weights is None else scene.weights
-    variance = jnp.mean(weights * scene.variance, where=scene.mask)
-    tiny = jnp.finfo(scene.y.dtype).tiny
-    return jnp.sqrt(jnp.maximum(variance, tiny))
-
-
-def _first_alpha(scene: _Scene) -> Array:
-    return 0.8 * _noise_level(scene)
-
-
-def _sample(scene: _Scene) -> _Scene | None:
+def _sample(scene: _Scene) -> _Scene:
     """Tiles evenly spread over the images: a quarter of the pixels, or `SAMPLE`."""
     size = min(scene.y.size // 4, SAMPLE)
-    side = min(TILE if size > 2**16 else TILE // 2, *scene.y.shape[1:])
+    side = TILE if size > 2**16 else TILE // 2
     count = size // side**2
-    if count < 2:
-        return None
+    if count < 4 or min(scene.y.shape[1:]) < side:
+        return scene
     images, height, width = scene.y.shape
-    corners = np.stack(
-        np.meshgrid(
-            np.arange(images),
-            np.arange(0, height - side + 1, side),
-            np.arange(0, width - side + 1, side),
-            indexing="ij",
-        ),
-        axis=-1,
-    ).reshape(-1, 3)
-
-    @jax.jit
-    def cut(z: Array, corners: Array) -> Array:
-        return jax.vmap(
-            lambda corner: lax.dynamic_slice(z, corner, (1, side, side))[0]
-        )(corners)
-
+    axes = (
+        np.arange(images),
+        np.arange(0, height - side + 1, side),
+        np.arange(0, width - side + 1, side),
+    )
+    corners = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     if scene.mask is not None:
-        valid = np.asarray(cut(scene.mask, corners)).mean((1, 2))
-        corners = corners[valid > min(0.5, valid.max() / 2)]
+        share = np.asarray(_cut(scene.mask.astype(jnp.float32), corners, side))
+        share = share.mean((1, 2))
+        corners = corners[share > min(0.5, share.max() / 2)]
     chosen = corners[np.linspace(0, len(corners) - 1, count).astype(int)]
-    return jax.tree.map(lambda z: cut(z, chosen), scene)
+    return jax.tree.map(lambda z: _cut(z, chosen, side), scene)
+
+
+@partial(jax.jit, static_argnames="side")
+def _cut(z: Array, corners: Array, side: int) -> Array:
+    """Squares out of images."""
+    return jax.vmap(lambda corner: lax.dynamic_slice(z, corner, (1, side, side))[0])(
+        corners
+    )
 
 
 @partial(jax.jit, static_argnames=("norm", "tol", "max_steps"))
