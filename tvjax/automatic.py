@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from tvjax.denoisers import TV
 from tvjax.noise import Gaussian, Noise, Poisson
 from tvjax.operators import Norm
-from tvjax.risk import held_out_error, resumed_sugar, thin
+from tvjax.risk import couple, held_out_error, thin
 from tvjax.solvers import Accuracy, blank_memory, Memory, Solution, solve
 from tvjax.tuning import secant, tune, Tuned
 
@@ -23,10 +23,10 @@ SAMPLE = 2**18
 TILE = 128
 # A strength further than this from the noise is no denoising, or no image.
 RANGE = (1e-3, 1e3)
-# The risk is flat at its minimum: 3 % in alpha are 1e-3 in the error, or less.
-ALPHA_TOLERANCE = 0.03
+# The risk is flat at its minimum: and the last step of a secant is.
+ALPHA_TOLERANCE = 0.06
 MAX_MOVES = 10
-# Of the photons, where they are dealt out to a denoised and to a judging image.
+# Of the exposure that the strength is chosen on; the rest judges.
 FRACTION = 0.9
 TUNING_GAP = 1e-3
 TUNING_TANGENT = Accuracy(tol=0.05, max_steps=500)
@@ -231,87 +231,33 @@ def choose_alpha(
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     counts = _are_whole_counts(frames, noise, mask)
-    scene = _describe(frames, noise, mask, weights, counts, key)
+    scene = _divide(frames, noise, mask, weights, counts, key)
     start = TV(0.8, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
     start = eqx.tree_at(lambda tv: tv.log_alpha, start, _first_log_alpha(scene))
     sample = _sample(scene)
-    tuned = _descend(start, _mosaic(sample), key)
-    if sample.y.size < min(SAMPLE, scene.y.size):
-        tuned = _descend(tuned.denoiser, _mosaic(scene), key)
-    if counts:
-        exposure = 0.5 * np.log(FRACTION)
-        tuned = eqx.tree_at(
-            lambda t: (t.denoiser.log_alpha, t.path.log_alpha),
-            tuned,
-            replace_fn=lambda log_alpha: log_alpha + exposure,
-        )
-    return tuned
+    tuned = _descend(start, _mosaic(sample))
+    if sample.seen.size < min(SAMPLE, scene.seen.size):
+        tuned = _descend(tuned.denoiser, _mosaic(scene))
+    # the noise falls as the root of the exposure, and the strength with it
+    return eqx.tree_at(
+        lambda t: (t.denoiser.log_alpha, t.path.log_alpha),
+        tuned,
+        replace_fn=lambda log_alpha: log_alpha + 0.5 * np.log(FRACTION),
+    )
 
 
 class _Scene(eqx.Module):
-    """Images with all that their risk depends on."""
+    """Two independent measurements of the same images: to denoise and to judge by."""
 
-    y: Float[Array, "image height width"]
-    variance: Float[Array, "image height width"]  # of `held_out` if there is one
-    held_out: Float[Array, "image height width"] | None
+    seen: Float[Array, "image height width"]
+    held_out: Float[Array, "image height width"]
+    variance: Float[Array, "image height width"]  # of `held_out`
     mask: Bool[Array, "image height width"] | None
     weights: Float[Array, "image height width"] | None
 
 
-class _Known(eqx.Module):
-    """A noise model of known variance."""
-
-    known: Array
-
-    def variance(self, y: Array) -> Array:
-        return self.known
-
-
 @eqx.filter_jit
-def _descend(start: TV, scene: _Scene, key: PRNGKeyArray) -> Tuned:
-    """Tune one strength on the risk of a scene of one image."""
-    one = jax.tree.map(lambda z: z[0], scene)
-    start = eqx.tree_at(
-        lambda tv: tv.mask, start, one.mask, is_leaf=lambda m: m is None
-    )
-
-    def stein(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
-        return resumed_sugar(
-            jax.vmap(tv.resume),
-            one.y,
-            _Known(one.variance),
-            memory,
-            key=key,
-            mask=one.mask,
-            weights=one.weights,
-        )
-
-    def held_out(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
-        del key
-        f, memory = tv.resume(one.y, memory)
-        target = one.held_out, one.variance, one.mask, one.weights
-        return held_out_error(f, *target), memory
-
-    blank = blank_memory(one.y)
-    if one.held_out is None:
-        loss, memory = stein, jax.tree.map(lambda z: jnp.stack([z, z]), blank)
-    else:
-        loss, memory = held_out, blank
-    limits = jnp.log(jnp.asarray(RANGE, one.y.dtype)) + start.log_alpha
-    return tune(
-        start,
-        loss,
-        optimizer=secant(first_step=0.2, max_step=0.7),
-        num_steps=MAX_MOVES,
-        key=key,
-        memory=memory,
-        tol=ALPHA_TOLERANCE,
-        bounds=(limits[0], limits[1]),
-    )._replace(memory=None)
-
-
-@eqx.filter_jit
-def _describe(
+def _divide(
     frames: Array,
     noise: Noise,
     mask: Array | None,
@@ -319,20 +265,49 @@ def _describe(
     whole_counts: bool,
     key: PRNGKeyArray,
 ) -> _Scene:
-    """Data to denoise, data to judge by, and what both are worth."""
+    """Deal the data out to a scene."""
     y = frames if mask is None else jnp.where(mask, frames, 0)
+    smooth = jnp.maximum(noise.variance(_local_mean(y, mask)), 0)
     weight = None
     if weights == "variance":
-        smooth = noise.variance(_local_mean(y, mask))
         # where no photon fell around a pixel, its variance is that of few, not zero
         floor = 0.05 * jnp.mean(smooth, where=mask)
         weight = 1 / jnp.maximum(smooth, jnp.where(floor > 0, floor, 1))
         weight = weight / jnp.mean(weight, where=mask)
-    if not whole_counts:
-        return _Scene(y, noise.variance(y), None, mask, weight)
-    seen, held_out = thin(y, noise, key=key, fraction=FRACTION)
-    variance = noise.variance(held_out) / (1 - FRACTION)
-    return _Scene(seen, variance, held_out, mask, weight)
+    if whole_counts:
+        seen, held_out = thin(y, noise, key=key, fraction=FRACTION)
+        variance = noise.variance(held_out)
+    else:
+        seen, held_out = couple(y, smooth, key=key, fraction=FRACTION)
+        variance = smooth
+    return _Scene(seen, held_out, variance / (1 - FRACTION), mask, weight)
+
+
+@eqx.filter_jit
+def _descend(start: TV, scene: _Scene) -> Tuned:
+    """Tune one strength on the risk of a scene of one image."""
+    one = jax.tree.map(lambda z: z[0], scene)
+    start = eqx.tree_at(
+        lambda tv: tv.mask, start, one.mask, is_leaf=lambda m: m is None
+    )
+
+    def loss(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
+        del key
+        f, memory = tv.resume(one.seen, memory)
+        risk = held_out_error(f, one.held_out, one.variance, one.mask, one.weights)
+        return risk, memory
+
+    limits = jnp.log(jnp.asarray(RANGE, one.seen.dtype)) + start.log_alpha
+    return tune(
+        start,
+        loss,
+        optimizer=secant(first_step=0.15, max_step=0.7),
+        num_steps=MAX_MOVES,
+        key=jax.random.key(0),
+        memory=blank_memory(one.seen),
+        tol=ALPHA_TOLERANCE,
+        bounds=(limits[0], limits[1]),
+    )._replace(memory=None)
 
 
 @eqx.filter_jit
@@ -342,10 +317,10 @@ def _mosaic(scene: _Scene) -> _Scene:
     One image has one certificate, for the sum that the risk is, and no kernel waits
     for the slowest of many.
     """
-    images, height, width = scene.y.shape
+    images, height, width = scene.seen.shape
     if images == 1:
         return scene
-    mask = jnp.ones_like(scene.y, bool) if scene.mask is None else scene.mask
+    mask = jnp.ones_like(scene.seen, bool) if scene.mask is None else scene.mask
     apart = eqx.tree_at(lambda s: s.mask, scene, mask, is_leaf=lambda m: m is None)
     return jax.tree.map(
         lambda z: jnp.pad(z, ((0, 0), (0, 1), (0, 0))).reshape(1, -1, width), apart
@@ -356,8 +331,8 @@ def _mosaic(scene: _Scene) -> _Scene:
 def _first_log_alpha(scene: _Scene) -> Array:
     """α = 0.8 times the root of the mean variance, as the weights see it."""
     weights = 1 if scene.weights is None else scene.weights
-    variance = jnp.mean(weights * scene.variance, where=scene.mask)
-    tiny = jnp.finfo(scene.y.dtype).tiny
+    variance = (1 - FRACTION) * jnp.mean(weights * scene.variance, where=scene.mask)
+    tiny = jnp.finfo(scene.seen.dtype).tiny
     return jnp.log(0.8 * jnp.sqrt(jnp.maximum(variance, tiny)))
 
 
@@ -383,12 +358,12 @@ def _local_mean(y: Array, mask: Array | None, side: int = 9) -> Array:
 
 def _sample(scene: _Scene) -> _Scene:
     """Tiles evenly spread over the images: a quarter of the pixels, or `SAMPLE`."""
-    size = min(scene.y.size // 4, SAMPLE)
+    size = min(scene.seen.size // 4, SAMPLE)
     side = TILE if size > 2**16 else TILE // 2
     count = size // side**2
-    if count < 4 or min(scene.y.shape[1:]) < side:
+    if count < 4 or min(scene.seen.shape[1:]) < side:
         return scene
-    images, height, width = scene.y.shape
+    images, height, width = scene.seen.shape
     axes = (
         np.arange(images),
         np.arange(0, height - side + 1, side),
