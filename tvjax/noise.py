@@ -21,6 +21,8 @@ from jaxtyping import Bool, Float
 
 Mask: TypeAlias = Bool[ArrayLike, "*stack h w"] | None
 
+# The share of the blocks of a photograph that may be expected to hold no texture.
+QUIET = 0.1
 # A block of this size holds enough pixels for a variance and little structure.
 BLOCK = 8
 
@@ -44,18 +46,31 @@ class Gaussian(eqx.Module):
         y: Float[ArrayLike, "*stack h w"],
         mask: Mask = None,
     ) -> "Gaussian":
-        """σ = median |d| / 0.6745, d the normalized mixed second differences.
+        """σ from the mixed second differences of the quiet blocks.
 
         d = (y₀₀ − y₀₁ − y₁₀ + y₁₁)/2 has the variance of the noise and none of a
-        plane's; the median does not see edges and spots.
+        plane's. Texture only adds to it, so the level is set by the quietest tenth of
+        the blocks, allowing for their being chosen; those that agree are averaged.
 
         Args:
             y: One image, or images with the same noise.
             mask: True where a pixel is valid.
         """
         y, mask = _images(y, mask)
-        d, valid = _mixed_differences(y, mask)
-        return cls(_masked_median(jnp.abs(d), valid) / 0.6745)
+        blocks = _block_moments(y, mask)
+        lively = blocks.valid & (blocks.variance > 0)  # saturated blocks are not quiet
+        quiet = jnp.nanquantile(
+            jnp.where(lively, blocks.variance, jnp.nan), QUIET, method="lower"
+        )
+        squares = jnp.sum(jnp.where(lively, blocks.count, 0)) / jnp.sum(lively)
+        variance = jnp.where(jnp.any(lively), quiet / _chi_square_quantile(squares), 0)
+        for _ in range(5):
+            keep = lively & _plausible(blocks, 0, variance)
+            weight = jnp.where(keep, blocks.count, 0)
+            total = jnp.sum(weight)
+            mean = jnp.sum(weight * blocks.variance) / jnp.maximum(total, 1)
+            variance = jnp.where(total > 0, mean, variance)
+        return cls(jnp.sqrt(variance))
 
     @classmethod
     def from_repeats(
@@ -299,6 +314,16 @@ def _line(blocks: Blocks, keep: Array) -> tuple[Array, Array]:
     )
     slope = jnp.clip(slope, 0, variance / jnp.maximum(mean, 1e-12))
     return slope, jnp.maximum(variance - slope * mean, 0)
+
+
+def _chi_square_quantile(count: Array) -> Array:
+    """The quantile `QUIET` of a mean of `count` squares of unit normals.
+
+    Wilson and Hilferty 1931 (10.1073/pnas.17.12.684).
+    """
+    normal_quantile = -1.2816
+    spread = 2 / (9 * count)
+    return (1 - spread + normal_quantile * jnp.sqrt(spread)) ** 3
 
 
 def _masked_median(values: Array, valid: Array) -> Array:
