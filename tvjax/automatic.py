@@ -2,36 +2,19 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args, Literal
+from typing import Any, get_args
 
-import equinox as eqx
 import jax
 import numpy as np
 from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from tvjax.denoisers import TV
 from tvjax.noise import Gaussian, Noise, Poisson
 from tvjax.operators import Norm
-from tvjax.risk import couple, held_out_error, thin
-from tvjax.solvers import Accuracy, blank_memory, Memory, Solution, solve
-from tvjax.tuning import secant, tune, Tuned
-
-# The risk of so many pixels has its least value within a few percent of the truth's.
-SAMPLE = 2**18
-TILE = 128
-# A strength further than this from the noise is no denoising, or no image.
-RANGE = (1e-3, 1e3)
-# The risk is flat at its minimum: and the last step of a secant is.
-ALPHA_TOLERANCE = 0.06
-MAX_MOVES = 10
-# Of the exposure that the strength is chosen on; the rest judges.
-FRACTION = 0.9
-TUNING_GAP = 1e-3
-TUNING_TANGENT = Accuracy(tol=0.05, max_steps=500)
-
-Weights = Literal["uniform", "variance"]
+from tvjax.solvers import Solution, solve
+from tvjax.strength import choose_alpha, Weights
+from tvjax.tuning import Tuned
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +75,10 @@ class Result:
             + (" (given)" if self.risk is None else " (chosen by the risk)"),
         ]
         if self.risk is not None:
-            lines.append(f"risk       {_short(self.risk)}, the estimated squared error")
+            lines.append(
+                f"risk       {_short(self.risk)}, the mean squared error as estimated at "
+                "0.9 of the exposure (unbiased: it may be negative where it is small)"
+            )
         lines += [
             f"exactness  relative gap {_short(self.gap)}, within {_short(self.rmse)} "
             "rms of the exact minimizer",
@@ -194,195 +180,6 @@ def denoise(
         num_steps=np.asarray(per_item.num_steps),
         converged=np.asarray(per_item.converged),
         at_bound=np.asarray(False if tuned is None else tuned.at_bound),
-    )
-
-
-def choose_alpha(
-    frames: Float[Array, "frame height width"],
-    noise: Noise,
-    *,
-    mask: Bool[Array, "frame height width"] | None = None,
-    per_frame: bool = False,
-    weights: Weights = "uniform",
-    norm: Norm = "isotropic",
-    key: PRNGKeyArray,
-) -> Tuned:
-    """The strength of least risk, for all frames or for each.
-
-    The descent begins on tiles spread over the frames. It ends there where the tiles
-    hold enough pixels, else with a step or two on everything.
-
-    Returns:
-        A `Tuned` whose denoiser is a `TV`, with a leading axis where `per_frame`.
-    """
-    if per_frame:
-        masks = [None] * len(frames) if mask is None else list(mask)
-        each = [
-            choose_alpha(
-                frame[None],
-                noise,
-                mask=None if valid is None else valid[None],
-                weights=weights,
-                norm=norm,
-                key=key,
-            )
-            for frame, valid in zip(frames, masks, strict=True)
-        ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-
-    counts = _are_whole_counts(frames, noise, mask)
-    scene = _divide(frames, noise, mask, weights, counts, key)
-    start = TV(0.8, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
-    start = eqx.tree_at(lambda tv: tv.log_alpha, start, _first_log_alpha(scene))
-    sample = _sample(scene)
-    tuned = _descend(start, _mosaic(sample))
-    if sample.seen.size < min(SAMPLE, scene.seen.size):
-        tuned = _descend(tuned.denoiser, _mosaic(scene))
-    # the noise falls as the root of the exposure, and the strength with it
-    return eqx.tree_at(
-        lambda t: (t.denoiser.log_alpha, t.path.log_alpha),
-        tuned,
-        replace_fn=lambda log_alpha: log_alpha + 0.5 * np.log(FRACTION),
-    )
-
-
-class _Scene(eqx.Module):
-    """Two independent measurements of the same images: to denoise and to judge by."""
-
-    seen: Float[Array, "image height width"]
-    held_out: Float[Array, "image height width"]
-    variance: Float[Array, "image height width"]  # of `held_out`
-    mask: Bool[Array, "image height width"] | None
-    weights: Float[Array, "image height width"] | None
-
-
-@eqx.filter_jit
-def _divide(
-    frames: Array,
-    noise: Noise,
-    mask: Array | None,
-    weights: Weights,
-    whole_counts: bool,
-    key: PRNGKeyArray,
-) -> _Scene:
-    """Deal the data out to a scene."""
-    y = frames if mask is None else jnp.where(mask, frames, 0)
-    smooth = jnp.maximum(noise.variance(_local_mean(y, mask)), 0)
-    weight = None
-    if weights == "variance":
-        # where no photon fell around a pixel, its variance is that of few, not zero
-        floor = 0.05 * jnp.mean(smooth, where=mask)
-        weight = 1 / jnp.maximum(smooth, jnp.where(floor > 0, floor, 1))
-        weight = weight / jnp.mean(weight, where=mask)
-    if whole_counts:
-        seen, held_out = thin(y, noise, key=key, fraction=FRACTION)
-        variance = noise.variance(held_out)
-    else:
-        seen, held_out = couple(y, smooth, key=key, fraction=FRACTION)
-        variance = smooth
-    return _Scene(seen, held_out, variance / (1 - FRACTION), mask, weight)
-
-
-@eqx.filter_jit
-def _descend(start: TV, scene: _Scene) -> Tuned:
-    """Tune one strength on the risk of a scene of one image."""
-    one = jax.tree.map(lambda z: z[0], scene)
-    start = eqx.tree_at(
-        lambda tv: tv.mask, start, one.mask, is_leaf=lambda m: m is None
-    )
-
-    def loss(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
-        del key
-        f, memory = tv.resume(one.seen, memory)
-        risk = held_out_error(f, one.held_out, one.variance, one.mask, one.weights)
-        return risk, memory
-
-    limits = jnp.log(jnp.asarray(RANGE, one.seen.dtype)) + start.log_alpha
-    return tune(
-        start,
-        loss,
-        optimizer=secant(first_step=0.15, max_step=0.7),
-        num_steps=MAX_MOVES,
-        key=jax.random.key(0),
-        memory=blank_memory(one.seen),
-        tol=ALPHA_TOLERANCE,
-        bounds=(limits[0], limits[1]),
-    )._replace(memory=None)
-
-
-@eqx.filter_jit
-def _mosaic(scene: _Scene) -> _Scene:
-    """All images of a scene in one, below each other, apart by an invalid row.
-
-    One image has one certificate, for the sum that the risk is, and no kernel waits
-    for the slowest of many.
-    """
-    images, height, width = scene.seen.shape
-    if images == 1:
-        return scene
-    mask = jnp.ones_like(scene.seen, bool) if scene.mask is None else scene.mask
-    apart = eqx.tree_at(lambda s: s.mask, scene, mask, is_leaf=lambda m: m is None)
-    return jax.tree.map(
-        lambda z: jnp.pad(z, ((0, 0), (0, 1), (0, 0))).reshape(1, -1, width), apart
-    )
-
-
-@eqx.filter_jit
-def _first_log_alpha(scene: _Scene) -> Array:
-    """α = 0.8 times the root of the mean variance, as the weights see it."""
-    weights = 1 if scene.weights is None else scene.weights
-    variance = (1 - FRACTION) * jnp.mean(weights * scene.variance, where=scene.mask)
-    tiny = jnp.finfo(scene.seen.dtype).tiny
-    return jnp.log(0.8 * jnp.sqrt(jnp.maximum(variance, tiny)))
-
-
-def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
-    """Can photons be dealt out one by one?"""
-    if not isinstance(noise, Poisson) or not bool(noise.gain > 0):
-        return False
-    counts = frames / noise.gain.astype(frames.dtype)
-    whole = (counts >= 0) & (jnp.abs(counts - jnp.round(counts)) < 1e-3)
-    return bool(jnp.all(whole, where=mask))
-
-
-def _local_mean(y: Array, mask: Array | None, side: int = 9) -> Array:
-    """The mean of the valid pixels in a square around each pixel."""
-    window = (1, side, side)
-
-    def total(z: Array) -> Array:
-        return lax.reduce_window(z, 0.0, lax.add, window, (1, 1, 1), "SAME")
-
-    valid = jnp.ones_like(y) if mask is None else mask.astype(y.dtype)
-    return total(y) / jnp.maximum(total(valid), 1)
-
-
-def _sample(scene: _Scene) -> _Scene:
-    """Tiles evenly spread over the images: a quarter of the pixels, or `SAMPLE`."""
-    size = min(scene.seen.size // 4, SAMPLE)
-    side = TILE if size > 2**16 else TILE // 2
-    count = size // side**2
-    if count < 4 or min(scene.seen.shape[1:]) < side:
-        return scene
-    images, height, width = scene.seen.shape
-    axes = (
-        np.arange(images),
-        np.arange(0, height - side + 1, side),
-        np.arange(0, width - side + 1, side),
-    )
-    corners = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    if scene.mask is not None:
-        share = np.asarray(_cut(scene.mask.astype(jnp.float32), corners, side))
-        share = share.mean((1, 2))
-        corners = corners[share > min(0.5, share.max() / 2)]
-    chosen = corners[np.linspace(0, len(corners) - 1, count).astype(int)]
-    return jax.tree.map(lambda z: _cut(z, chosen, side), scene)
-
-
-@partial(jax.jit, static_argnames="side")
-def _cut(z: Array, corners: Array, side: int) -> Array:
-    """Squares out of images."""
-    return jax.vmap(lambda corner: lax.dynamic_slice(z, corner, (1, side, side))[0])(
-        corners
     )
 
 

@@ -1,0 +1,243 @@
+"""Which strength does the data ask for?
+
+The data is dealt out to two independent measurements of the same scene: one to denoise,
+one to judge by (`tvjax.risk.thin` and `couple`). The error against the second is
+descended on; its gradient costs one tangent solve.
+"""
+
+from functools import partial
+from typing import Literal
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax import Array, lax, numpy as jnp
+from jaxtyping import Bool, Float, PRNGKeyArray
+
+from tvjax.denoisers import TV
+from tvjax.noise import Noise, Poisson
+from tvjax.operators import Norm
+from tvjax.risk import couple, held_out_error, thin
+from tvjax.solvers import Accuracy, blank_memory, Memory
+from tvjax.tuning import secant, tune, Tuned
+
+# The risk of so many pixels has its least value within a few percent of the truth's.
+SAMPLE = 2**18
+TILE = 128
+# Of the exposure that the strength is chosen on; the rest judges.
+FRACTION = 0.9
+# A strength further than this from the noise is no denoising, or no image.
+RANGE = (1e-3, 1e3)
+# Of the last move, whose own error is far smaller: a secant step ends it.
+ALPHA_TOLERANCE = 0.06
+MAX_MOVES = 10
+TUNING_GAP = 1e-3
+TUNING_TANGENT = Accuracy(tol=0.05, max_steps=500)
+
+Weights = Literal["uniform", "variance"]
+
+
+def choose_alpha(
+    frames: Float[Array, "frame height width"],
+    noise: Noise,
+    *,
+    mask: Bool[Array, "frame height width"] | None = None,
+    per_frame: bool = False,
+    weights: Weights = "uniform",
+    norm: Norm = "isotropic",
+    key: PRNGKeyArray,
+) -> Tuned:
+    """The strength of least risk, for all frames or for each.
+
+    The descent begins on tiles spread over the frames. It ends there where the tiles
+    hold enough pixels, else with a step or two on everything.
+
+    Returns:
+        A `Tuned` whose denoiser is a `TV`, with a leading axis where `per_frame`.
+    """
+    if per_frame:
+        masks = [None] * len(frames) if mask is None else list(mask)
+        each = [
+            choose_alpha(
+                frame[None],
+                noise,
+                mask=None if valid is None else valid[None],
+                weights=weights,
+                norm=norm,
+                key=key,
+            )
+            for frame, valid in zip(frames, masks, strict=True)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+    counts = _are_whole_counts(frames, noise, mask)
+    divide = partial(
+        _divide, noise=noise, weights=weights, key=key, whole_counts=counts
+    )
+    tiles, scene = _sample(frames, mask, noise), None
+    start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
+    if tiles is not None:
+        scene = divide(*tiles)
+        tuned = _descend(_start(start, scene), _mosaic(scene))
+        start = tuned.denoiser
+    if scene is None or scene.seen.size < SAMPLE:
+        everything = divide(frames, mask)
+        start = _start(start, everything) if scene is None else start
+        tuned = _descend(start, _mosaic(everything))
+    # the noise falls as the root of the exposure, and the strength with it
+    return eqx.tree_at(
+        lambda t: (t.denoiser.log_alpha, t.path.log_alpha),
+        tuned,
+        replace_fn=lambda log_alpha: log_alpha + 0.5 * np.log(FRACTION),
+    )
+
+
+class _Scene(eqx.Module):
+    """Two independent measurements of the same images: to denoise and to judge by."""
+
+    seen: Float[Array, "image height width"]
+    held_out: Float[Array, "image height width"]
+    variance: Float[Array, "image height width"]  # of `held_out`
+    mask: Bool[Array, "image height width"] | None
+    weights: Float[Array, "image height width"] | None
+
+
+@eqx.filter_jit
+def _divide(
+    frames: Array,
+    mask: Array | None,
+    *,
+    noise: Noise,
+    weights: Weights,
+    key: PRNGKeyArray,
+    whole_counts: bool,
+) -> _Scene:
+    """Deal the data out to a scene."""
+    y = frames if mask is None else jnp.where(mask, frames, 0)
+    smooth = jnp.maximum(noise.variance(_local_mean(y, mask)), 0)
+    weight = None
+    if weights == "variance":
+        # where no photon fell around a pixel, its variance is that of few, not zero
+        floor = 0.05 * jnp.mean(smooth, where=mask)
+        weight = 1 / jnp.maximum(smooth, jnp.where(floor > 0, floor, 1))
+        weight = weight / jnp.mean(weight, where=mask)
+    if whole_counts:
+        seen, held_out = thin(y, noise, key=key, fraction=FRACTION)
+        variance = noise.variance(held_out)
+    else:
+        seen, held_out = couple(y, smooth, key=key, fraction=FRACTION)
+        variance = smooth
+    return _Scene(seen, held_out, variance / (1 - FRACTION), mask, weight)
+
+
+@eqx.filter_jit
+def _descend(start: TV, scene: _Scene) -> Tuned:
+    """Tune one strength on the risk of a scene of one image."""
+    one = jax.tree.map(lambda z: z[0], scene)
+    start = eqx.tree_at(
+        lambda tv: tv.mask, start, one.mask, is_leaf=lambda m: m is None
+    )
+
+    def loss(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
+        del key
+        f, memory = tv.resume(one.seen, memory)
+        risk = held_out_error(f, one.held_out, one.variance, one.mask, one.weights)
+        return risk, memory
+
+    limits = jnp.log(jnp.asarray(RANGE, one.seen.dtype)) + start.log_alpha
+    tuned = tune(
+        start,
+        loss,
+        optimizer=secant(first_step=0.15, max_step=0.7),
+        num_steps=MAX_MOVES,
+        key=jax.random.key(0),
+        memory=blank_memory(one.seen),
+        tol=ALPHA_TOLERANCE,
+        bounds=(limits[0], limits[1]),
+    )
+    bare = eqx.tree_at(
+        lambda tv: tv.mask, tuned.denoiser, None, is_leaf=lambda m: m is None
+    )
+    return tuned._replace(denoiser=bare, memory=None)
+
+
+@eqx.filter_jit
+def _mosaic(scene: _Scene) -> _Scene:
+    """All images of a scene in one, below each other, apart by an invalid row.
+
+    One image has one certificate, for the sum that the risk is, and no kernel waits
+    for the slowest of many.
+    """
+    images, height, width = scene.seen.shape
+    if images == 1:
+        return scene
+    mask = jnp.ones_like(scene.seen, bool) if scene.mask is None else scene.mask
+    apart = eqx.tree_at(lambda s: s.mask, scene, mask, is_leaf=lambda m: m is None)
+    return jax.tree.map(
+        lambda z: jnp.pad(z, ((0, 0), (0, 1), (0, 0))).reshape(1, -1, width), apart
+    )
+
+
+@eqx.filter_jit
+def _start(tv: TV, scene: _Scene) -> TV:
+    """Begin at 0.8 times the root of the mean variance, as the weights see it."""
+    weights = 1 if scene.weights is None else scene.weights
+    held_out = jnp.mean(weights * scene.variance, where=scene.mask)
+    variance = jnp.maximum((1 - FRACTION) * held_out, jnp.finfo(held_out.dtype).tiny)
+    return eqx.tree_at(lambda tv: tv.log_alpha, tv, jnp.log(0.8 * jnp.sqrt(variance)))
+
+
+def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
+    """Can photons be dealt out one by one?"""
+    if not isinstance(noise, Poisson) or not bool(noise.gain > 0):
+        return False
+    counts = frames / noise.gain.astype(frames.dtype)
+    whole = (counts >= 0) & (jnp.abs(counts - jnp.round(counts)) < 1e-3)
+    return bool(jnp.all(whole, where=mask))
+
+
+def _local_mean(y: Array, mask: Array | None, side: int = 9) -> Array:
+    """The mean of the valid pixels in a square around each pixel."""
+    window = (1, side, side)
+
+    def total(z: Array) -> Array:
+        return lax.reduce_window(z, 0.0, lax.add, window, (1, 1, 1), "SAME")
+
+    valid = jnp.ones_like(y) if mask is None else mask.astype(y.dtype)
+    return total(y) / jnp.maximum(total(valid), 1)
+
+
+def _sample(
+    frames: Array, mask: Array | None, noise: Noise
+) -> tuple[Array, Array | None] | None:
+    """Tiles evenly spread over the frames: a quarter of the pixels, or `SAMPLE`.
+
+    None for images too small, and for a noise level of each pixel's own.
+    """
+    size = min(frames.size // 4, SAMPLE)
+    side = TILE if size > 2**16 else TILE // 2
+    count = size // side**2
+    uniform = all(jnp.ndim(parameter) == 0 for parameter in jax.tree.leaves(noise))
+    if count < 4 or min(frames.shape[1:]) < side or not uniform:
+        return None
+    images, height, width = frames.shape
+    axes = (
+        np.arange(images),
+        np.arange(0, height - side + 1, side),
+        np.arange(0, width - side + 1, side),
+    )
+    corners = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    if mask is not None:
+        share = _cut(mask, corners, side).mean((1, 2), dtype=np.float32)
+        corners = corners[np.asarray(share) > min(0.5, share.max() / 2)]
+    chosen = corners[np.linspace(0, len(corners) - 1, count).astype(int)]
+    tiles = _cut(frames, chosen, side)
+    return tiles, None if mask is None else _cut(mask, chosen, side)
+
+
+@partial(jax.jit, static_argnames="side")
+def _cut(z: Array, corners: Array, side: int) -> Array:
+    """Squares out of images."""
+    return jax.vmap(lambda corner: lax.dynamic_slice(z, corner, (1, side, side))[0])(
+        corners
+    )
