@@ -1,0 +1,198 @@
+"""How long does it take, and where is the result kept? Shared by the experiments."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, UTC
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Record = dict[str, Any]
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Timing(NamedTuple):
+    """Seconds of several runs of one task, and of the first, which compiled it."""
+
+    median: float
+    minimum: float
+    first: float
+
+    @property
+    def compilation(self) -> float:
+        """Seconds that only the first run took."""
+        return max(self.first - self.median, 0.0)
+
+
+def interleave(
+    tasks: dict[str, Callable[[], object]], repeats: int
+) -> dict[str, Timing]:
+    """Time tasks in turn, so that a busy machine hits them all alike.
+
+    Args:
+        tasks: Each returns when its work is done, and not before.
+        repeats: Runs of each after the first.
+    """
+    first = {name: seconds(task) for name, task in tasks.items()}
+    runs = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            runs[name].append(seconds(task))
+    return {
+        name: Timing(statistics.median(times), min(times), first[name])
+        for name, times in runs.items()
+    }
+
+
+def seconds(task: Callable[[], object]) -> float:
+    """How long one run of a task takes."""
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def ask_pinned(script: str, request: Record, threads: int) -> Record:
+    """Answer a request in a new process that has so many processor cores to itself.
+
+    JAX and numba count the cores when they are first imported, and never again.
+
+    Args:
+        script: Runs as `script --worker FILE`: see `answer`.
+        request: In types that JSON knows.
+        threads: As many cores, or all there are.
+    """
+    cores = sorted(os.sched_getaffinity(0))[:threads]
+    count = str(len(cores))
+    environment = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"), count)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "request.json"
+        file.write_text(json.dumps(request))
+        with _pinned(set(cores)):
+            subprocess.run(
+                [sys.executable, script, "--worker", str(file)],
+                env=os.environ | environment,
+                check=True,
+            )
+        return json.loads(file.read_text())
+
+
+def answer(file: Path, respond: Callable[[Record], Record]) -> None:
+    """Replace the request in a file by the response: the worker of `ask_pinned`."""
+    file.write_text(json.dumps(respond(json.loads(file.read_text()))))
+
+
+@contextmanager
+def _pinned(cores: set[int]) -> Iterator[None]:
+    """Bind this thread, and the processes that it starts, to some cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Report:
+    """Tables that are printed as they come, and saved together at the end."""
+
+    def __init__(self, title: str, **facts: object):
+        """Start a report; the facts say on what machine, with what settings."""
+        self.title = title
+        self.facts = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
+            "python": platform.python_version(),
+            **facts,
+        }
+        self.tables: dict[str, list[Record]] = {}
+        self.text: list[str] = []
+        self._write(f"# {title}\n")
+        self._write("\n".join(f"- {name}: {fact}" for name, fact in self.facts.items()))
+
+    def add(self, heading: str, records: Sequence[Record], note: str = "") -> None:
+        """Print a table of records that share their keys."""
+        self.tables[heading] = list(records)
+        self._write("\n".join(filter(None, ["", f"## {heading}", note])))
+        self._write("\n" + render(records))
+
+    def say(self, line: str) -> None:
+        """Print a line between the tables."""
+        self._write("\n" + line)
+
+    def save(self, folder: Path, stem: str) -> list[Path]:
+        """Write the report as JSON and as Markdown."""
+        folder.mkdir(parents=True, exist_ok=True)
+        data = {"title": self.title, **self.facts, "tables": self.tables}
+        files = [folder / f"{stem}.json", folder / f"{stem}.md"]
+        files[0].write_text(json.dumps(data, indent=1) + "\n")
+        files[1].write_text("\n".join(self.text) + "\n")
+        print(f"\nsaved in {folder}: {', '.join(file.name for file in files)}")
+        return files
+
+    def _write(self, text: str) -> None:
+        self.text.append(text)
+        print(text, flush=True)
+
+
+def render(records: Sequence[Record]) -> str:
+    """A Markdown table, one row a record, its columns aligned."""
+    if not records:
+        return "(nothing)"
+    cells = [list(records[0])]
+    cells += [[_format(record[key]) for key in cells[0]] for record in records]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        + " |"
+        for row in cells
+    )
+
+
+def _format(value: object) -> str:
+    if value is None:
+        return "never"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that all experiments have."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument(
+        "--quick", action="store_true", help="tiny sizes, to see that it runs"
+    )
+    options.add_argument(
+        "--output",
+        type=Path,
+        help=f"folder for the results (default {RESULTS}, a new one for --quick)",
+    )
+    return options
+
+
+def output_folder(options: argparse.Namespace) -> Path:
+    """Where the results go: a quick run must not overwrite those of a full one."""
+    if options.output is not None:
+        return options.output
+    return Path(tempfile.mkdtemp(prefix="tvjax_")) if options.quick else RESULTS
+
+
+def _processor() -> str:
+    """The processor's name, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.machine()
