@@ -1,5 +1,6 @@
 """Everything that a reader can copy from README and docs runs as it stands."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -18,23 +19,23 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 def demo(tmp_path_factory):
     """The folder `tvjax_demo`, as the command leaves it but for fewer frames."""
     folder = tmp_path_factory.mktemp("demo")
-    run("tvjax demo --frames 2", folder)
+    run("tvjax demo --frames 2", folder, folder)
     return folder / "tvjax_demo"
 
 
-def run(line, folder):
-    """Run a command as a shell would, and return what it says."""
+def run(line, folder, cache):
+    """Run a command as a shell would, with a cache that all of them share."""
     program, *arguments = shlex.split(line)
     assert program == "tvjax"
     code = "from tvjax.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
+        env=os.environ | {"XDG_CACHE_HOME": str(cache)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def anchors(text):
@@ -60,11 +61,12 @@ def test_commands_run(page, tmp_path, request):
     ]
     if not blocks:
         return
-    (tmp_path / "tvjax_demo").symlink_to(request.getfixturevalue("demo"))
+    demo = request.getfixturevalue("demo")
+    (tmp_path / "tvjax_demo").symlink_to(demo)
     for line in "".join(blocks).splitlines():
         command = line.removeprefix("$ ")
         if command != "tvjax demo":
-            run(command, tmp_path)
+            run(command, tmp_path, demo.parent)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
