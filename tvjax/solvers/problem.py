@@ -18,6 +18,8 @@ of its own, and copies a loop-carried array that it cannot update in place:
 """
 
 import math
+import operator
+from functools import reduce
 from typing import TypeAlias
 
 import equinox as eqx
@@ -177,6 +179,10 @@ def gap_and_objective(
     else:
         length = jnp.sqrt(sum(step * step for step in steps))
     aligned = sum(c * step for c, step in zip(split(q), steps, strict=True))
-    gap = jnp.maximum(jnp.sum(problem.alpha * length - aligned), 0)
+    # The selection changes no value: it has XLA keep one array of terms for the sum in
+    # place of one for each factor.
+    anywhere = reduce(operator.or_, problem.edges)
+    terms = jnp.where(anywhere, problem.alpha * length - aligned, 0)
+    gap = jnp.maximum(jnp.sum(terms), 0)
     dual_objective = -jnp.sum(correction * (correction / 2 + problem.data))
     return gap, gap + dual_objective
