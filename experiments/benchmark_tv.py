@@ -58,10 +58,27 @@ class Size(NamedTuple):
     tolerances: tuple[float, ...]
     reference_gap: float
     sides: tuple[int, ...]  # of the images that show the scaling
+    automatic: tuple[str, ...]  # cases whose strength is chosen
 
 
-FULL = Size(512, 1065, 300, (1e-2, 1e-3, 1e-4, 1e-5), 2e-9, (512, 1024, 2048, 4096))
-QUICK = Size(64, 64, 3, (1e-2, 1e-3), 1e-6, (64,))
+FULL = Size(
+    camera=512,
+    diffraction=1065,
+    num_spots=300,
+    tolerances=(1e-2, 1e-3, 1e-4, 1e-5),
+    reference_gap=2e-9,
+    sides=(512, 1024, 2048, 4096),
+    automatic=("camera", "diffraction"),
+)
+QUICK = Size(
+    camera=64,
+    diffraction=64,
+    num_spots=3,
+    tolerances=(1e-2, 1e-3),
+    reference_gap=1e-6,
+    sides=(64,),
+    automatic=("diffraction",),
+)
 
 
 @cache
@@ -175,7 +192,7 @@ def respond(request: Record) -> Record:
         ],
         "scaling": time_scaling(size.sides, repeats),
         "automatic": [
-            time_automatic(name, case, repeats) for name, case in cases(size).items()
+            time_automatic(name, cases(size)[name], repeats) for name in size.automatic
         ],
     }
 

@@ -1,0 +1,69 @@
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_quick(name: str, folder: Path) -> dict:
+    """Run an experiment on tiny images, and return the tables that it saved."""
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / "experiments" / f"{name}.py",
+            "--quick",
+            "--output",
+            folder,
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    (saved,) = folder.glob("*.json")
+    assert saved.with_suffix(".md").read_text().startswith("# ")
+    return json.loads(saved.read_text())["tables"]
+
+
+@pytest.mark.skipif(
+    find_spec("numba") is None or find_spec("skimage") is None,
+    reason="the peers are not installed",
+)
+def test_contestants_solve_the_same_problem(tmp_path):
+    tables = run_quick("benchmark_tv", tmp_path)
+    for case in ("camera", "diffraction"):
+        rows = tables[f"Steps to (P − P*)/P*: {case}"]
+        assert all(row["1e-03"] is not None for row in rows)
+    (chosen,) = tables["Choice of alpha, 1 thread"]
+    assert chosen["denoise, solves"] > 0
+    assert (tmp_path / "benchmark_tv.png").exists()
+
+
+@pytest.mark.skipif(find_spec("skimage") is None, reason="the images are missing")
+def test_no_choice_is_better_than_the_oracle(tmp_path):
+    tables = run_quick("alpha_oracle", tmp_path)
+    assert {row["group"] for row in tables["Summary"]} == {
+        "Gaussian",
+        "Poisson",
+        "mixed",
+    }
+    assert all(row["error / oracle"] >= 1 for row in tables["Every image"])
+    assert (tmp_path / "alpha_oracle.png").exists()
+
+
+def test_a_certified_solve_is_one_loop_that_never_talks_to_the_host(tmp_path):
+    tables = run_quick("gpu", tmp_path)
+    (compiled,) = tables["A certified solve as compiled"]
+    assert compiled["outermost loops"] == 1
+    assert compiled["talks with the host"] == 0
+    double, single = tables["Agreement in float64"]
+    key = "largest difference to the CPU's float64, counts"
+    assert double[key] < 1e-9
+    # 1e-7 of the greatest count, some hundred roundings
+    assert single[key] < 1e-5 * single["greatest count"]
