@@ -76,8 +76,8 @@ class Result:
         ]
         if self.risk is not None:
             lines.append(
-                f"risk       {_short(self.risk)}, the mean squared error as estimated at "
-                "0.9 of the exposure (unbiased: it may be negative where it is small)"
+                f"risk       {_short(self.risk)}, the mean squared error as estimated "
+                "at 0.9 of the exposure; unbiased, so it may be negative"
             )
         lines += [
             f"exactness  relative gap {_short(self.gap)}, within {_short(self.rmse)} "

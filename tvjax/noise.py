@@ -15,6 +15,7 @@ below the offset), at a denoised image it is the variance itself.
 from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
+import jax
 from jax import Array, core, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
@@ -57,20 +58,7 @@ class Gaussian(eqx.Module):
             mask: True where a pixel is valid.
         """
         y, mask = _images(y, mask)
-        blocks = _block_moments(y, mask)
-        lively = blocks.valid & (blocks.variance > 0)  # saturated blocks are not quiet
-        quiet = jnp.nanquantile(
-            jnp.where(lively, blocks.variance, jnp.nan), QUIET, method="lower"
-        )
-        squares = jnp.sum(jnp.where(lively, blocks.count, 0)) / jnp.sum(lively)
-        variance = jnp.where(jnp.any(lively), quiet / _chi_square_quantile(squares), 0)
-        for _ in range(5):
-            keep = lively & _plausible(blocks, 0, variance)
-            weight = jnp.where(keep, blocks.count, 0)
-            total = jnp.sum(weight)
-            mean = jnp.sum(weight * blocks.variance) / jnp.maximum(total, 1)
-            variance = jnp.where(total > 0, mean, variance)
-        return cls(jnp.sqrt(variance))
+        return cls(jnp.sqrt(_quiet_variance(y, mask)))
 
     @classmethod
     def from_repeats(
@@ -110,12 +98,7 @@ class Poisson(eqx.Module):
         have no count at all.
         """
         y, mask = _images(y, mask)
-        blocks = _block_moments(y, mask)
-        dark = _darkest(blocks, 0.5)
-        gain = _typical_ratio(blocks, dark)
-        for _ in range(5):
-            gain = _ratio(blocks, dark & _plausible(blocks, gain, 0))
-        return cls(gain)
+        return cls(_dark_gain(y, mask))
 
     @classmethod
     def from_repeats(
@@ -163,11 +146,7 @@ class PoissonGaussian(eqx.Module):
         One image cannot tell an offset from read-out noise: give the offset.
         """
         y, mask = _images(y, mask)
-        blocks = _block_moments(y - offset, mask)
-        dark = _darkest(blocks, 0.9)
-        gain, floor = _typical_ratio(blocks, dark), 0.0
-        for _ in range(5):
-            gain, floor = _line(blocks, dark & _plausible(blocks, gain, floor))
+        gain, floor = _dark_line(y - offset, mask)
         return cls(gain, jnp.sqrt(floor), offset)
 
     @classmethod
@@ -220,6 +199,47 @@ def _images(y: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
         raise ValueError("`mask` leaves no valid pixel to estimate the noise from.")
     y = jnp.where(mask, y, 0)
     return y.reshape(-1, *y.shape[-2:]), mask.reshape(-1, *y.shape[-2:])
+
+
+@jax.jit
+def _quiet_variance(y: Array, mask: Array) -> Array:
+    """The variance of white noise, from the blocks without texture."""
+    blocks = _block_moments(y, mask)
+    lively = blocks.valid & (blocks.variance > 0)  # saturated blocks are not quiet
+    quiet = jnp.nanquantile(
+        jnp.where(lively, blocks.variance, jnp.nan), QUIET, method="lower"
+    )
+    squares = jnp.sum(jnp.where(lively, blocks.count, 0)) / jnp.sum(lively)
+    variance = jnp.where(jnp.any(lively), quiet / _chi_square_quantile(squares), 0)
+    for _ in range(5):
+        keep = lively & _plausible(blocks, 0, variance)
+        weight = jnp.where(keep, blocks.count, 0)
+        total = jnp.sum(weight)
+        mean = jnp.sum(weight * blocks.variance) / jnp.maximum(total, 1)
+        variance = jnp.where(total > 0, mean, variance)
+    return variance
+
+
+@jax.jit
+def _dark_gain(y: Array, mask: Array) -> Array:
+    """The gain of counts, from the darker blocks."""
+    blocks = _block_moments(y, mask)
+    dark = _darkest(blocks, 0.5)
+    gain = _typical_ratio(blocks, dark)
+    for _ in range(5):
+        gain = _ratio(blocks, dark & _plausible(blocks, gain, 0))
+    return gain
+
+
+@jax.jit
+def _dark_line(y: Array, mask: Array) -> tuple[Array, Array]:
+    """Gain and variance at no light, from all but the brightest blocks."""
+    blocks = _block_moments(y, mask)
+    dark = _darkest(blocks, 0.9)
+    gain, floor = _typical_ratio(blocks, dark), 0.0
+    for _ in range(5):
+        gain, floor = _line(blocks, dark & _plausible(blocks, gain, floor))
+    return gain, floor
 
 
 def _mixed_differences(y: Array, mask: Array) -> tuple[Array, Array]:
