@@ -36,7 +36,7 @@ class Halve:
         self.at_bound = at_bound
         self.factor = factor
 
-    def __call__(self, y, *, noise, alpha, mask, per_frame):
+    def __call__(self, y, *, noise, alpha, mask, per_frame, curve_points=0):
         self.calls.append({"y": y, "noise": noise, "alpha": alpha, "mask": mask})
         alpha = 0.25 if alpha is None else alpha
         return Result(

@@ -66,11 +66,13 @@ def test_least_true_error_is_marked():
     assert any(label.endswith("= 1") and "least" in label for label in labels)
 
 
-@pytest.mark.parametrize(("lowest", "scale"), [(0.01, "log"), (-0.01, "linear")])
-def test_risk_is_on_a_logarithmic_axis_where_it_can_be(lowest, scale):
+def test_risks_are_drawn_above_their_least_value():
     alphas = np.geomspace(0.1, 10, 5)
-    figure = plot.risk_curve(alphas, lowest + np.log(alphas) ** 2, 1.0)
-    assert figure.axes[0].get_yscale() == scale
+    risks = np.log(alphas) ** 2
+    figure = plot.risk_curve(alphas, risks - 0.01, 1.0, oracle=risks + 0.01)
+    estimated, true = figure.axes[0].lines[:2]
+    np.testing.assert_allclose(estimated.get_ydata(), risks, atol=1e-12)
+    np.testing.assert_allclose(true.get_ydata(), risks, atol=1e-12)
     assert pixels(figure).std() > 0.05
 
 

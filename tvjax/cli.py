@@ -179,7 +179,7 @@ def demo(
 ) -> None:
     """Simulate a rotation scan, denoise it, and show what that did to the truth."""
     with _sentences():
-        from tvjax.demo import scan_series
+        from tvjax.demo import scan_series, true_errors
         from tvjax.io import save_series
         from tvjax.pipeline import denoise_series
         from tvjax.simulate import Scan
@@ -196,8 +196,14 @@ def demo(
                 raw, clean, Settings(overwrite=overwrite), progress=progress
             )
         typer.echo(outcome.report())
-        truth = scan.expected(outcome.example.index)
-        page = _write_report(report, outcome, overwrite, truth)
+        index = outcome.example.index
+        page = _write_report(
+            report,
+            outcome,
+            overwrite,
+            scan.expected(index),
+            lambda alphas: true_errors(scan, index, alphas),
+        )
         typer.echo(f"report     {page}")
 
 
@@ -250,7 +256,11 @@ def _check_report(folder: Path, overwrite: bool) -> None:
 
 
 def _write_report(
-    folder: Path, outcome: object, overwrite: bool, truth: object = None
+    folder: Path,
+    outcome: object,
+    overwrite: bool,
+    truth: object = None,
+    errors: Callable[[object], object] | None = None,
 ) -> Path:
     import numpy as np
 
@@ -258,11 +268,11 @@ def _write_report(
 
     example, curve = outcome.example, outcome.choice.curve
     if curve is not None and np.ndim(curve.alphas) == 1:
-        order = np.argsort(curve.alphas)
         curve = {
-            "alphas": curve.alphas[order],
-            "risks": curve.risks[order],
+            "alphas": curve.alphas,
+            "risks": curve.risks,
             "chosen": float(outcome.choice.alpha),
+            "oracle": None if errors is None else errors(curve.alphas),
         }
     else:
         curve = None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import UInt32
+from jaxtyping import Float, UInt32
 
 from tvjax.io.marks import Marks
 from tvjax.io.series import Metadata, Series
@@ -11,6 +11,21 @@ from tvjax.simulate import Scan
 
 EXPOSURE = 0.25
 """Time of one frame in s, as in the scan that the default `Scan` follows."""
+
+
+def true_errors(
+    scan: Scan, frame: int, alphas: Float[np.ndarray, " points"]
+) -> Float[np.ndarray, " points"]:
+    """Return the true mean square error of a denoised frame at each strength.
+
+    Stray events are left out: no denoiser is to guess them.
+    """
+    from tvjax.automatic import denoise  # loads jax
+
+    counts, truth = scan.counts(frame), scan.expected(frame)
+    fair = scan.mask & ~scan.zingers(frame)
+    images = (denoise(counts, alpha=a, mask=scan.mask, tol=1e-3).image for a in alphas)
+    return np.array([np.mean((image - truth)[fair] ** 2) for image in images])
 
 
 def scan_series(scan: Scan) -> Series:

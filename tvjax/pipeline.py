@@ -37,6 +37,9 @@ from tvjax.streaming import read_ahead, write_behind
 SAMPLES = 5
 """Frames from which noise and strength are chosen."""
 
+CURVE_POINTS = 11
+"""Strengths at which the risk is computed for the report."""
+
 BATCH_PIXELS = 2**24
 """Pixels that an accelerator gets at a time; a processor gets one frame."""
 
@@ -304,6 +307,7 @@ def _choose(sample: list[Frame], settings: Settings, denoise: Denoise) -> object
         alpha=settings.alpha,
         mask=mask,
         per_frame=settings.per_frame,
+        curve_points=CURVE_POINTS,
     )
 
 

@@ -84,7 +84,8 @@ def risk_curve(
 ) -> Figure:
     """Draw the estimated risk against the strength, and the strength chosen from it.
 
-    The vertical axis is logarithmic too, unless an estimate is negative.
+    Each curve is drawn above its own least value: an estimate's level has the noise of
+    the data, which is the same at every strength.
 
     Args:
         alphas: Strengths, in the unit of the image.
@@ -95,6 +96,7 @@ def risk_curve(
         unit: Unit of the image.
     """
     alphas, risks = np.asarray(alphas), np.asarray(risks)
+    risks = risks - np.min(risks)
     figure = Figure((6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     if error is not None:
@@ -103,6 +105,7 @@ def risk_curve(
     axes.plot(alphas, risks, color=BLUE, marker=".", label="estimated from the data")
     if oracle is not None:
         best = np.argmin(oracle)
+        oracle = np.asarray(oracle) - oracle[best]
         axes.plot(alphas, oracle, "--", color=ORANGE, label="true")
         axes.plot(
             alphas[best],
@@ -125,10 +128,8 @@ def risk_curve(
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    if min(np.min(line.get_ydata()) for line in axes.lines) > 0:
-        axes.set_yscale("log")  # an estimate may be negative, an error may not
     axes.set_xlabel(rf"strength $\alpha$ ({unit})")
-    axes.set_ylabel(f"mean square error ({unit}²)")
+    axes.set_ylabel(f"mean square error above its least ({unit}²)")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

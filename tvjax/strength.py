@@ -5,6 +5,7 @@ one to judge by (`tvjax.risk.thin` and `couple`). The error against the second i
 descended on; its gradient costs one tangent solve.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -19,7 +20,7 @@ from tvjax.noise import Noise, Poisson
 from tvjax.operators import Norm
 from tvjax.risk import couple, held_out_error, thin
 from tvjax.solvers import Accuracy, blank_memory, Memory
-from tvjax.tuning import secant, tune, Tuned
+from tvjax.tuning import path, secant, tune, Tuned
 
 # The risk of so many pixels has its least value within a few percent of the truth's.
 SAMPLE = 2**18
@@ -70,10 +71,7 @@ def choose_alpha(
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
-    counts = _are_whole_counts(frames, noise, mask)
-    divide = partial(
-        _divide, noise=noise, weights=weights, key=key, whole_counts=counts
-    )
+    divide = _divider(frames, noise, mask, weights, key)
     tiles, scene = _sample(frames, mask, noise), None
     start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
     if tiles is not None:
@@ -90,6 +88,39 @@ def choose_alpha(
         tuned,
         replace_fn=lambda log_alpha: log_alpha + 0.5 * np.log(FRACTION),
     )
+
+
+def risks_at(
+    alphas: Float[Array, " points"],
+    frames: Float[Array, "frame height width"],
+    noise: Noise,
+    *,
+    mask: Bool[Array, "frame height width"] | None = None,
+    weights: Weights = "uniform",
+    norm: Norm = "isotropic",
+    key: PRNGKeyArray,
+) -> Float[Array, " points"]:
+    """The risk that `choose_alpha` descends on, at given strengths, for a picture.
+
+    Its differences are exact on average and steady; its level has the noise of what is
+    held out, and may be negative.
+    """
+    divide = _divider(frames, noise, mask, weights, key)
+    scene = divide(*(_sample(frames, mask, noise) or (frames, mask)))
+    return _risks_at(alphas / FRACTION**0.5, _mosaic(scene), norm)
+
+
+@eqx.filter_jit
+def _risks_at(alphas: Array, scene: "_Scene", norm: Norm) -> Array:
+    one = jax.tree.map(lambda z: z[0], scene)
+
+    def loss(tv: TV, key: PRNGKeyArray) -> Array:
+        del key
+        masked = TV(tv.alpha, mask=one.mask, tol=TUNING_GAP, norm=norm)
+        f = masked(one.seen)
+        return held_out_error(f, one.held_out, one.variance, one.mask, one.weights)
+
+    return path(jax.vmap(TV)(alphas), loss, key=jax.random.key(0))
 
 
 class _Scene(eqx.Module):
@@ -185,6 +216,18 @@ def _start(tv: TV, scene: _Scene) -> TV:
     held_out = jnp.mean(weights * scene.variance, where=scene.mask)
     variance = jnp.maximum((1 - FRACTION) * held_out, jnp.finfo(held_out.dtype).tiny)
     return eqx.tree_at(lambda tv: tv.log_alpha, tv, jnp.log(0.8 * jnp.sqrt(variance)))
+
+
+def _divider(
+    frames: Array,
+    noise: Noise,
+    mask: Array | None,
+    weights: Weights,
+    key: PRNGKeyArray,
+) -> Callable[[Array, Array | None], _Scene]:
+    """`_divide` for data of one kind: counts if all of it are whole counts."""
+    counts = _are_whole_counts(frames, noise, mask)
+    return partial(_divide, noise=noise, weights=weights, key=key, whole_counts=counts)
 
 
 def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
