@@ -1,6 +1,8 @@
 import os
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 REAL_DATA = Path(__file__).parents[1] / "../shared/data"
@@ -13,3 +15,10 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the measured files are not in {folder}: set TVJAX_DATA")
     return folder
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Both precisions, each in JAX's mode for it."""
+    with jax.enable_x64(request.param == "float64"):
+        yield np.dtype(request.param)

@@ -1,0 +1,253 @@
+import jax
+import numpy as np
+import pytest
+import reference
+from jax import numpy as jnp
+
+import tvjax
+from tvjax.solvers import Accuracy, blank_memory, resume
+
+NORMS = ["isotropic", "anisotropic"]
+SHAPE = (7, 6)
+ALPHA = 0.8
+TIGHT = Accuracy(tol=1e-10, max_steps=20_000)
+
+
+def noisy(shape=SHAPE, seed=0):
+    truth = 4 * reference.scene(*shape[-2:])
+    return truth + np.random.default_rng(seed).normal(size=shape)
+
+
+def normal(seed, shape=SHAPE):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def exact(norm="isotropic", mask=None):
+    """The image as a function of data and strength, in full precision."""
+
+    def image(x, alpha):
+        solution = tvjax.solve(x, alpha, tol=1e-13, norm=norm, mask=mask, tangent=TIGHT)
+        return solution.image
+
+    return image
+
+
+def default(x, alpha):
+    return tvjax.solve(x, alpha).image
+
+
+@pytest.fixture(scope="module", params=NORMS)
+def linear(request):
+    """Image, Jacobian and derivative in the strength, computed once for each norm."""
+    norm = request.param
+    with jax.enable_x64(True):
+        image = exact(norm)
+        x = jnp.asarray(noisy())
+        both = jax.jit(jax.jacfwd(image, argnums=(0, 1)))
+        jacobian, along_alpha = both(x, ALPHA)
+        y = np.asarray(jax.jit(image)(x, ALPHA))
+    jacobian = np.asarray(jacobian).reshape(x.size, x.size)
+    return norm, np.asarray(x), y, jacobian, np.asarray(along_alpha)
+
+
+def test_jacobian_is_symmetric_with_spectrum_in_unit_interval(linear):
+    _, _, _, jacobian, _ = linear
+    # the tolerance of the tangents is 1e-10
+    np.testing.assert_allclose(jacobian, jacobian.T, atol=1e-8)
+    spectrum = np.linalg.eigvalsh((jacobian + jacobian.T) / 2)
+    assert spectrum.min() > -1e-8 and spectrum.max() < 1 + 1e-8
+    # a constant added to the data is added to the image
+    np.testing.assert_allclose(jacobian.sum(1), 1, atol=1e-8)
+
+
+def test_image_is_homogeneous_in_data_and_strength(linear):
+    _, x, y, jacobian, along_alpha = linear
+    euler = jacobian @ x.ravel() + ALPHA * along_alpha.ravel()
+    np.testing.assert_allclose(euler, y.ravel(), atol=1e-8)
+
+
+def test_divergence_counts_the_flat_regions():
+    @jax.jit
+    def jacobian(x, alpha, mask):
+        return jax.jacfwd(exact("anisotropic", mask))(x, alpha)
+
+    for seed, alpha, share in ((0, 0.4, 1.0), (1, 0.8, 0.9), (2, 1.6, 0.8)):
+        x = noisy(seed=seed)
+        mask = np.random.default_rng(seed).random(SHAPE) < share
+        with jax.enable_x64(True):
+            trace = np.einsum("ijij->ij", jacobian(x, alpha, mask))
+        y = reference.rof(x, alpha, norm="anisotropic", mask=mask)
+        regions = reference.flat_regions(y, mask)
+        np.testing.assert_allclose(trace[mask].sum(), regions, atol=1e-6)
+
+
+def test_derivatives_are_those_of_the_reference(linear):
+    norm, x, _, jacobian, along_alpha = linear
+    v = normal(1)
+
+    def along_data(t):
+        return reference.rof(x + t * v, ALPHA, norm=norm, num_steps=10_000)
+
+    def along_strength(alpha):
+        return reference.rof(x, alpha, norm=norm, num_steps=10_000)
+
+    # the error is quadratic in the width, but at merging regions
+    width = 1e-4
+    np.testing.assert_allclose(
+        jacobian @ v.ravel(),
+        reference.central_difference(along_data, 0.0, 1.0, width).ravel(),
+        atol=1e-3,
+    )
+    np.testing.assert_allclose(
+        along_alpha,
+        reference.central_difference(along_strength, ALPHA, 1.0, width),
+        atol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_gradient_in_an_alpha_map_is_that_of_the_reference(norm):
+    x, w, direction = noisy(), normal(2), normal(3)
+    alpha = np.random.default_rng(4).uniform(0.3, 1.5, SHAPE)
+    alpha[3, 2] = 0  # a protected pixel has no derivative to speak of
+    direction[3, 2] = 0
+
+    def loss(alpha):
+        return np.sum(w * reference.rof(x, alpha, norm=norm, num_steps=10_000))
+
+    image = exact(norm)
+    with jax.enable_x64(True):
+        primal = jnp.asarray(x), jnp.asarray(alpha)
+        _, forward = jax.jit(
+            lambda p, d: jax.jvp(lambda a: image(p[0], a), (p[1],), (d,))
+        )(primal, jnp.asarray(direction))
+        reverse = jax.jit(jax.grad(lambda a, x: jnp.sum(w * image(x, a))))(
+            primal[1], primal[0]
+        )
+    expected = reference.central_difference(loss, alpha, direction, 1e-4)
+    forward, reverse = np.vdot(w, forward), np.vdot(reverse, direction)
+    np.testing.assert_allclose([forward, reverse], expected, rtol=1e-3)
+
+
+def test_forward_and_reverse_agree_under_every_transformation():
+    image = exact()
+    w = normal(2)
+    xs = np.stack([noisy(seed=0), noisy(seed=1)])
+    alphas = np.asarray([0.5, 1.1])
+
+    with jax.enable_x64(True):
+        forward = jax.jit(jax.vmap(jax.jacfwd(image, argnums=(0, 1))))(xs, alphas)
+        jac_x, jac_alpha = (np.asarray(j) for j in forward)
+        grads = jax.jit(
+            jax.vmap(jax.grad(lambda x, a: jnp.sum(w * image(x, a)), argnums=(0, 1)))
+        )(xs, alphas)
+        pulled = jax.jit(lambda x, a: jax.vjp(image, x, a)[1](jnp.asarray(w)))(
+            xs[0], alphas[0]
+        )
+        of_the_sum = jax.jit(jax.grad(lambda a: jnp.sum(w * jax.vmap(image)(xs, a))))(
+            alphas
+        )
+    expected_x = np.einsum("kl,nklij->nij", w, jac_x)
+    expected_alpha = np.einsum("kl,nkl->n", w, jac_alpha)
+    # the tolerance of the tangents is 1e-10 of their length
+    np.testing.assert_allclose(grads[0], expected_x, atol=1e-7)
+    np.testing.assert_allclose(grads[1], expected_alpha, atol=1e-7)
+    np.testing.assert_allclose(pulled[0], expected_x[0], atol=1e-7)
+    np.testing.assert_allclose(pulled[1], expected_alpha[0], atol=1e-7)
+    np.testing.assert_allclose(of_the_sum, expected_alpha, atol=1e-7)
+
+
+def test_reverse_jacobian_is_the_forward_one(dtype):
+    x = jnp.asarray(noisy((5, 4)), dtype)
+    alpha = jnp.asarray(ALPHA, dtype)
+    for argnum in (0, 1):
+        forward = jax.jit(jax.jacfwd(default, argnum))(x, alpha)
+        reverse = jax.jit(jax.jacrev(default, argnum))(x, alpha)
+        assert forward.dtype == reverse.dtype == dtype
+        # twice the default tolerance of 1e-3 of a tangent, of some length √20
+        np.testing.assert_allclose(forward, reverse, atol=1e-2)
+
+
+def test_default_accuracy_gives_the_slope_within_a_few_percent(dtype):
+    x, w = noisy((24, 25)), normal(5, (24, 25))
+    loss = jax.jit(jax.grad(lambda a, x: jnp.sum(w * default(x, a) ** 2)))
+    slope = loss(jnp.asarray(ALPHA, dtype), jnp.asarray(x, dtype))
+
+    def precise(alpha):
+        with jax.enable_x64(True):
+            y = jax.jit(exact())(jnp.asarray(x), alpha)
+        return np.sum(w * np.asarray(y) ** 2)
+
+    expected = reference.central_difference(precise, ALPHA, 1.0, 1e-3)
+    np.testing.assert_allclose(slope, expected, rtol=0.05)
+
+
+def test_volume_has_the_slope_of_the_reference():
+    x, w = noisy((3, 4, 5)), normal(6, (3, 4, 5))
+    image = exact()
+
+    def loss(alpha):
+        return np.sum(w * reference.rof(x, alpha, num_steps=20_000))
+
+    with jax.enable_x64(True):
+        slope = jax.jit(jax.grad(lambda a: jnp.sum(w * image(x, a))))(0.6)
+    expected = reference.central_difference(loss, 0.6, 1.0, 1e-4)
+    np.testing.assert_allclose(slope, expected, rtol=1e-3)
+
+
+def test_invalid_pixels_have_no_part_in_any_derivative(dtype):
+    mask = np.random.default_rng(7).random(SHAPE) < 0.8
+    x = np.where(mask, noisy(), np.nan).astype(dtype)
+
+    @jax.jit
+    def slopes(x, alpha):
+        def loss(x, alpha):
+            image = tvjax.solve(x, alpha, mask=mask).image
+            return jnp.sum(jnp.where(mask, image, 0) ** 2)
+
+        return jax.grad(loss, argnums=(0, 1))(x, alpha)
+
+    alpha = np.asarray(ALPHA, dtype)
+    for strength in (alpha, np.full(SHAPE, alpha)):
+        spoiled, clean = slopes(x, strength), slopes(np.where(mask, x, 3), strength)
+        for a, b in zip(spoiled, clean, strict=True):
+            assert np.isfinite(a).all()
+            np.testing.assert_array_equal(a, b)
+        assert not np.asarray(spoiled[0])[~mask].any()
+        if strength.ndim:
+            assert not np.asarray(spoiled[1])[~mask].any()
+
+
+def test_certificate_is_constant_to_derivatives():
+    def certificate(alpha):
+        solution = tvjax.solve(noisy(), alpha)
+        return solution.gap + solution.rmse + jnp.sum(solution.dual)
+
+    assert jax.jit(jax.grad(certificate))(0.8) == 0
+
+
+def test_resumed_derivative_is_that_of_a_fresh_solve():
+    x = jnp.asarray(noisy((16, 15)), jnp.float32)
+
+    @jax.jit
+    def slope(alpha, memory):
+        def loss(alpha):
+            solution, after = resume(x, alpha, memory)
+            return jnp.sum(solution.image**2), after
+
+        return jax.grad(loss, has_aux=True)(alpha)
+
+    fresh, memory = slope(0.8, blank_memory(x))
+    again, _ = slope(0.8, memory)
+    near, _ = slope(0.7, memory)
+    expected, _ = slope(0.7, blank_memory(x))
+    # the default accuracy of image and tangent
+    np.testing.assert_allclose(again, fresh, rtol=0.02)
+    np.testing.assert_allclose(near, expected, rtol=0.02)
+
+
+def test_no_strength_has_the_identity_for_a_jacobian(dtype):
+    x, v = noisy().astype(dtype), normal(1).astype(dtype)
+    zero = np.zeros((), dtype)
+    _, moved = jax.jvp(lambda x: default(x, zero), (x,), (v,))
+    np.testing.assert_allclose(moved, v, atol=1e-3 * np.linalg.norm(v))

@@ -1,0 +1,430 @@
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+import reference
+from jax import numpy as jnp
+
+import tvjax
+from tvjax.solvers import blank_memory, resume
+
+SOLVERS = ["pdhg", "fgp", "chambolle"]
+NORMS = ["isotropic", "anisotropic"]
+
+solve = jax.jit(
+    tvjax.solve,
+    static_argnames=("norm", "solver", "steps_per_check", "tangent"),
+)
+
+
+def noisy(shape, seed=0, scale=5.0):
+    """A photograph's kinds of regions under noise of one unit."""
+    height, width = shape[-2:]
+    truth = scale * reference.scene(height, width)
+    return truth + np.random.default_rng(seed).normal(size=shape)
+
+
+def exactness(dtype):
+    """Relative gaps that every solver reaches in a precision."""
+    return 1e-4 if dtype == np.float32 else 1e-12
+
+
+def distance(a, b):
+    return np.linalg.norm(np.asarray(a, np.float64) - b)
+
+
+IMAGE = noisy((12, 10))
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """Reference solutions, each computed once."""
+    known = {}
+
+    def of(alpha, norm="isotropic"):
+        if (alpha, norm) not in known:
+            known[alpha, norm] = reference.rof(IMAGE, alpha, norm=norm)
+        return known[alpha, norm]
+
+    return of
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_all_solvers_reach_the_reference_within_their_certificate(
+    solver, norm, dtype, exact
+):
+    x = IMAGE.astype(dtype)
+    tol = 1e-4 if solver == "chambolle" else exactness(dtype)
+    for alpha in (0.3, 1.0, 3.0):
+        solution = solve(x, alpha, tol=tol, norm=norm, solver=solver)
+        assert solution.image.dtype == dtype
+        assert solution.converged and solution.relative_gap <= tol
+        # ‖y − y*‖² ≤ G, but for the rounding of each pixel
+        rounding = np.finfo(dtype).eps * np.linalg.norm(IMAGE) * 4
+        bound = np.sqrt(float(solution.gap)) + rounding
+        assert distance(solution.image, exact(alpha, norm)) <= bound
+        np.testing.assert_allclose(
+            solution.rmse, np.sqrt(float(solution.gap) / IMAGE.size), rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_certificate_holds_at_any_number_of_steps(solver, norm, exact):
+    with jax.enable_x64(True):
+        for max_steps in (1, 3, 10, 30, 100):
+            solution = solve(
+                IMAGE,
+                1.0,
+                tol=0.0,
+                norm=norm,
+                solver=solver,
+                max_steps=max_steps,
+                steps_per_check=1,
+            )
+            assert solution.num_steps == max_steps and not solution.converged
+            lengths = np.asarray(solution.dual)
+            lengths = (
+                np.abs(lengths).max()
+                if norm == "anisotropic"
+                else reference.pixel_norm(lengths).max()
+            )
+            assert lengths <= 1 + 1e-12
+            assert solution.gap >= 0
+            assert distance(solution.image, exact(1.0, norm)) ** 2 <= solution.gap
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_gap_is_primal_minus_dual_of_a_feasible_pair(norm):
+    with jax.enable_x64(True):
+        solution = solve(IMAGE, 1.0, tol=1e-2, norm=norm)
+    y, p = np.asarray(solution.image), np.asarray(solution.dual)
+    matrix = reference.difference_matrix(y.shape)
+    pull = np.einsum("kij,ki->j", matrix, p.reshape(2, -1)).reshape(y.shape)
+    np.testing.assert_allclose(y, IMAGE + pull, atol=1e-12)
+    primal = reference.objective(y, IMAGE, 1.0, norm=norm)
+    dual = (np.sum(IMAGE**2) - np.sum(y**2)) / 2
+    # both are near 150, and their difference near 1
+    np.testing.assert_allclose(solution.gap, primal - dual, rtol=1e-9)
+    np.testing.assert_allclose(solution.relative_gap, (primal - dual) / primal)
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 4), (9, 3, 2)])
+@pytest.mark.parametrize("norm", NORMS)
+def test_step_edge_shrinks_by_alpha_over_length(shape, norm, dtype):
+    for axis in range(len(shape)):
+        step = np.where(np.arange(9) < 3, 1.0, 4.0)
+        step = step.reshape((9,) + (1,) * (len(shape) - 1))
+        x = np.moveaxis(np.broadcast_to(step, shape), 0, axis).astype(dtype)
+        y = solve(x, 0.6, tol=exactness(dtype), norm=norm).image
+        expected = np.where(x < 2, 1 + 0.6 / 3, 4 - 0.6 / 6)
+        # the certificate, with an objective below 2 a line
+        atol = np.sqrt(exactness(dtype) * 2 * x.size / 9)
+        np.testing.assert_allclose(y, expected, atol=atol)
+
+
+def test_single_pixel_loses_its_perimeter_times_alpha(dtype):
+    x = np.zeros((15, 15), dtype)
+    x[7, 8] = 20
+    alpha, perimeter = 1.5, 2 + np.sqrt(2)
+    y = np.asarray(solve(x, alpha, tol=exactness(dtype)).image)
+    lost = alpha * perimeter
+    expected = np.full_like(x, lost / (x.size - 1))
+    expected[7, 8] = 20 - lost
+    # the certificate of an objective near 90
+    atol = np.sqrt(exactness(dtype) * 90)
+    np.testing.assert_allclose(y, expected, atol=atol)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_no_region_loses_more_than_alpha_times_its_perimeter(norm, dtype):
+    x, alpha = noisy((16, 17)).astype(dtype), 0.8
+    rng = np.random.default_rng(1)
+    for max_steps in (5, 500):  # holds for any feasible dual field
+        y = solve(x, alpha, norm=norm, max_steps=max_steps, steps_per_check=5).image
+        for _ in range(30):
+            region = rng.random(x.shape) < rng.random()
+            perimeter = np.sum(region[1:] != region[:-1])
+            perimeter += np.sum(region[:, 1:] != region[:, :-1])
+            lost = np.sum((x - np.asarray(y))[region], dtype=np.float64)
+            assert abs(lost) <= alpha * perimeter * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_mean_is_kept_at_any_number_of_steps(solver, dtype):
+    x = noisy((16, 17)).astype(dtype)
+    for max_steps in (10, 200):
+        y = solve(x, 2.0, solver=solver, max_steps=max_steps).image
+        # the sum of as many roundings as there are pixels
+        atol = np.finfo(dtype).eps * np.abs(x).max()
+        mean = np.asarray(y).mean(dtype=np.float64)
+        np.testing.assert_allclose(mean, x.mean(dtype=np.float64), atol=atol)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_no_strength_is_the_identity(solver, dtype):
+    x = IMAGE.astype(dtype)
+    solution = solve(x, 0.0, solver=solver)
+    np.testing.assert_array_equal(solution.image, x)
+    assert solution.converged and solution.gap == 0
+    np.testing.assert_array_equal(solution.dual, 0)
+    # every pixel moves by at most 4 α
+    y = solve(x, 1e-3, solver=solver).image
+    np.testing.assert_allclose(y, x, atol=4.1e-3)
+
+
+def test_line_is_constant_from_alpha_max_on_and_not_before(dtype):
+    x = np.random.default_rng(2).normal(size=30).astype(dtype)
+    mean = x.mean(dtype=np.float64)
+    alpha_max = np.abs(np.cumsum(x - mean)).max()
+    tol = exactness(dtype)
+    bound = np.sqrt(tol * np.sum((x - mean) ** 2) / 2)
+    y = solve(x, 1.001 * alpha_max, tol=tol).image
+    assert distance(y, mean) <= bound
+    y = solve(x, 0.7 * alpha_max, tol=tol).image
+    # some region of at most 29 pixels stays 0.3 α_max / 29 off the mean
+    assert np.abs(np.asarray(y) - mean).max() > 0.3 * alpha_max / 29 - bound
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_image_is_the_mean_for_a_strength_beyond_all_structure(solver, dtype):
+    x = IMAGE.astype(dtype)
+    solution = solve(x, 10.0, solver=solver, max_steps=2000)
+    bound = np.sqrt(float(solution.gap)) + 1e-4
+    assert distance(solution.image, x.mean()) <= bound
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_unit_and_origin_of_the_data_do_not_matter(solver, dtype):
+    x, tol = IMAGE.astype(dtype), 1e-4
+    factor, offset = 7.0, 30.0
+    base = solve(x, 0.8, tol=tol, solver=solver)
+    moved = solve(factor * x + offset, factor * 0.8, tol=tol, solver=solver)
+    expected = factor * np.asarray(base.image) + offset
+    np.testing.assert_allclose(moved.gap, factor**2 * base.gap, rtol=0.05)
+    # float32: the roundings of a few tens of steps on values of 60
+    atol = 2e-3 if dtype == np.float32 else 1e-9
+    np.testing.assert_allclose(moved.image, expected, atol=atol)
+
+
+@pytest.mark.parametrize("shape", [(8, 7), (4, 5, 6)])
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_is_removed_is_the_projection_on_the_dual_ball(shape, norm):
+    # Moreau: x − y is the nearest to x among the divergences of fields |p| ≤ α
+    x, alpha = noisy(shape), 0.9
+    with jax.enable_x64(True):
+        solution = solve(x, alpha, tol=1e-10, norm=norm)
+    y, gap = np.asarray(solution.image), float(solution.gap)
+    removed = x - y
+    rng = np.random.default_rng(0)
+    matrix = reference.difference_matrix(shape)
+    for _ in range(20):
+        p = rng.normal(size=(len(shape), x.size))
+        if norm == "anisotropic":
+            p = np.clip(p, -1, 1)
+        else:
+            p = p / np.maximum(reference.pixel_norm(p), 1)
+        other = -alpha * np.einsum("kij,ki->j", matrix, p).reshape(shape)
+        assert np.sum((x - removed) * (other - removed)) <= gap + 1e-9
+        z = rng.normal(size=shape)
+        bound = alpha * reference.total_variation(z, norm=norm)
+        assert np.sum(removed * z) <= bound + 1e-9
+
+
+def test_two_images_never_move_apart(dtype):
+    for seed in range(4):
+        a = noisy((12, 10), seed).astype(dtype)
+        b = noisy((12, 10), seed + 10, scale=3.0).astype(dtype)
+        first, second = solve(a, 1.0), solve(b, 1.0)
+        slack = np.sqrt(float(first.gap)) + np.sqrt(float(second.gap))
+        after = np.asarray(first.image - second.image, np.float64)
+        before = np.asarray(a - b, np.float64)
+        assert np.linalg.norm(after) <= np.linalg.norm(before) + slack
+        # firmly: ‖Δy‖² ≤ ⟨Δy, Δx⟩
+        inner = np.sum(after * before)
+        assert np.sum(after**2) <= inner + slack * 2 * np.linalg.norm(before)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_strength_per_pixel_agrees_with_the_reference(norm):
+    alpha = np.random.default_rng(3).uniform(0, 2, IMAGE.shape)
+    alpha[2:4, 3:6] = 0  # protected pixels
+    expected = reference.rof(IMAGE, alpha, norm=norm)
+    with jax.enable_x64(True):
+        for solver in SOLVERS:
+            tol = 1e-5 if solver == "chambolle" else 1e-11
+            solution = solve(IMAGE, alpha, tol=tol, norm=norm, solver=solver)
+            bound = np.sqrt(float(solution.gap)) + 1e-8
+            assert solution.converged
+            assert distance(solution.image, expected) <= bound
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_one_strength_for_all_pixels_may_be_a_map(solver, dtype):
+    x = IMAGE.astype(dtype)
+    one = solve(x, 0.7, solver=solver)
+    each = solve(x, np.full(x.shape, 0.7, dtype), solver=solver)
+    bound = np.sqrt(float(one.gap)) + np.sqrt(float(each.gap))
+    assert distance(each.image, np.asarray(one.image)) <= bound
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_volume_agrees_with_the_reference(solver, dtype):
+    x = noisy((4, 5, 6)).astype(dtype)
+    expected = reference.rof(x, 0.8, num_steps=30_000)
+    tol = 1e-4 if dtype == np.float32 or solver == "chambolle" else 1e-6
+    solution = solve(x, 0.8, tol=tol, solver=solver)
+    assert solution.converged and solution.dual.shape == (3, *x.shape)
+    bound = np.sqrt(float(solution.gap)) + 1e-6 * np.linalg.norm(x)
+    assert distance(solution.image, expected) <= bound
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_masked_column_decouples_the_two_halves(solver, norm, dtype):
+    x = noisy((11, 9)).astype(dtype)
+    mask = np.ones(x.shape, bool)
+    mask[:, 4] = False
+    x[:, 4] = np.nan
+    tol = 1e-4 if solver == "chambolle" else exactness(dtype)
+    run = partial(solve, tol=tol, norm=norm, solver=solver)
+    whole = run(x, 1.0, mask=mask)
+    assert whole.converged
+    assert np.isnan(whole.image[:, 4]).all()
+    assert not np.asarray(whole.dual)[:, :, 4].any()
+    assert not np.asarray(whole.dual)[1, :, 3].any()
+    for half in (np.s_[:, :4], np.s_[:, 5:]):
+        part = run(x[half], 1.0)
+        bound = np.sqrt(float(whole.gap)) + np.sqrt(float(part.gap)) + 1e-5
+        assert distance(whole.image[half], np.asarray(part.image)) <= bound
+        # the mean of each half by itself is kept
+        np.testing.assert_allclose(whole.image[half].mean(), x[half].mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_scattered_invalid_pixels_agree_with_the_reference(norm, dtype):
+    mask = np.random.default_rng(4).random(IMAGE.shape) < 0.75
+    x = np.where(mask, IMAGE, np.nan).astype(dtype)
+    expected = reference.rof(IMAGE, 0.9, mask=mask, norm=norm)
+    solution = solve(x, 0.9, mask=mask, tol=exactness(dtype), norm=norm)
+    bound = np.sqrt(float(solution.gap)) + 1e-5
+    assert distance(solution.image[mask], expected[mask]) <= bound
+    np.testing.assert_allclose(
+        solution.rmse, np.sqrt(float(solution.gap) / mask.sum()), rtol=1e-5
+    )
+
+
+def test_an_image_without_valid_pixels_comes_back_as_it_is():
+    x = np.where(np.eye(4, dtype=bool), np.nan, 3.0).astype(np.float32)
+    solution = solve(x, 1.0, mask=np.zeros(x.shape, bool))
+    np.testing.assert_array_equal(solution.image, x)
+    np.testing.assert_array_equal(solution.dual, 0)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_certified_error_stops_in_the_unit_of_the_data(solver):
+    solution = solve(IMAGE, 1.0, tol=0.0, rmse=0.05, solver=solver)
+    assert solution.converged and solution.rmse <= 0.05
+    # it stopped as soon as that was known
+    before = int(solution.num_steps) - 10
+    if before:
+        short = solve(IMAGE, 1.0, tol=0.0, solver=solver, max_steps=before)
+        assert short.rmse > 0.05
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_solved_problem_is_solved_at_once(solver, dtype):
+    x = IMAGE.astype(dtype)
+    first = solve(x, 1.0, solver=solver, tol=1e-4)
+    again = solve(x, 1.0, solver=solver, tol=1e-4, dual=first.dual)
+    # the primal-dual iteration starts with another image than it ended with
+    assert again.num_steps <= (20 if solver == "pdhg" else 10) < first.num_steps
+    bound = np.sqrt(float(first.gap)) + np.sqrt(float(again.gap))
+    assert distance(again.image, np.asarray(first.image)) <= bound + 1e-5
+
+
+def test_warm_start_at_a_near_strength_needs_fewer_steps():
+    near = solve(IMAGE, 1.0, tol=1e-5)
+    cold = solve(IMAGE, 1.03, tol=1e-5)
+    warm = solve(IMAGE, 1.03, tol=1e-5, dual=near.dual)
+    assert warm.num_steps < cold.num_steps
+
+
+def test_resume_goes_on_where_it_ended():
+    first, memory = resume(IMAGE, 1.0, blank_memory(jnp.asarray(IMAGE)), tol=1e-4)
+    cold = solve(IMAGE, 1.0)
+    np.testing.assert_allclose(first.image, cold.image, atol=1e-5)
+    assert first.num_steps == cold.num_steps
+    again, _ = resume(IMAGE, 1.0, memory, tol=1e-4)
+    assert again.num_steps <= 20 < first.num_steps
+
+
+def test_each_item_of_a_batch_stops_on_its_own():
+    batch = np.stack([IMAGE, noisy((12, 10), 1), np.full((12, 10), 4.0)])
+    alphas = np.asarray([3.0, 0.2, 1.0])
+    together = jax.vmap(solve)(batch.astype(np.float32), alphas.astype(np.float32))
+    for i, (x, alpha) in enumerate(zip(batch, alphas, strict=True)):
+        alone = solve(x.astype(np.float32), np.float32(alpha))
+        assert together.num_steps[i] == alone.num_steps
+        # a batch is fused in another order, and roundings of 3e-7 add up
+        np.testing.assert_allclose(together.image[i], alone.image, atol=2e-4)
+    assert len(set(np.asarray(together.num_steps).tolist())) == 3
+
+
+def test_single_precision_follows_double_precision():
+    x = noisy((24, 25))
+    for solver in SOLVERS:
+        run = partial(solve, solver=solver, tol=1e-4)
+        single = run(x.astype(np.float32), 1.0)
+        with jax.enable_x64(True):
+            double = run(x, 1.0)
+            assert double.image.dtype == np.float64
+        bound = np.sqrt(float(single.gap)) + np.sqrt(float(double.gap))
+        assert distance(single.image, np.asarray(double.image)) <= bound + 1e-4
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.uint32, bool])
+def test_integers_are_taken_by_value(kind):
+    x = np.random.default_rng(5).integers(0, 2, (6, 7)).astype(kind)
+    solution = tvjax.solve(x, 0.2)
+    assert solution.image.dtype == np.float32
+    expected = tvjax.solve(x.astype(np.float32), 0.2).image
+    np.testing.assert_array_equal(solution.image, expected)
+
+
+@pytest.mark.parametrize("kind", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_solved_in_single(kind):
+    x = jnp.asarray(IMAGE, kind)
+    assert tvjax.solve(x, 0.5).image.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 5), (5, 1), (1, 1, 1)])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_images_one_pixel_wide_are_solved(shape, solver):
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 3
+    solution = solve(x, 0.5, solver=solver)
+    assert solution.converged
+    bound = np.sqrt(float(solution.gap)) + 1e-5
+    assert distance(solution.image, reference.rof(x, 0.5)) <= bound
+
+
+@pytest.mark.parametrize(
+    ("x", "alpha", "options", "sentence"),
+    [
+        (IMAGE, -1.0, {}, "`alpha` must not be negative, got -1.0"),
+        (IMAGE, np.nan, {}, "`alpha`"),
+        (IMAGE, np.ones(3), {}, "`alpha` must be a scalar or have the image's shape"),
+        (IMAGE, 1.0, {"mask": np.ones(3, bool)}, "`mask` must have the image's shape"),
+        (IMAGE, 1.0, {"dual": jnp.ones((2, 3))}, "`dual` must have shape"),
+        (IMAGE, 1.0, {"norm": "l2"}, "`norm` must be one of .* got 'l2'"),
+        (IMAGE, 1.0, {"solver": "adam"}, "`solver` must be one of .* got 'adam'"),
+        (np.ones((0, 3)), 1.0, {}, r"`x` must be a non-empty image, got shape \(0, 3"),
+        (np.float32(1), 1.0, {}, "`x` must be a non-empty image"),
+        (IMAGE + 1j, 1.0, {}, "the image must be real"),
+    ],
+)
+def test_static_mistakes_are_named(x, alpha, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        tvjax.solve(x, alpha, **options)

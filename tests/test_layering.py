@@ -1,0 +1,138 @@
+"""Imports run one way; what is heavy is imported in one place."""
+
+import ast
+import os
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "tvjax"
+
+# What each module or folder may import of the package. A new one has to say.
+ALLOWED = {
+    "operators": set(),
+    "noise": set(),
+    "metrics": set(),
+    "diagnostics": set(),
+    "settings": set(),
+    "streaming": set(),
+    "simulate": set(),
+    "io": set(),
+    "tuning": set(),
+    "solvers": {"operators"},
+    "denoisers": {"operators", "solvers"},
+    "risk": {"noise"},
+    "strength": {"operators", "solvers", "denoisers", "noise", "risk", "tuning"},
+    "automatic": {
+        *("operators", "solvers", "denoisers", "noise", "risk", "tuning", "strength"),
+    },
+    "plot": {"diagnostics"},
+    "report": {"plot", "diagnostics", "metrics"},
+    "outcome": {"io"},
+    "demo": {"automatic", "io", "simulate"},
+    "pipeline": {"automatic", "noise", "io", "outcome", "settings", "streaming"},
+    "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},
+    "__init__": {"automatic", "denoisers", "noise", "risk", "solvers", "tuning"},
+}
+
+ONLY_IMPORTER = {
+    "optax": "tuning",
+    "matplotlib": "plot",
+    "h5py": "io",
+    "hdf5plugin": "io",
+    "fabio": "io",
+    "tifffile": "io",
+    "typer": "cli",
+    "rich": "cli",
+}
+
+
+def module_name(file):
+    return ".".join(("tvjax", *file.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def room(module):
+    """The top-level module or folder that a module lies in."""
+    return module.split(".")[1]
+
+
+def imports(file):
+    """Full names of what a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else node.module
+
+
+def resolve(name):
+    """The module of the package that an import loads."""
+    while name not in MODULES and name != "tvjax":
+        name = name.rpartition(".")[0]
+    return f"{name}.__init__" if f"{name}.__init__" in MODULES else name
+
+
+FILES = {module_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {*FILES, *(name.removesuffix(".__init__") for name in FILES)}
+IMPORTS = {name: set(imports(file)) for name, file in FILES.items()}
+OWN = {
+    name: {resolve(other) for other in found if other.split(".")[0] == "tvjax"}
+    for name, found in IMPORTS.items()
+}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_down(module):
+    here = room(module)
+    assert here in ALLOWED, f"say in ALLOWED what tvjax.{here} may import"
+    beside = {room(other) for other in OWN[module]} - {here}
+    back = beside - ALLOWED[here]
+    assert not back, f"{module} must not import {sorted(back)}"
+
+
+def test_what_may_be_imported_has_no_cycle():
+    TopologicalSorter(ALLOWED).prepare()
+    assert {room(module) for module in FILES} == set(ALLOWED)
+
+
+def test_modules_have_no_cycle():
+    # the front of a folder gathers its modules, which import each other directly
+    graph = {
+        module: {other for other in found if other != f"{module}.__init__"}
+        for module, found in OWN.items()
+    }
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("library", ONLY_IMPORTER)
+def test_a_heavy_library_has_one_importer(library):
+    importers = {
+        room(module)
+        for module, found in IMPORTS.items()
+        if any(name.split(".")[0] == library for name in found)
+    }
+    assert importers == {ONLY_IMPORTER[library]}
+
+
+def test_the_library_alone_is_light_and_touches_no_device():
+    heavy = ["h5py", "hdf5plugin", "fabio", "tifffile", "matplotlib", "typer", "rich"]
+    script = (
+        f"import sys, tvjax\nprint([name for name in {heavy} if name in sys.modules])"
+    )
+    # a platform that does not exist fails as soon as a device is asked for
+    environment = {**os.environ, "JAX_PLATFORMS": "nonexistent"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
