@@ -241,13 +241,20 @@ def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
 
 def _local_mean(y: Array, mask: Array | None, side: int = 9) -> Array:
     """The mean of the valid pixels in a square around each pixel."""
-    window = (1, side, side)
 
     def total(z: Array) -> Array:
-        return lax.reduce_window(z, 0.0, lax.add, window, (1, 1, 1), "SAME")
+        return lax.reduce_window(z, 0.0, lax.add, (1, side, side), (1, 1, 1), "SAME")
 
-    valid = jnp.ones_like(y) if mask is None else mask.astype(y.dtype)
-    return total(y) / jnp.maximum(total(valid), 1)
+    if mask is not None:
+        return total(y) / jnp.maximum(total(mask.astype(y.dtype)), 1)
+    half = side // 2
+    rows, columns = (
+        np.minimum(np.arange(size) + half, size - 1)
+        - np.maximum(np.arange(size) - half, 0)
+        + 1
+        for size in y.shape[1:]
+    )
+    return total(y) / jnp.asarray(np.outer(rows, columns), y.dtype)
 
 
 def _sample(
