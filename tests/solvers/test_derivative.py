@@ -160,18 +160,18 @@ def test_forward_and_reverse_agree_under_every_transformation():
 def test_reverse_jacobian_is_the_forward_one(dtype):
     x = jnp.asarray(noisy((5, 4)), dtype)
     alpha = jnp.asarray(ALPHA, dtype)
-    for argnum in (0, 1):
-        forward = jax.jit(jax.jacfwd(default, argnum))(x, alpha)
-        reverse = jax.jit(jax.jacrev(default, argnum))(x, alpha)
+    by_columns = jax.jit(jax.jacfwd(default, (0, 1)))(x, alpha)
+    by_rows = jax.jit(jax.jacrev(default, (0, 1)))(x, alpha)
+    for forward, reverse in zip(by_columns, by_rows, strict=True):
         assert forward.dtype == reverse.dtype == dtype
         # twice the default tolerance of 1e-3 of a tangent, of some length √20
         np.testing.assert_allclose(forward, reverse, atol=1e-2)
 
 
-def test_default_accuracy_gives_the_slope_within_a_few_percent(dtype):
+def test_default_accuracy_gives_the_slope_within_a_few_percent():
     x, w = noisy((24, 25)), normal(5, (24, 25))
     loss = jax.jit(jax.grad(lambda a, x: jnp.sum(w * default(x, a) ** 2)))
-    slope = loss(jnp.asarray(ALPHA, dtype), jnp.asarray(x, dtype))
+    slope = loss(jnp.float32(ALPHA), jnp.asarray(x, jnp.float32))
 
     def precise(alpha):
         with jax.enable_x64(True):
@@ -246,8 +246,9 @@ def test_resumed_derivative_is_that_of_a_fresh_solve():
     np.testing.assert_allclose(near, expected, rtol=0.02)
 
 
-def test_no_strength_has_the_identity_for_a_jacobian(dtype):
-    x, v = noisy().astype(dtype), normal(1).astype(dtype)
-    zero = np.zeros((), dtype)
-    _, moved = jax.jvp(lambda x: default(x, zero), (x,), (v,))
+def test_no_strength_has_the_identity_for_a_jacobian():
+    x, v = noisy().astype(np.float32), normal(1).astype(np.float32)
+    _, moved = jax.jit(
+        lambda x, zero, v: jax.jvp(lambda x: default(x, zero), (x,), (v,))
+    )(x, np.float32(0), v)
     np.testing.assert_allclose(moved, v, atol=1e-3 * np.linalg.norm(v))

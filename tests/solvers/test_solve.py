@@ -111,10 +111,17 @@ def test_gap_is_primal_minus_dual_of_a_feasible_pair(norm):
     np.testing.assert_allclose(solution.relative_gap, (primal - dual) / primal)
 
 
-@pytest.mark.parametrize("shape", [(9,), (9, 4), (9, 3, 2)])
-@pytest.mark.parametrize("norm", NORMS)
-def test_step_edge_shrinks_by_alpha_over_length(shape, norm, dtype):
-    for axis in range(len(shape)):
+@pytest.mark.parametrize(
+    ("shape", "norm", "axes"),
+    [
+        ((9,), "isotropic", (0,)),
+        ((9, 4), "isotropic", (0, 1)),
+        ((9, 4), "anisotropic", (0, 1)),
+        ((9, 3, 2), "isotropic", (1, 2)),
+    ],
+)
+def test_step_edge_shrinks_by_alpha_over_length(shape, norm, axes, dtype):
+    for axis in axes:
         step = np.where(np.arange(9) < 3, 1.0, 4.0)
         step = step.reshape((9,) + (1,) * (len(shape) - 1))
         x = np.moveaxis(np.broadcast_to(step, shape), 0, axis).astype(dtype)
@@ -283,24 +290,27 @@ def test_volume_agrees_with_the_reference(solver, dtype):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_a_masked_column_decouples_the_two_halves(solver, norm, dtype):
-    x = noisy((11, 9)).astype(dtype)
+def test_a_masked_column_decouples_the_two_halves(solver, norm):
+    x = noisy((11, 9))
     mask = np.ones(x.shape, bool)
     mask[:, 4] = False
     x[:, 4] = np.nan
-    tol = 1e-4 if solver == "chambolle" else exactness(dtype)
-    run = partial(solve, tol=tol, norm=norm, solver=solver)
-    whole = run(x, 1.0, mask=mask)
+    tol = 1e-4 if solver == "chambolle" else 1e-10
+    with jax.enable_x64(True):
+        run = partial(solve, tol=tol, norm=norm, solver=solver)
+        whole = run(x, 1.0, mask=mask)
+        halves = [np.s_[:, :4], np.s_[:, 5:]]
+        parts = [run(x[half], 1.0) for half in halves]
     assert whole.converged
-    assert np.isnan(whole.image[:, 4]).all()
+    image = np.asarray(whole.image)
+    assert np.isnan(image[:, 4]).all()
     assert not np.asarray(whole.dual)[:, :, 4].any()
     assert not np.asarray(whole.dual)[1, :, 3].any()
-    for half in (np.s_[:, :4], np.s_[:, 5:]):
-        part = run(x[half], 1.0)
-        bound = np.sqrt(float(whole.gap)) + np.sqrt(float(part.gap)) + 1e-5
-        assert distance(whole.image[half], np.asarray(part.image)) <= bound
+    for half, part in zip(halves, parts, strict=True):
+        bound = np.sqrt(float(whole.gap)) + np.sqrt(float(part.gap)) + 1e-9
+        assert distance(image[half], np.asarray(part.image)) <= bound
         # the mean of each half by itself is kept
-        np.testing.assert_allclose(whole.image[half].mean(), x[half].mean(), rtol=1e-5)
+        np.testing.assert_allclose(image[half].mean(), x[half].mean())
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -375,14 +385,13 @@ def test_each_item_of_a_batch_stops_on_its_own():
 
 def test_single_precision_follows_double_precision():
     x = noisy((24, 25))
-    for solver in SOLVERS:
-        run = partial(solve, solver=solver, tol=1e-4)
-        single = run(x.astype(np.float32), 1.0)
-        with jax.enable_x64(True):
-            double = run(x, 1.0)
-            assert double.image.dtype == np.float64
-        bound = np.sqrt(float(single.gap)) + np.sqrt(float(double.gap))
-        assert distance(single.image, np.asarray(double.image)) <= bound + 1e-4
+    single = solve(x.astype(np.float32), 1.0)
+    with jax.enable_x64(True):
+        double = solve(x, 1.0)
+        assert double.image.dtype == np.float64
+    # the same steps, but for the roundings
+    assert single.num_steps == double.num_steps
+    np.testing.assert_allclose(single.image, np.asarray(double.image), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.uint32, bool])
