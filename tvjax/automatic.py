@@ -116,8 +116,8 @@ def denoise(
 
         min_x ½‖x − y‖² + α TV(x)
 
-    with α where the unbiased risk of the result, Stein's with SUGAR's gradient, is
-    least.
+    with α where the error against a held-out share of the data, an unbiased estimate
+    of the error against the truth (`tvjax.risk.split`), is least.
 
     Args:
         image: One image, or frames along the first axis. Integers are counts.

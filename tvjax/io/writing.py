@@ -165,11 +165,12 @@ def create_series(
     }
     sidecar = path.with_name(f"{stem}.tvjax.json") if denoised else None
     staging = Staging(protected=like.files, overwrite=overwrite)
+    sink: Sink | None = None
     try:
         if kind == "HDF5":
             sidecar = None
             staging.refuse([*output_files(path, like, selection), *notes])
-            sink: Sink = Hdf5Sink(staging, path, like, selection, encoding, by)
+            sink = Hdf5Sink(staging, path, like, selection, encoding, by)
         else:
             one = selection.num_frames == 1 or (kind == "TIFF" and _has_pages(like))
             paths = [path] if one else _numbered(path, selection.num_frames)
@@ -178,7 +179,12 @@ def create_series(
             sink = create(staging, paths, like, encoding, by)
         staging.check()
     except BaseException:
-        staging.discard()
+        # HDF5 crashes at the interpreter's exit if its file is gone before it.
+        try:
+            if sink is not None:
+                sink.close()
+        finally:
+            staging.discard()
         raise
     return SeriesWriter(sink, staging, like, encoding, notes, sidecar)
 
