@@ -230,7 +230,7 @@ def draw(records: list[Record], file: Path) -> None:
                 label=group,
             )
         ax.axhline(1.01, linewidth=0.8, linestyle=":", color="gray")
-        ax.set(xscale="log", title=f"noise {noise}", xlabel="chosen alpha / best alpha")
+        ax.set(title=f"noise {noise}", xlabel="chosen alpha / best alpha")
     axes[0].set_ylabel("mean squared error / oracle")
     axes[0].legend()
     figure.savefig(file, dpi=150, bbox_inches="tight")
@@ -266,6 +266,7 @@ def main() -> None:
                 }
             )
         print(".", end="", flush=True)
+    print()
     report.add("Every image", records, "level: sigma of 255, background or peak counts")
     report.add("Summary", summarize(records), TARGETS)
     report.save(folder, "alpha_oracle")

@@ -18,6 +18,7 @@ import numpy as np
 import skimage
 from contestants import contestants, Image, missing_peers
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullFormatter
 from measure import (
     answer,
     ask_pinned,
@@ -369,6 +370,7 @@ def draw(races: dict[str, list[Record]], size: Size, file: Path) -> None:
                 label=row["contestant"],
             )
         ax.set(title=race, xlabel="seconds")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(alpha=0.3)
     axes[0, 0].set_ylabel("(P − P*)/P*")
     axes[0, -1].legend(fontsize="small")

@@ -115,18 +115,18 @@ class Report:
         }
         self.tables: dict[str, list[Record]] = {}
         self.text: list[str] = []
-        self._write(f"# {title}\n")
+        self._write(f"# {title}")
         self._write("\n".join(f"- {name}: {fact}" for name, fact in self.facts.items()))
 
     def add(self, heading: str, records: Sequence[Record], note: str = "") -> None:
         """Print a table of records that share their keys."""
         self.tables[heading] = list(records)
-        self._write("\n".join(filter(None, ["", f"## {heading}", note])))
-        self._write("\n" + render(records))
+        blocks = [f"## {heading}", note, render(records)]
+        self._write("\n\n".join(filter(None, blocks)))
 
     def say(self, line: str) -> None:
         """Print a line between the tables."""
-        self._write("\n" + line)
+        self._write(line)
 
     def save(self, folder: Path, stem: str) -> list[Path]:
         """Write the report as JSON and as Markdown."""
@@ -134,13 +134,13 @@ class Report:
         data = {"title": self.title, **self.facts, "tables": self.tables}
         files = [folder / f"{stem}.json", folder / f"{stem}.md"]
         files[0].write_text(json.dumps(data, indent=1) + "\n")
-        files[1].write_text("\n".join(self.text) + "\n")
-        print(f"\nsaved in {folder}: {', '.join(file.name for file in files)}")
+        files[1].write_text("\n\n".join(self.text) + "\n")
+        print(f"saved in {folder}: {', '.join(file.name for file in files)}")
         return files
 
     def _write(self, text: str) -> None:
         self.text.append(text)
-        print(text, flush=True)
+        print(text, end="\n\n", flush=True)
 
 
 def render(records: Sequence[Record]) -> str:
