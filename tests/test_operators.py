@@ -68,9 +68,18 @@ def test_pixel_norm_of_three_and_four_is_five_or_seven():
     np.testing.assert_array_equal(pixel_norm(p, "anisotropic"), [7, 0])
 
 
-def test_gradient_of_the_total_variation_of_a_constant_is_zero(dtype):
+@pytest.mark.parametrize("norm", ["isotropic", "anisotropic"])
+def test_gradient_of_a_norm_is_its_direction_and_zero_at_zero(norm):
+    p = jnp.asarray([[3.0, 0.0], [-4.0, 0.0]])
+    slope = jax.grad(lambda p: jnp.sum(pixel_norm(p, norm)))(p)
+    along = [0.6, -0.8] if norm == "isotropic" else [1, -1]
+    np.testing.assert_allclose(slope, [[along[0], 0], [along[1], 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["isotropic", "anisotropic"])
+def test_gradient_of_the_total_variation_of_a_constant_is_zero(norm, dtype):
     flat = jnp.full((4, 5), 3.0, dtype)
-    slope = jax.grad(total_variation)(flat)
+    slope = jax.grad(lambda u: total_variation(u, norm=norm))(flat)
     np.testing.assert_array_equal(slope, 0)
 
 

@@ -42,7 +42,7 @@ class Halve:
         return Result(
             y * np.float32(self.factor),
             np.full(len(y), alpha) if per_frame else alpha,
-            Poisson() if noise is None else noise,
+            noise,
             np.full(len(y), 1e-5),
             np.full(len(y), self.converged),
             self.at_bound,
@@ -89,9 +89,9 @@ def test_noise_and_strength_are_chosen_once_from_frames_spread_over_the_scan(
     choice, *frames = halve.calls
     valid = np.where(counts == MASKED, 0, counts)
     np.testing.assert_array_equal(choice["y"], valid[[0, 2, 4, 6, 8]])
-    assert choice["alpha"] is None and choice["noise"] is None
+    assert choice["alpha"] is None
     assert {call["alpha"] for call in frames} == {0.25}
-    assert len({id(call["noise"]) for call in frames}) == 1
+    assert len({id(call["noise"]) for call in halve.calls}) == 1
 
 
 def test_integers_reach_the_denoiser_as_integers_and_without_marks(scan, tmp_path):
@@ -332,11 +332,11 @@ def test_a_change_of_the_total_is_told(scan, tmp_path):
 
 
 def test_a_strength_above_the_noise_of_the_background_is_told(scan, tmp_path):
-    told = warnings_of(scan, tmp_path, Settings(alpha=1.5), factor=1)
+    above = Settings(alpha=1.5, noise="poisson:1")
+    told = warnings_of(scan, tmp_path, above, factor=1)
     assert told.startswith("alpha 1.5 is above the noise 1.41 of the background (2)")
-    assert not warnings_of(
-        scan, tmp_path, Settings(alpha=1.4, overwrite=True), factor=1
-    )
+    below = Settings(alpha=1.4, noise="poisson:1", overwrite=True)
+    assert not warnings_of(scan, tmp_path, below, factor=1)
 
 
 def test_negative_pixels_are_told_with_the_remedy(scan, tmp_path):

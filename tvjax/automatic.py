@@ -10,7 +10,7 @@ from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from tvjax.noise import Gaussian, Noise, Poisson
+from tvjax.noise import estimate_noise, Noise
 from tvjax.operators import Norm
 from tvjax.solvers import Solution, solve
 from tvjax.strength import choose_alpha, risks_at, Weights
@@ -39,7 +39,7 @@ class Result:
 
     image: Any  # NumPy for NumPy, JAX for JAX
     alpha: np.ndarray  # unit of the data
-    noise: Noise
+    noise: Noise | None  # None where neither it nor the choice of alpha was asked for
     risk: np.ndarray | None  # estimated mean squared error; None for a given alpha
     curve: Curve | None
     gap: np.ndarray  # relative duality gap
@@ -50,10 +50,13 @@ class Result:
 
     def asdict(self) -> dict[str, Any]:
         """Everything but the image, in types that JSON knows."""
-        noise = {name: _plain(value) for name, value in vars(self.noise).items()}
+        noise = None
+        if self.noise is not None:
+            parameters = {name: _plain(v) for name, v in vars(self.noise).items()}
+            noise = {"model": type(self.noise).__name__, **parameters}
         return {
             "alpha": _plain(self.alpha),
-            "noise": {"model": type(self.noise).__name__, **noise},
+            "noise": noise,
             "risk": None if self.risk is None else _plain(self.risk),
             "curve": None
             if self.curve is None
@@ -70,11 +73,13 @@ class Result:
 
     def report(self) -> str:
         """The same in sentences."""
-        parameters = ", ".join(
-            f"{name} {_short(value)}" for name, value in vars(self.noise).items()
-        )
-        lines = [
-            f"noise      {type(self.noise).__name__} ({parameters})",
+        lines = []
+        if self.noise is not None:
+            parameters = ", ".join(
+                f"{name} {_short(value)}" for name, value in vars(self.noise).items()
+            )
+            lines.append(f"noise      {type(self.noise).__name__} ({parameters})")
+        lines += [
             f"alpha      {_short(self.alpha)}"
             + (" (given)" if self.risk is None else " (chosen by the risk)"),
         ]
@@ -121,8 +126,8 @@ def denoise(
 
     Args:
         image: One image, or frames along the first axis. Integers are counts.
-        noise: How noisy the data is; by default estimated, as counts times a gain for
-            integers, as white noise for floating point.
+        noise: How noisy the data is, all frames alike; by default estimated, as counts
+            times a gain for integers, as white noise for floating point.
         alpha: Strength in the unit of the data, a scalar or one a frame; by default
             chosen.
         mask: True where a pixel is valid, for all frames or for each. Invalid pixels
@@ -145,7 +150,8 @@ def denoise(
     """
     in_numpy = not isinstance(image, jax.Array)
     frames, valid = _check_frames(image, mask)
-    noise = _estimate(image, frames, valid) if noise is None else noise
+    if noise is None and alpha is None:
+        noise = estimate_noise(image, mask)
     key = jax.random.key(0) if key is None else key
     if weights not in get_args(Weights):
         raise ValueError(f"`weights` must be one of {get_args(Weights)}.")
@@ -248,15 +254,6 @@ def _check_frames(
             "mask=numpy.isfinite(image)."
         )
     return frames, valid
-
-
-def _estimate(image: ArrayLike, frames: Array, mask: Array | None) -> Noise:
-    """Counts times a gain for integers, white noise for floating point."""
-    if not jnp.issubdtype(jnp.asarray(image).dtype, jnp.integer):
-        return Gaussian.estimate(frames, mask)
-    poisson = Poisson.estimate(frames, mask)
-    # a counting detector has a gain of exactly one
-    return Poisson(1.0) if abs(float(poisson.gain) - 1) < 0.1 else poisson
 
 
 def _visited(tuned: Tuned) -> Curve:

@@ -168,6 +168,25 @@ class PoissonGaussian(eqx.Module):
 Noise: TypeAlias = Gaussian | Poisson | PoissonGaussian
 
 
+def estimate_noise(y: Float[ArrayLike, "*stack h w"], mask: Mask = None) -> Noise:
+    """The noise of data about which nothing is known but its type.
+
+    Integers are counts times a gain, which is exactly one for a counting detector;
+    floating point has white noise.
+
+    Args:
+        y: One image, or images with the same noise.
+        mask: True where a pixel is valid.
+
+    Raises:
+        ValueError: For images of less than 2 x 2 pixels, or without a valid one.
+    """
+    if not jnp.issubdtype(jnp.asarray(y).dtype, jnp.integer):
+        return Gaussian.estimate(y, mask)
+    poisson = Poisson.estimate(y, mask)
+    return Poisson(1.0) if abs(float(poisson.gain) - 1) < 0.1 else poisson
+
+
 class Blocks(NamedTuple):
     """Mean and variance of the pixels of each block."""
 

@@ -60,7 +60,8 @@ def pixel_norm(
     """
     check_norm(norm)
     if norm == "anisotropic":
-        return jnp.sum(jnp.abs(p), axis=0)
+        # the sign is zero at zero, where JAX has a slope of one for `abs`
+        return jnp.sum(p * lax.stop_gradient(jnp.sign(p)), axis=0)
     squared = jnp.sum(p * p, axis=0)
     positive = squared > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1)), 0)

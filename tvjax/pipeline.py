@@ -54,7 +54,7 @@ class Denoise(Protocol):
         self,
         y: Num[np.ndarray, "*frame y x"],
         *,
-        noise: object | None,
+        noise: object,
         alpha: float | None,
         mask: Bool[np.ndarray, "*frame y x"],
         per_frame: bool,
@@ -204,13 +204,13 @@ def noise_model(
     text: str,
     images: Num[np.ndarray, "frame y x"],
     mask: Bool[np.ndarray, "frame y x"],
-) -> object | None:
-    """Return the noise model in words, estimating what is left out; None for auto."""
+) -> object:
+    """Return the noise model in words, estimating what is left out."""
     from tvjax import noise  # loads jax
 
     kind, numbers = parse_noise(text)
     if kind == "auto":
-        return None
+        return noise.estimate_noise(images, mask)
     model = {
         "poisson": noise.Poisson,
         "gaussian": noise.Gaussian,

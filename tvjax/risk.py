@@ -6,24 +6,28 @@ all means over the N valid pixels:
     E Σ w (f − truth)²  =  E Σ w [(f − y)² − v + 2 v ∂f/∂y]          (Stein 1981)
 
 `sure` takes the derivative exactly, along one random direction: unbiased for any f, but
-its own derivative in a parameter misses the jumps of ∂f/∂y, where regions merge, and
-has the wrong sign as often as not. `sugar` takes a finite step along the direction, and
-can be differentiated. `pure` takes unit steps of single photons, and is right at counts
-below one, too. `split` judges by a share of the data that the denoiser does not see; it
-costs half as much, and has a gradient as well.
+its own slope in a parameter would miss the jumps of ∂f/∂y, where regions merge, and be
+wrong in sign as often as not. `sugar` takes a finite step along the direction, and has
+the right slope; `jax.grad` of `sure` gives that one. `pure` takes unit steps of single
+photons, and is right at counts below one, too. `split` judges by a share of the data
+that the denoiser does not see; it costs half as much, and has a gradient as well.
 
 Each is in the unit of the data squared, weights apart. Any may be negative: they are
 unbiased, not bounded.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import equinox as eqx
 import jax
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.noise import Gaussian, Noise, Poisson
+
+# The step of a finite probe, in standard deviations of the noise.
+WIDTH = 0.15
 
 Denoiser: TypeAlias = Callable[[Array], Array]
 Risk: TypeAlias = Callable[..., Float[Array, ""]]
@@ -40,8 +44,9 @@ def sure(
 ) -> Float[Array, ""]:
     """Stein's unbiased risk estimate by one exact directional derivative.
 
-    Ramani, Blu, Unser 2008 (10.1109/TIP.2008.2001404). For the value; to descend on,
-    take `sugar`. For Poisson counts this is PURE to first order.
+    Ramani, Blu, Unser 2008 (10.1109/TIP.2008.2001404). For Poisson counts this is PURE
+    to first order. Its own slope in a parameter of the denoiser would miss the jumps of
+    the derivative; `jax.grad` of it is that of `sugar` along the same direction.
 
     Args:
         denoiser: Any differentiable callable from an image to an image.
@@ -52,9 +57,36 @@ def sure(
         weights: Of each pixel; one by default.
     """
     v = noise.variance(y)
-    direction, readout = _probe(v, key)
+    # what the denoiser closes over is an argument, too, to differentiate in
+    closed = eqx.filter_closure_convert(denoiser, y)
+    return _stein(closed, y, v, _signs(y, key), mask, weights)
+
+
+@eqx.filter_custom_jvp
+def _stein(
+    denoiser: Denoiser,
+    y: Array,
+    v: Array,
+    signs: Array,
+    mask: Array | None,
+    weights: Array | None,
+) -> Array:
+    direction, readout = _probe(v, signs)
     f, derivative = jax.jvp(denoiser, (y,), (_only(mask, direction),))
     return _mean((f - y) ** 2 - v + 2 * readout * derivative, mask, weights)
+
+
+@_stein.def_jvp
+def _stein_jvp(
+    primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Array, Array]:
+    def finite(denoiser, y, v, signs, mask, weights):
+        resume_pair = _without_memory(denoiser)
+        risk = _finite_risk(resume_pair, y, v, signs, None, mask, weights, WIDTH)
+        return risk[0]
+
+    _, slope = eqx.filter_jvp(finite, primals, tangents)
+    return _stein(*primals), slope
 
 
 def sugar(
@@ -65,7 +97,7 @@ def sugar(
     key: PRNGKeyArray,
     mask: Bool[Array, "*shape"] | None = None,
     weights: Float[Array, "*shape"] | None = None,
-    width: float = 0.15,
+    width: float = WIDTH,
 ) -> Float[Array, ""]:
     """Stein's risk with a finite probe: the one whose gradient in a parameter is right.
 
@@ -83,7 +115,7 @@ def sugar(
         width: Length of the step, in standard deviations of the noise.
     """
     value, _ = resumed_sugar(
-        lambda pair, memory: (jax.vmap(denoiser)(pair), memory),
+        _without_memory(denoiser),
         y,
         noise,
         None,
@@ -104,7 +136,7 @@ def resumed_sugar(
     key: PRNGKeyArray,
     mask: Bool[Array, "*shape"] | None = None,
     weights: Float[Array, "*shape"] | None = None,
-    width: float = 0.15,
+    width: float = WIDTH,
 ) -> tuple[Float[Array, ""], object]:
     """`sugar` of a denoiser that goes on from a memory.
 
@@ -119,12 +151,31 @@ def resumed_sugar(
         weights: See there.
         width: See there.
     """
-    v = noise.variance(y)
-    direction, readout = _probe(v, key)
+    v, signs = noise.variance(y), _signs(y, key)
+    return _finite_risk(resume_pair, y, v, signs, memory, mask, weights, width)
+
+
+def _finite_risk(
+    resume_pair: Callable[[Array, object], tuple[Array, object]],
+    y: Array,
+    v: Array,
+    signs: Array,
+    memory: object,
+    mask: Array | None,
+    weights: Array | None,
+    width: float,
+) -> tuple[Array, object]:
+    direction, readout = _probe(v, signs)
     stepped = y + width * _only(mask, direction)
     (f, moved), memory = resume_pair(jnp.stack([y, stepped]), memory)
     derivative = (moved - f) / width
     return _mean((f - y) ** 2 - v + 2 * readout * derivative, mask, weights), memory
+
+
+def _without_memory(
+    denoiser: Denoiser,
+) -> Callable[[Array, object], tuple[Array, object]]:
+    return lambda pair, memory: (jax.vmap(denoiser)(pair), memory)
 
 
 def pure(
@@ -300,11 +351,15 @@ def with_error(
     return jnp.mean(values), jnp.std(values, ddof=1) / num_probes**0.5
 
 
-def _probe(v: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
-    """b √|v| to probe along and b v/√|v| to read out, b of random signs."""
-    b = jax.random.rademacher(key, v.shape, v.dtype)
+def _signs(y: Array, key: PRNGKeyArray) -> Array:
+    """The random direction, before its length is known."""
+    return jax.random.rademacher(key, y.shape, y.dtype)
+
+
+def _probe(v: Array, signs: Array) -> tuple[Array, Array]:
+    """b √|v| to probe along and b v/√|v| to read out."""
     deviation = jnp.sqrt(jnp.abs(v))
-    return b * deviation, b * deviation * jnp.sign(v)
+    return signs * deviation, signs * deviation * jnp.sign(v)
 
 
 def _only(mask: Array | None, x: Array) -> Array:

@@ -50,8 +50,7 @@ def tune(
     Args:
         denoiser: Where to start.
         loss: `loss(denoiser, key) -> risk`, or with a memory, for warm starts,
-            `loss(denoiser, key, memory) -> (risk, memory)`. Its gradient must be right:
-            `tvjax.risk.sugar` has one, `sure` has not.
+            `loss(denoiser, key, memory) -> (risk, memory)`.
         optimizer: Of optax; by default `secant()`.
         num_steps: At most so many steps.
         key: Given to every call of the loss: the same random probe makes one smooth

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 import reference
-from jax import numpy as jnp
+from jax import lax, numpy as jnp
 
 import tvjax
 from tvjax.solvers import Accuracy, blank_memory, resume
@@ -155,6 +155,54 @@ def test_forward_and_reverse_agree_under_every_transformation():
     np.testing.assert_allclose(pulled[0], expected_x[0], atol=1e-7)
     np.testing.assert_allclose(pulled[1], expected_alpha[0], atol=1e-7)
     np.testing.assert_allclose(of_the_sum, expected_alpha, atol=1e-7)
+
+
+def test_derivatives_pass_through_what_jax_wraps_around_a_function():
+    x = jnp.asarray(noisy(), jnp.float32)
+    alphas = jnp.asarray([0.5, 1.1], jnp.float32)
+
+    def loss(alpha):
+        return jnp.sum(default(x, alpha) ** 2)
+
+    expected = jax.jit(jax.vmap(jax.grad(loss)))(alphas)
+    loops = (
+        lambda alphas: jnp.sum(lax.map(loss, alphas)),
+        lambda alphas: lax.scan(lambda total, a: (total + loss(a), None), 0.0, alphas)[
+            0
+        ],
+        lambda alphas: jnp.sum(jax.jit(jax.vmap(loss))(alphas)),
+        lambda alphas: jnp.sum(jax.vmap(jax.checkpoint(loss))(alphas)),
+    )
+    for loop in loops:
+        np.testing.assert_allclose(jax.grad(loop)(alphas), expected, rtol=1e-4)
+    first = jax.grad(jax.jit(loss))(alphas[0])
+    _, forward = jax.jvp(jax.jit(loss), (alphas[1],), (jnp.ones_like(alphas[1]),))
+    each = jax.vmap(jax.grad(jax.jit(loss)))(alphas)
+    np.testing.assert_allclose([first, forward], expected, rtol=1e-4)
+    np.testing.assert_allclose(each, expected, rtol=1e-4)
+
+
+def test_derivatives_of_a_denoiser_applied_twice_obey_the_chain_rule():
+    x = jnp.asarray(noisy(), jnp.float32)
+
+    def twice(alpha):
+        once = default(x, alpha)
+        return jnp.sum(default(once, alpha) ** 2)
+
+    slope = jax.jit(jax.grad(twice))(0.5)
+    expected = reference.central_difference(
+        lambda alpha: np.sum(reference.rof(reference.rof(noisy(), alpha), alpha) ** 2),
+        0.5,
+        1.0,
+        1e-3,
+    )
+    np.testing.assert_allclose(slope, expected, rtol=0.02)
+
+
+def test_second_derivatives_are_refused():
+    x = noisy().astype(np.float32)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        jax.hessian(lambda alpha: jnp.sum(default(x, alpha) ** 2))(0.5)
 
 
 def test_reverse_jacobian_is_the_forward_one(dtype):

@@ -14,7 +14,7 @@ converges later than the image does, and has a tolerance of its own.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import equinox as eqx
 import jax
@@ -36,10 +36,10 @@ class Accuracy(NamedTuple):
 DEFAULT_ACCURACY = Accuracy()
 
 
-def differentiable_image(
+def differentiable_correction(
     problem: Problem, q: Dual, tangent_dual: Dual, accuracy: Accuracy
 ) -> tuple[Float[Array, " pixels"], Dual]:
-    """y = x + div q of a solved problem, with the derivatives of the solution map.
+    """div q = y − x of a solved problem, with the derivatives of the solution map.
 
     Args:
         problem: Differentiable in `data` and `alpha`.
@@ -48,38 +48,61 @@ def differentiable_image(
         accuracy: Of the tangents.
 
     Returns:
-        The image, and the dual field of J x where a derivative in a scalar α was
+        The correction, and the dual field of J x where a derivative in a scalar α was
         taken, else `tangent_dual`: a warm start for the next derivative nearby.
     """
+    return _correction(accuracy, problem, q, tangent_dual)
 
-    @jax.custom_jvp
-    def image(data, alpha, q, start):
-        return data + rof.divergence(problem, q), start
 
-    @partial(image.defjvp, symbolic_zeros=True)
-    def image_jvp(primals, tangents):
-        data, alpha, q, start = primals
-        data_dot, alpha_dot = tangents[:2]
-        solved = eqx.tree_at(lambda p: (p.data, p.alpha), problem, (data, alpha))
-        linear = linearize(solved, q)
-        y = data + rof.divergence(solved, q)
+# Everything is an argument, and nothing closed over: JAX may trace the rule long after
+# the trace that called the function has ended.
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _correction(
+    accuracy: Accuracy, problem: Problem, q: Dual, start: Dual
+) -> tuple[Array, Dual]:
+    del accuracy
+    return rof.divergence(problem, q), start
 
-        y_dot = jnp.zeros_like(y)
-        if not _is_zero(data_dot):
-            y_dot = y_dot + _jacobian(solved, linear, data_dot, accuracy)
-        if not _is_zero(alpha_dot) and alpha.ndim == 0:
-            along, start = tangent(solved, linear, data, start, accuracy)
-            y_dot = y_dot + alpha_dot * (y - along) / alpha
-        elif not _is_zero(alpha_dot):
-            positive = alpha > 0
-            ratio = jnp.where(positive, alpha_dot / jnp.where(positive, alpha, 1), 0)
-            moved = rof.join([ratio * component for component in rof.split(q)])
-            pull = rof.divergence(solved, moved)
-            y_dot = y_dot + _jacobian(solved, linear, pull, accuracy)
-        still = jax.tree.map(jnp.zeros_like, start)
-        return (y, start), (y_dot, still)
 
-    return image(problem.data, problem.alpha, q, tangent_dual)
+@partial(_correction.defjvp, symbolic_zeros=True)
+def _correction_jvp(
+    accuracy: Accuracy, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[tuple[Array, Dual], tuple[Array, Dual]]:
+    problem, q, start = _once(primals)
+    data, alpha = problem.data, problem.alpha
+    data_dot, alpha_dot = tangents[0].data, tangents[0].alpha
+    linear = linearize(problem, q)
+    correction = rof.divergence(problem, q)
+
+    dot = jnp.zeros_like(data)
+    if not _is_zero(data_dot):
+        dot = dot + _jacobian(problem, linear, data_dot, accuracy) - data_dot
+    if not _is_zero(alpha_dot) and alpha.ndim == 0:
+        along, start = tangent(problem, linear, data, start, accuracy)
+        dot = dot + alpha_dot * (data + correction - along) / alpha
+    elif not _is_zero(alpha_dot):
+        positive = alpha > 0
+        ratio = jnp.where(positive, alpha_dot / jnp.where(positive, alpha, 1), 0)
+        moved = rof.join([ratio * component for component in rof.split(q)])
+        pull = rof.divergence(problem, moved)
+        dot = dot + _jacobian(problem, linear, pull, accuracy)
+    still = jax.tree.map(jnp.zeros_like, start)
+    return (correction, start), (dot, still)
+
+
+@jax.custom_jvp
+def _once(constants: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What the first derivative depends on, and no second derivative knows."""
+    return constants
+
+
+@partial(_once.defjvp, symbolic_zeros=True)
+def _twice(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> NoReturn:
+    raise NotImplementedError(
+        "the solution of the ROF problem has first derivatives only: of a risk that "
+        "holds a derivative take the finite form (`tvjax.sugar`, `tvjax.risk.split`), "
+        "for a Hessian differences of gradients."
+    )
 
 
 class Linearization(NamedTuple):

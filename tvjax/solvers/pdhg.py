@@ -89,7 +89,10 @@ def primal_size(problem: Problem) -> Float[Array, ""]:
     count = jnp.sum(jnp.any(jnp.stack(problem.edges), axis=0))
     sigma = 0.56 * jnp.sum(length) / jnp.maximum(count, 1)
     # powers of zero are not asked for: both ends of the range are harmless
-    ratio = jnp.clip(sigma / jnp.maximum(jnp.mean(problem.alpha), 1e-30), 0.1, 10)
+    alpha = problem.alpha
+    if alpha.ndim:
+        alpha = jnp.mean(alpha[problem.row :])
+    ratio = jnp.clip(sigma / jnp.maximum(alpha, 1e-30), 0.1, 10)
     return jnp.clip(0.05 * ratio**1.2, 0.01, 0.5)
 
 

@@ -1,8 +1,10 @@
 """Solve the ROF problem to a certified tolerance."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+import jax
 from jax import Array, core, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
@@ -12,7 +14,7 @@ from tvjax.solvers import chambolle, fgp, pdhg, problem as rof
 from tvjax.solvers.derivative import (
     Accuracy,
     DEFAULT_ACCURACY,
-    differentiable_image,
+    differentiable_correction,
 )
 from tvjax.solvers.problem import Dual, Problem
 
@@ -39,11 +41,12 @@ class Solution(NamedTuple):
     converged: Bool[Array, ""]
 
 
-class Tolerance(NamedTuple):
-    """When a solution is good enough: as soon as one of the two is met."""
+class Stop(NamedTuple):
+    """When to end: as soon as one of the two tolerances is met, or at `max_steps`."""
 
     relative_gap: float = 1e-4
     rmse: float | Array = 0.0  # in the unit of the image
+    max_steps: int = 10_000
 
 
 def solve(
@@ -94,10 +97,18 @@ def solve(
                 f"`dual` must have shape {(x.ndim, *x.shape)}, got {dual.shape}."
             )
         memory = memory._replace(p=rof.lay_out_dual(dual.astype(x.dtype)))
-    problem = rof.lay_out(x, alpha, mask, norm)
-    tolerance, budget = Tolerance(tol, rmse), Budget(max_steps, steps_per_check)
-    run = _run(problem, memory, SOLVERS[solver], tolerance, budget, tangent)
-    return _keep_invalid(run[0], x, mask)
+    solution, _ = _run(
+        x,
+        alpha,
+        mask,
+        memory,
+        Stop(tol, rmse, max_steps),
+        norm=norm,
+        solver=solver,
+        steps_per_check=steps_per_check,
+        tangent=tangent,
+    )
+    return solution
 
 
 class Memory(NamedTuple):
@@ -132,17 +143,17 @@ def resume(
     derivative of the same image begins there.
     """
     x, alpha, mask = _check(x, alpha, mask, norm, "pdhg")
-    problem = rof.lay_out(x, alpha, mask, norm)
-    tolerance, budget = Tolerance(tol), Budget(max_steps, steps_per_check)
-    solution, memory = _run(problem, memory, pdhg, tolerance, budget, tangent)
-    return _keep_invalid(solution, x, mask), memory
-
-
-class Budget(NamedTuple):
-    """How long to go on, and how often to look."""
-
-    max_steps: int = 10_000
-    steps_per_check: int = 10
+    return _run(
+        x,
+        alpha,
+        mask,
+        memory,
+        Stop(tol, max_steps=max_steps),
+        norm=norm,
+        solver="pdhg",
+        steps_per_check=steps_per_check,
+        tangent=tangent,
+    )
 
 
 class Certificate(NamedTuple):
@@ -155,23 +166,31 @@ class Certificate(NamedTuple):
     converged: Bool[Array, ""]
 
 
+@partial(jax.jit, static_argnames=("norm", "solver", "steps_per_check", "tangent"))
 def _run(
-    problem: Problem,
+    x: Array,
+    alpha: Array,
+    mask: Array | None,
     memory: Memory,
-    solver: Solver,
-    tolerance: Tolerance,
-    budget: Budget,
+    stop: Stop,
+    *,
+    norm: Norm,
+    solver: str,
+    steps_per_check: int,
     tangent: Accuracy,
 ) -> tuple[Solution, Memory]:
-    """Iterate, attach the derivatives, and leave the solvers' layout."""
+    """Enter the solvers' layout, iterate, attach the derivatives, and leave it."""
+    problem = rof.lay_out(x, alpha, mask, norm)
     memory = lax.stop_gradient(memory)
     constant = lax.stop_gradient(problem)
     start = rof.from_unit_ball(constant, memory.p)
-    q, certificate = iterate(constant, start, solver, tolerance, budget)
-    image, along = differentiable_image(problem, q, memory.tangent, tangent)
+    q, certificate = iterate(constant, start, SOLVERS[solver], stop, steps_per_check)
+    correction, along = differentiable_correction(problem, q, memory.tangent, tangent)
+    image = x + correction.reshape(problem.shape)
     p = rof.to_unit_ball(constant, q)
     solution = Solution(
-        image=image.reshape(problem.shape),
+        # no cotangent enters through an invalid pixel, NaN or not
+        image=image if mask is None else jnp.where(mask, image, x),
         dual=rof.dual_field(constant, p),
         gap=certificate.gap,
         relative_gap=certificate.relative_gap,
@@ -182,36 +201,29 @@ def _run(
     return solution, Memory(p, along)
 
 
-def _keep_invalid(solution: Solution, x: Array, mask: Array | None) -> Solution:
-    """The data in place of the image where a pixel is invalid."""
-    if mask is None:
-        return solution
-    return solution._replace(image=jnp.where(mask, solution.image, x))
-
-
 def iterate(
-    problem: Problem, start: Dual, solver: Solver, tolerance: Tolerance, budget: Budget
+    problem: Problem, start: Dual, solver: Solver, stop: Stop, steps_per_check: int
 ) -> tuple[Dual, Certificate]:
     """Run a solver until its gap meets the tolerance."""
 
     def certify(q: Dual, num_steps: Array) -> Certificate:
         gap, objective = rof.gap_and_objective(problem, q)
         rmse = jnp.sqrt(gap / problem.num_valid)
-        met = (gap <= tolerance.relative_gap * objective) | (rmse <= tolerance.rmse)
+        met = (gap <= stop.relative_gap * objective) | (rmse <= stop.rmse)
         relative_gap = gap / jnp.maximum(objective, jnp.finfo(gap.dtype).tiny)
         return Certificate(gap, relative_gap, rmse, num_steps, met)
 
     def unfinished(carry: tuple[Any, Certificate]) -> Array:
         _, certificate = carry
-        return ~certificate.converged & (certificate.num_steps < budget.max_steps)
+        return ~certificate.converged & (certificate.num_steps < stop.max_steps)
 
     def advance(carry: tuple[Any, Certificate]) -> tuple[Any, Certificate]:
         state, certificate = carry
-        last = budget.steps_per_check - 1
+        last = steps_per_check - 1
         state = lax.fori_loop(
             0, last + 1, lambda i, s: solver.step(problem, s, i == last), state
         )
-        num_steps = certificate.num_steps + budget.steps_per_check
+        num_steps = certificate.num_steps + steps_per_check
         return state, certify(state.q, num_steps)
 
     unknown = jnp.full((), jnp.inf, problem.data.dtype)
