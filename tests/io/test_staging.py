@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import tracemalloc
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -26,13 +27,18 @@ def series(counts):
     return series_of(counts)
 
 
-@pytest.fixture
+@contextmanager
 def tiny_disk():
-    """Let no file grow beyond a few kilobytes, by the kernel's own hand."""
+    """Let no file grow beyond a few kilobytes, by the kernel's own hand.
+
+    As short as can be: the log that this test run is written to is a file, too.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -60,11 +66,10 @@ def test_an_interrupted_output_leaves_nothing(series, tmp_path, name, error):
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_a_full_disk_gets_a_sentence_and_leaves_nothing(
-    counts, tmp_path, tiny_disk, name
-):
+def test_a_full_disk_gets_a_sentence_and_leaves_nothing(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 1000, (7, 60, 70)).astype(np.uint32)
-    with pytest.raises(FileError, match="clean.* disk is full or a quota is reached"):
+    full = pytest.raises(FileError, match="clean.* disk is full or a quota is reached")
+    with full, tiny_disk():
         write(series_of(noise), tmp_path / name)
     assert not list(tmp_path.iterdir())
 

@@ -47,6 +47,7 @@ class Stop(NamedTuple):
     relative_gap: float = 1e-4
     rmse: float | Array = 0.0  # in the unit of the image
     max_steps: int = 10_000
+    steps_per_check: int = 10  # how often to look
 
 
 def solve(
@@ -102,10 +103,9 @@ def solve(
         alpha,
         mask,
         memory,
-        Stop(tol, rmse, max_steps),
+        Stop(tol, rmse, max_steps, steps_per_check),
         norm=norm,
         solver=solver,
-        steps_per_check=steps_per_check,
         tangent=tangent,
     )
     return solution
@@ -148,10 +148,9 @@ def resume(
         alpha,
         mask,
         memory,
-        Stop(tol, max_steps=max_steps),
+        Stop(tol, 0.0, max_steps, steps_per_check),
         norm=norm,
         solver="pdhg",
-        steps_per_check=steps_per_check,
         tangent=tangent,
     )
 
@@ -166,7 +165,7 @@ class Certificate(NamedTuple):
     converged: Bool[Array, ""]
 
 
-@partial(jax.jit, static_argnames=("norm", "solver", "steps_per_check", "tangent"))
+@partial(jax.jit, static_argnames=("norm", "solver", "tangent"))
 def _run(
     x: Array,
     alpha: Array,
@@ -176,7 +175,6 @@ def _run(
     *,
     norm: Norm,
     solver: str,
-    steps_per_check: int,
     tangent: Accuracy,
 ) -> tuple[Solution, Memory]:
     """Enter the solvers' layout, iterate, attach the derivatives, and leave it."""
@@ -184,7 +182,7 @@ def _run(
     memory = lax.stop_gradient(memory)
     constant = lax.stop_gradient(problem)
     start = rof.from_unit_ball(constant, memory.p)
-    q, certificate = iterate(constant, start, SOLVERS[solver], stop, steps_per_check)
+    q, certificate = iterate(constant, start, SOLVERS[solver], stop)
     correction, along = differentiable_correction(problem, q, memory.tangent, tangent)
     image = x + correction.reshape(problem.shape)
     p = rof.to_unit_ball(constant, q)
@@ -202,7 +200,7 @@ def _run(
 
 
 def iterate(
-    problem: Problem, start: Dual, solver: Solver, stop: Stop, steps_per_check: int
+    problem: Problem, start: Dual, solver: Solver, stop: Stop
 ) -> tuple[Dual, Certificate]:
     """Run a solver until its gap meets the tolerance."""
 
@@ -219,11 +217,11 @@ def iterate(
 
     def advance(carry: tuple[Any, Certificate]) -> tuple[Any, Certificate]:
         state, certificate = carry
-        last = steps_per_check - 1
+        last = stop.steps_per_check - 1
         state = lax.fori_loop(
             0, last + 1, lambda i, s: solver.step(problem, s, i == last), state
         )
-        num_steps = certificate.num_steps + steps_per_check
+        num_steps = certificate.num_steps + stop.steps_per_check
         return state, certify(state.q, num_steps)
 
     unknown = jnp.full((), jnp.inf, problem.data.dtype)
