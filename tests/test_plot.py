@@ -59,11 +59,14 @@ def test_chosen_strength_lies_on_the_risk_curve():
     assert pixels(figure).std() > 0.05
 
 
-def test_least_true_error_is_marked():
+def test_least_true_error_is_marked_between_the_strengths():
     alphas = np.geomspace(0.1, 10, 5)
-    figure = plot.risk_curve(alphas, alphas, 1.0, oracle=(alphas - 1) ** 2)
-    labels = [line.get_label() for line in figure.axes[0].lines]
-    assert any(label.endswith("= 1") and "least" in label for label in labels)
+    for least in (1.2, 0.05):  # the latter beyond the first strength
+        oracle = np.log(alphas / least) ** 2
+        figure = plot.risk_curve(alphas, alphas, 1.0, oracle=oracle)
+        labels = [line.get_label() for line in figure.axes[0].lines]
+        marked = f"= {max(least, 0.1)}"
+        assert any(label.endswith(marked) and "least" in label for label in labels)
 
 
 def test_risks_are_drawn_above_their_least_value():

@@ -92,7 +92,8 @@ def risk_curve(
         risks: Estimated mean square error at each, in that unit squared.
         chosen: The strength that was used.
         error: Standard error of `risks`.
-        oracle: True mean square error at each strength, where the truth is known.
+        oracle: True mean square error at each strength, where the truth is known; its
+            least value is that of the parabola through the three lowest points.
         unit: Unit of the image.
     """
     alphas, risks = np.asarray(alphas), np.asarray(risks)
@@ -104,15 +105,15 @@ def risk_curve(
         axes.fill_between(alphas, *band, color=BLUE, alpha=0.2, linewidth=0)
     axes.plot(alphas, risks, color=BLUE, marker=".", label="estimated from the data")
     if oracle is not None:
-        best = np.argmin(oracle)
-        oracle = np.asarray(oracle) - oracle[best]
-        axes.plot(alphas, oracle, "--", color=ORANGE, label="true")
+        best, least = _vertex(np.log(alphas), np.asarray(oracle))
+        best = np.exp(best)
+        axes.plot(alphas, oracle - least, "--", color=ORANGE, label="true")
         axes.plot(
-            alphas[best],
-            oracle[best],
+            best,
+            0,
             "D",
             color=ORANGE,
-            label=rf"least true error: $\alpha$ = {alphas[best]:.3g}",
+            label=rf"least true error: $\alpha$ = {best:.3g}",
         )
     axes.plot(
         chosen,
@@ -256,6 +257,15 @@ def residual(
         yticks=ticks,
     )
     return figure
+
+
+def _vertex(x, y):
+    """Where the parabola through the least value and its neighbors is least."""
+    middle = np.clip(np.argmin(y), 1, len(y) - 2)
+    a, b, c = np.polyfit(x[middle - 1 : middle + 2], y[middle - 1 : middle + 2], 2)
+    if a <= 0 or np.argmin(y) != middle:  # at an end, or flat
+        return x[np.argmin(y)], np.min(y)
+    return -b / (2 * a), c - b * b / (4 * a)
 
 
 def _valid_only(image, mask):
