@@ -85,9 +85,9 @@ def primal_size(problem: Problem) -> Float[Array, ""]:
     the standard deviation where white noise rules.
     """
     steps = rof.differences(problem, rof.pad_rows(problem, problem.data))
-    length = jnp.sqrt(sum(step * step for step in steps))
-    count = jnp.sum(jnp.any(jnp.stack(problem.edges), axis=0))
-    sigma = 0.56 * jnp.sum(length) / jnp.maximum(count, 1)
+    # one kernel for both components, as in the gap
+    length = jnp.where(rof.anywhere(problem), jnp.sqrt(sum(d * d for d in steps)), 0)
+    sigma = 0.56 * jnp.sum(length) / jnp.maximum(problem.num_valid, 1)
     # powers of zero are not asked for: both ends of the range are harmless
     alpha = problem.alpha
     if alpha.ndim:

@@ -166,6 +166,11 @@ def project(problem: Problem, components: list[Array]) -> list[Array]:
     return [c * factor for c, factor in zip(components, factors, strict=True)]
 
 
+def anywhere(problem: Problem) -> Array:
+    """Where is any edge?"""
+    return reduce(operator.or_, problem.edges)
+
+
 def gap_and_objective(
     problem: Problem, q: Dual
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -177,8 +182,8 @@ def gap_and_objective(
     something in float32, where the difference of the two objectives does not. The
     objective needs no such care: it is the gap and the dual objective.
     """
-    correction = divergence(problem, q)
-    steps = differences(problem, pad_rows(problem, problem.data + correction))
+    padded = pad_rows(problem, problem.data + divergence(problem, q))
+    steps = differences(problem, padded)
     if problem.norm == "anisotropic":
         length = sum(jnp.abs(step) for step in steps)
     else:
@@ -186,8 +191,9 @@ def gap_and_objective(
     aligned = sum(c * step for c, step in zip(split(q), steps, strict=True))
     # The selection changes no value: it has XLA keep one array of terms for the sum in
     # place of one for each factor.
-    anywhere = reduce(operator.or_, problem.edges)
-    terms = jnp.where(anywhere, problem.alpha * length - aligned, 0)
+    terms = jnp.where(anywhere(problem), problem.alpha * length - aligned, 0)
     gap = jnp.maximum(jnp.sum(terms), 0)
-    dual_objective = -jnp.sum(correction * (correction / 2 + problem.data))
+    # from the padded image, so that no further array is written
+    y = padded[1:-1].reshape(-1)
+    dual_objective = -jnp.sum((y - problem.data) * (y + problem.data)) / 2
     return gap, gap + dual_objective

@@ -91,24 +91,20 @@ def solve(
             of another shape, or an unknown norm or solver.
     """
     x, alpha, mask = _check(x, alpha, mask, norm, solver)
-    memory = blank_memory(x)
-    if dual is not None:
-        if dual.shape != (x.ndim, *x.shape):
-            raise ValueError(
-                f"`dual` must have shape {(x.ndim, *x.shape)}, got {dual.shape}."
-            )
-        memory = memory._replace(p=rof.lay_out_dual(dual.astype(x.dtype)))
-    solution, _ = _run(
+    if dual is not None and dual.shape != (x.ndim, *x.shape):
+        raise ValueError(
+            f"`dual` must have shape {(x.ndim, *x.shape)}, got {dual.shape}."
+        )
+    return _solve(
         x,
         alpha,
         mask,
-        memory,
+        dual,
         Stop(tol, rmse, max_steps, steps_per_check),
         norm=norm,
         solver=solver,
         tangent=tangent,
     )
-    return solution
 
 
 class Memory(NamedTuple):
@@ -143,7 +139,7 @@ def resume(
     derivative of the same image begins there.
     """
     x, alpha, mask = _check(x, alpha, mask, norm, "pdhg")
-    return _run(
+    return _resume(
         x,
         alpha,
         mask,
@@ -165,12 +161,31 @@ class Certificate(NamedTuple):
     converged: Bool[Array, ""]
 
 
-@partial(jax.jit, static_argnames=("norm", "solver", "tangent"))
+_compiled = partial(jax.jit, static_argnames=("norm", "solver", "tangent"))
+
+
+@_compiled
+def _solve(
+    x: Array,
+    alpha: Array,
+    mask: Array | None,
+    dual: Array | None,
+    stop: Stop,
+    **options: Any,
+) -> Solution:
+    """Start from a dual field in the shape of the image, if any."""
+    memory = None
+    if dual is not None:
+        p = rof.lay_out_dual(dual.astype(x.dtype))
+        memory = Memory(p, jax.tree.map(jnp.zeros_like, p))
+    return _run(x, alpha, mask, memory, stop, **options)[0]
+
+
 def _run(
     x: Array,
     alpha: Array,
     mask: Array | None,
-    memory: Memory,
+    memory: Memory | None,
     stop: Stop,
     *,
     norm: Norm,
@@ -179,11 +194,13 @@ def _run(
 ) -> tuple[Solution, Memory]:
     """Enter the solvers' layout, iterate, attach the derivatives, and leave it."""
     problem = rof.lay_out(x, alpha, mask, norm)
-    memory = lax.stop_gradient(memory)
     constant = lax.stop_gradient(problem)
-    start = rof.from_unit_ball(constant, memory.p)
+    start = before = rof.zero_dual(constant)
+    if memory is not None:
+        start = rof.from_unit_ball(constant, lax.stop_gradient(memory.p))
+        before = lax.stop_gradient(memory.tangent)
     q, certificate = iterate(constant, start, SOLVERS[solver], stop)
-    correction, along = differentiable_correction(problem, q, memory.tangent, tangent)
+    correction, along = differentiable_correction(problem, q, before, tangent)
     image = x + correction.reshape(problem.shape)
     p = rof.to_unit_ball(constant, q)
     solution = Solution(
@@ -197,6 +214,9 @@ def _run(
         converged=certificate.converged,
     )
     return solution, Memory(p, along)
+
+
+_resume = _compiled(_run)
 
 
 def iterate(
