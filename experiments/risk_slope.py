@@ -5,7 +5,9 @@
 The sign of the slope in log alpha, at 32 strengths from a quarter to four times the
 best one, those within 5 % of the best left out: there it may be lost in the noise. For
 `tvjax.sure` (whose slope is that of `tvjax.sugar`) and for `tvjax.risk.split`, which
-`tvjax.denoise` descends on, with a single random probe or split each.
+`tvjax.denoise` descends on, with a single random probe or split each. The best strength
+is that of the true error, from which the least risk of one noisy image may lie apart
+where the error is flat; with one change of sign a descent ends there from anywhere.
 """
 
 from pathlib import Path
@@ -17,6 +19,7 @@ from alpha_oracle import Case, gaussian_case, least_error, poisson_case
 from jax import lax, numpy as jnp
 from jaxtyping import Array, Float
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
 from measure import output_folder, parser, Record, Report
 
 import tvjax
@@ -92,7 +95,8 @@ def judge(case: Case) -> list[Record]:
                 "best alpha": best,
                 "strengths": int(far.sum()),
                 "wrong signs": int(wrong.sum()),
-                "farthest wrong, of the best": float(np.exp(farthest)),
+                "farthest wrong, times the best": float(np.exp(farthest)),
+                "changes of sign": int(np.sum(np.diff(np.sign(found)) != 0)),
                 "slopes": found.tolist(),
             }
         )
@@ -110,8 +114,10 @@ def draw(records: list[Record], file: Path) -> None:
         ax.axhline(0, linewidth=0.8, color="gray")
         ax.axvspan(1 / (1 + NEAR), 1 + NEAR, color="gray", alpha=0.3, linewidth=0)
         ax.set(title=risk, xlabel="alpha / best alpha")
+        ax.set_xticks([0.25, 0.5, 1, 2, 4], ["1/4", "1/2", "1", "2", "4"])
+        ax.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("slope in log alpha / greatest")
-    axes[-1].legend(fontsize="xx-small")
+    axes[-1].legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(file, dpi=150, bbox_inches="tight")
     plt.close(figure)
 

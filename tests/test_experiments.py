@@ -57,6 +57,21 @@ def test_no_choice_is_better_than_the_oracle(tmp_path):
     assert (tmp_path / "alpha_oracle.png").exists()
 
 
+@pytest.mark.skipif(find_spec("skimage") is None, reason="the images are missing")
+def test_slope_of_a_risk_under_white_noise_points_to_the_best_strength(tmp_path):
+    tables = run_quick("risk_slope", tmp_path)
+    white = [row for row in tables["Every image"] if row["group"] == "Gaussian"]
+    # the risk of some 4,000 pixels is uncertain near its least value
+    assert white and all(row["farthest wrong, times the best"] < 1.3 for row in white)
+    assert all(row["changes of sign"] == 1 for row in white)
+
+
+def test_a_long_scan_is_watched(tmp_path):
+    tables = run_quick("streaming", tmp_path)
+    rows = tables["Memory on the way"]
+    assert rows[-1]["frames"] == 16 and rows[-1]["resident, MB"] > 0
+
+
 def test_a_certified_solve_is_one_loop_that_never_talks_to_the_host(tmp_path):
     tables = run_quick("gpu", tmp_path)
     (compiled,) = tables["A certified solve as compiled"]
