@@ -16,7 +16,7 @@ Each is in the unit of the data squared, weights apart. Any may be negative: the
 unbiased, not bounded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -328,6 +328,47 @@ def held_out_error(
 ) -> Float[Array, ""]:
     """Mean of w [(f − y₂)² − var(y₂)]: unbiased where y₂ is independent of f."""
     return _mean((f - held_out) ** 2 - variance, mask, weights)
+
+
+def let_weights(
+    members: Sequence[Denoiser],
+    y: Float[Array, "*shape"],
+    noise: Noise,
+    *,
+    key: PRNGKeyArray,
+    mask: Bool[Array, "*shape"] | None = None,
+) -> Float[Array, " member"]:
+    """The weights a of least risk for the mixture Σ_j a_j F_j(y).
+
+        A a = c,   A_jl = ⟨F_j, F_l⟩,   c_j = ⟨F_j, y⟩ − Σ_i v_i ∂F_j,i/∂y_i
+
+    SURE is quadratic in the weights: its least value takes one small linear system
+    (Blu, Luisier 2007, 10.1109/TIP.2007.906002). With the identity among the members,
+    the mixture may opt out of denoising; weights that sum to less than one shrink the
+    image, to nothing where there is nothing in it.
+
+    Args:
+        members: Denoisers of different results.
+        y: Noisy data.
+        noise: A noise model, or any object with `variance(y)`.
+        key: Of the random direction.
+        mask: True where a pixel is valid; the others count nowhere.
+    """
+    v = noise.variance(y)
+    direction, readout = _probe(v, _signs(y, key))
+
+    def probe(member: Denoiser) -> tuple[Array, Array]:
+        f, derivative = jax.jvp(member, (y,), (_only(mask, direction),))
+        return _only(mask, f).ravel(), jnp.sum(_only(mask, readout * derivative))
+
+    images, divergences = zip(*(probe(member) for member in members), strict=True)
+    images, divergences = jnp.stack(images), jnp.stack(divergences)
+    products = images @ images.T
+    # members that nearly agree share their weight
+    ridge = 1e-6 * jnp.trace(products) * jnp.eye(len(members), dtype=y.dtype)
+    target = images @ _only(mask, y).ravel() - divergences
+    tiny = jnp.finfo(y.dtype).tiny * jnp.eye(len(members), dtype=y.dtype)
+    return jnp.linalg.solve(products + ridge + tiny, target)
 
 
 def with_error(

@@ -1,7 +1,9 @@
 """One method a file; any callable image -> image is a denoiser."""
 
+from tvjax.denoisers.mixture import Mixture as Mixture
 from tvjax.denoisers.protocol import (
     AbstractDenoiser as AbstractDenoiser,
     Resumable as Resumable,
 )
+from tvjax.denoisers.subspace import SUM as SUM
 from tvjax.denoisers.tv import TV as TV

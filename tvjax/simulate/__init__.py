@@ -6,3 +6,17 @@ from tvjax.simulate.diffraction import (
     diffraction_image as diffraction_image,
     Scan as Scan,
 )
+from tvjax.simulate.xanes import (
+    add_gaussian as add_gaussian,
+    count as count,
+    Counts as Counts,
+    draw_shifts as draw_shifts,
+    illumination as illumination,
+    jitter as jitter,
+    nickel_energies as nickel_energies,
+    nickel_spectra as nickel_spectra,
+    particle as particle,
+    scale_to_bytes as scale_to_bytes,
+    xanes_stack as xanes_stack,
+    XanesStack as XanesStack,
+)
