@@ -1,6 +1,6 @@
 """Does memory grow with the length of a scan, and how many frames a second pass?
 
-    python experiments/streaming.py [--quick] [--frames 2000]
+    python experiments/streaming.py [--quick] [--frames 2000] [--alpha 0.5]
 
 A simulated scan of an EIGER 1M (1065 x 1030) is written as an HDF5 master with its data
 files, then denoised as the command would: read, solved, certified, compressed and
@@ -26,6 +26,7 @@ import tvjax
 from tvjax.demo import scan_series
 from tvjax.io import save_series
 from tvjax.pipeline import denoise_series
+from tvjax.settings import Settings
 from tvjax.simulate import Detector, Scan
 
 DISTINCT = 16  # frames that are simulated
@@ -46,8 +47,9 @@ def write_scan(folder: Path, num_frames: int, detector: Detector) -> Path:
     return master
 
 
-def watch(master: Path, output: Path) -> list[Record]:
+def watch(master: Path, alpha: float | None) -> list[Record]:
     """Denoise the scan, and note the memory of this process on the way."""
+    output = master.parents[1] / "clean_master.h5"
     start, records = time.monotonic(), []
 
     def progress(done: int, total: int) -> None:
@@ -62,7 +64,7 @@ def watch(master: Path, output: Path) -> list[Record]:
                 }
             )
 
-    denoise_series(master, output, progress=progress)
+    denoise_series(master, output, Settings(alpha=alpha), progress=progress)
     return records
 
 
@@ -76,10 +78,11 @@ def main() -> None:
     """Measure, and keep the table."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--frames", type=int, default=2000, help="default 2000")
+    options.add_argument("--alpha", type=float, help="default: chosen from the data")
     options.add_argument("--worker", type=Path, help="used by the script itself")
     options = options.parse_args()
     if options.worker is not None:
-        records = watch(options.worker, options.worker.parents[1] / "clean_master.h5")
+        records = watch(options.worker, options.alpha)
         print(json.dumps(records))
         return
 
@@ -93,6 +96,7 @@ def main() -> None:
         "A long scan",
         tvjax=tvjax.__version__,
         frames=num_frames,
+        alpha="chosen" if options.alpha is None else options.alpha,
         shape="x".join(map(str, detector.shape)),
         quick=options.quick,
     )
@@ -100,6 +104,8 @@ def main() -> None:
     try:
         master = write_scan(folder, num_frames, detector)
         worker = [sys.executable, __file__, "--worker", str(master)]
+        if options.alpha is not None:
+            worker += ["--alpha", str(options.alpha)]
         answer = subprocess.run(worker, check=True, capture_output=True, text=True)
     finally:
         shutil.rmtree(folder)
