@@ -85,4 +85,4 @@ def test_readme_sets_up_in_two_commands():
     commands = [code for kind, code in BLOCK.findall(page) if kind == "bash"]
     assert [command.count("\n") for command in commands] == [1, 1]
     assert commands[0].endswith("tvjax demo\n")
-    assert commands[1].endswith("pytest\n")
+    assert commands[1].endswith("pytest -n 2\n")

@@ -1,12 +1,6 @@
 """Data of which the truth is known: for the demo, for tests and for experiments."""
 
-from tvjax.simulate.crystal import Crystal as Crystal
-from tvjax.simulate.detector import Detector as Detector
-from tvjax.simulate.diffraction import (
-    diffraction_image as diffraction_image,
-    Scan as Scan,
-)
-from tvjax.simulate.xanes import (
+from tvjax.simulate.cathode import (
     add_gaussian as add_gaussian,
     count as count,
     Counts as Counts,
@@ -19,4 +13,10 @@ from tvjax.simulate.xanes import (
     scale_to_bytes as scale_to_bytes,
     xanes_stack as xanes_stack,
     XanesStack as XanesStack,
+)
+from tvjax.simulate.crystal import Crystal as Crystal
+from tvjax.simulate.detector import Detector as Detector
+from tvjax.simulate.diffraction import (
+    diffraction_image as diffraction_image,
+    Scan as Scan,
 )

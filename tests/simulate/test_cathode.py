@@ -13,7 +13,7 @@ from tvjax.simulate import (
     scale_to_bytes,
     xanes_stack,
 )
-from tvjax.simulate.xanes import _grains, EDGE
+from tvjax.simulate.cathode import _grains, EDGE
 
 ENERGIES = nickel_energies(40)
 FINE = np.arange(8150, 8650, 0.01)
