@@ -32,7 +32,7 @@ ALLOWED = {
     "automatic": {
         *("operators", "solvers", "denoisers", "noise", "risk", "tuning", "strength"),
     },
-    "stack": {"denoisers", "noise", "risk", "singular", "strength"},
+    "stack": {"operators", "denoisers", "noise", "risk", "singular", "strength"},
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
     "outcome": {"io"},

@@ -362,13 +362,36 @@ def let_weights(
         return _only(mask, f).ravel(), jnp.sum(_only(mask, readout * derivative))
 
     images, divergences = zip(*(probe(member) for member in members), strict=True)
-    images, divergences = jnp.stack(images), jnp.stack(divergences)
-    products = images @ images.T
+    target = _only(mask, y).ravel()
+    return least_risk_weights(jnp.stack(images), target, jnp.stack(divergences))
+
+
+def least_risk_weights(
+    images: Float[Array, " member *shape"],
+    y: Float[Array, "*shape"],
+    divergences: Float[Array, " member"],
+) -> Float[Array, " member"]:
+    """The weights a that minimize ‖Σ_j a_j F_j − y‖² + 2 Σ_j a_j div_j.
+
+    What `let_weights` solves, for images and divergences found in any way.
+
+    Args:
+        images: The members' F_j, zero where a pixel is invalid.
+        y: Noisy data, likewise.
+        divergences: Σ_i v_i ∂F_j,i/∂y_i of each.
+    """
+    images, y = images.reshape(len(images), -1), y.ravel()
+    # In differences from the first: in single precision the products of images that
+    # differ by the noise alone would be the same.
+    steps = jnp.concatenate([images[:1], images[1:] - images[0]])
+    slopes = jnp.concatenate([divergences[:1], divergences[1:] - divergences[0]])
+    products = steps @ steps.T
+    scale = jnp.sqrt(jnp.diagonal(products))
+    scale = jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
     # members that nearly agree share their weight
-    ridge = 1e-6 * jnp.trace(products) * jnp.eye(len(members), dtype=y.dtype)
-    target = images @ _only(mask, y).ravel() - divergences
-    tiny = jnp.finfo(y.dtype).tiny * jnp.eye(len(members), dtype=y.dtype)
-    return jnp.linalg.solve(products + ridge + tiny, target)
+    matrix = products * jnp.outer(scale, scale) + 1e-6 * jnp.eye(len(images))
+    shares = scale * jnp.linalg.solve(matrix, scale * (steps @ y - slopes))
+    return shares.at[0].subtract(jnp.sum(shares[1:]))
 
 
 def with_error(

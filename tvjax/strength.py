@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.denoisers import TV
 from tvjax.noise import Noise, Poisson
-from tvjax.operators import Norm
+from tvjax.operators import local_mean, Norm
 from tvjax.risk import couple, held_out_error, thin
 from tvjax.solvers import Accuracy, blank_memory, Memory
 from tvjax.tuning import path, secant, tune, Tuned
@@ -145,7 +145,7 @@ def _divide(
 ) -> _Scene:
     """Deal the data out to a scene."""
     y = frames if mask is None else jnp.where(mask, frames, 0)
-    smooth = jnp.maximum(noise.variance(_local_mean(y, mask)), 0)
+    smooth = jnp.maximum(noise.variance(local_mean(y, mask)), 0)
     weight = None
     if weights == "variance":
         # where no photon fell around a pixel, its variance is that of few, not zero
@@ -237,24 +237,6 @@ def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
     counts = frames / noise.gain.astype(frames.dtype)
     whole = (counts >= 0) & (jnp.abs(counts - jnp.round(counts)) < 1e-3)
     return bool(jnp.all(whole, where=mask))
-
-
-def _local_mean(y: Array, mask: Array | None, side: int = 9) -> Array:
-    """The mean of the valid pixels in a square around each pixel."""
-
-    def total(z: Array) -> Array:
-        return lax.reduce_window(z, 0.0, lax.add, (1, side, side), (1, 1, 1), "SAME")
-
-    if mask is not None:
-        return total(y) / jnp.maximum(total(mask.astype(y.dtype)), 1)
-    half = side // 2
-    rows, columns = (
-        np.minimum(np.arange(size) + half, size - 1)
-        - np.maximum(np.arange(size) - half, 0)
-        + 1
-        for size in y.shape[1:]
-    )
-    return total(y) / jnp.asarray(np.outer(rows, columns), y.dtype)
 
 
 def _sample(
