@@ -46,6 +46,7 @@ def choose_alpha(
     per_frame: bool = False,
     weights: Weights = "uniform",
     norm: Norm = "isotropic",
+    profile: Float[Array, "frame height width"] | None = None,
     key: PRNGKeyArray,
 ) -> Tuned:
     """The strength of least risk, for all frames or for each.
@@ -53,11 +54,15 @@ def choose_alpha(
     The descent begins on tiles spread over the frames. It ends there where the tiles
     hold enough pixels, else with a step or two on everything.
 
+    With a profile, the strength in each pixel is its profile times what is chosen; the
+    noise is then to have a level of each pixel's own, too.
+
     Returns:
         A `Tuned` whose denoiser is a `TV`, with a leading axis where `per_frame`.
     """
     if per_frame:
         masks = [None] * len(frames) if mask is None else list(mask)
+        profiles = [None] * len(frames) if profile is None else list(profile)
         each = [
             choose_alpha(
                 frame[None],
@@ -65,14 +70,16 @@ def choose_alpha(
                 mask=None if valid is None else valid[None],
                 weights=weights,
                 norm=norm,
+                profile=None if shape is None else shape[None],
                 key=key,
             )
-            for frame, valid in zip(frames, masks, strict=True)
+            for frame, valid, shape in zip(frames, masks, profiles, strict=True)
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     divide = _divider(frames, noise, mask, weights, key)
-    tiles, scene = _sample(frames, mask, noise), None
+    tiles = None if profile is not None else _sample(frames, mask, noise)
+    scene = None
     start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
     if tiles is not None:
         scene = divide(*tiles)
@@ -80,6 +87,9 @@ def choose_alpha(
         start = tuned.denoiser
     if scene is None or scene.seen.size < SAMPLE:
         everything = divide(frames, mask)
+        everything = eqx.tree_at(
+            lambda s: s.profile, everything, profile, is_leaf=lambda p: p is None
+        )
         start = _start(start, everything) if scene is None else start
         tuned = _descend(start, _mosaic(everything))
     # the noise falls as the root of the exposure, and the strength with it
@@ -131,6 +141,7 @@ class _Scene(eqx.Module):
     variance: Float[Array, "image height width"]  # of `held_out`
     mask: Bool[Array, "image height width"] | None
     weights: Float[Array, "image height width"] | None
+    profile: Float[Array, "image height width"] | None = None
 
 
 @eqx.filter_jit
@@ -171,7 +182,7 @@ def _descend(start: TV, scene: _Scene) -> Tuned:
 
     def loss(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
         del key
-        f, memory = tv.resume(one.seen, memory)
+        f, memory = _shaped(tv, one).resume(one.seen, memory)
         risk = held_out_error(f, one.held_out, one.variance, one.mask, one.weights)
         return risk, memory
 
@@ -190,6 +201,13 @@ def _descend(start: TV, scene: _Scene) -> Tuned:
         lambda tv: tv.mask, tuned.denoiser, None, is_leaf=lambda m: m is None
     )
     return tuned._replace(denoiser=bare, memory=None)
+
+
+def _shaped(tv: TV, scene: _Scene) -> TV:
+    """The strength as the scene's profile has it."""
+    if scene.profile is None:
+        return tv
+    return eqx.tree_at(lambda t: t.log_alpha, tv, tv.log_alpha + jnp.log(scene.profile))
 
 
 @eqx.filter_jit

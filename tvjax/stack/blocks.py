@@ -40,7 +40,6 @@ class Projection(NamedTuple):
 
     images: Float[np.ndarray, "component y x"]  # W = Ỹ V
     power: Float[np.ndarray, "y x"]  # Σ_t ỹ_t²
-    variances: Float[np.ndarray, "component y x"] | None  # of a noise model, of W
 
 
 class Blocks:
@@ -65,14 +64,18 @@ class Blocks:
         self._rows = int(np.clip(memory // row, 1, self.height))
         self._progress = progress
 
+    def rows(self) -> Iterator[slice]:
+        """Yield the rows of each block."""
+        for start in range(0, self.height, self._rows):
+            yield slice(start, min(start + self._rows, self.height))
+
     def read(self, done: float) -> Iterator[tuple[slice, Float[np.ndarray, "e p"]]]:
         """Yield rows and their values, energies × pixels, zero where invalid.
 
         Args:
             done: Passes over the stack that are behind, of the two there are.
         """
-        for start in range(0, self.height, self._rows):
-            rows = slice(start, min(start + self._rows, self.height))
+        for rows in self.rows():
             block = np.asarray(self._stack[:, rows], self.dtype)
             if self.mask is not None:
                 block = np.where(self.mask[rows], block, 0)
@@ -110,25 +113,51 @@ def project(
     blocks: Blocks,
     vectors: Float[np.ndarray, "energy component"],
     sigma: Float[np.ndarray, " energy"],
-    noise: Noise | None,
 ) -> Projection:
     """The second pass: the coefficient images of the stack divided by `sigma`."""
     shape = (vectors.shape[1], blocks.height, blocks.width)
     images = np.zeros(shape, blocks.dtype)
-    variances = None if noise is None else np.zeros_like(images)
     power = np.zeros(shape[1:], blocks.dtype)
     whitening = (vectors / sigma[:, None]).T.astype(blocks.dtype)
     inverse = (1 / sigma**2).astype(blocks.dtype)
-    squares = (vectors**2 / sigma[:, None] ** 2).T.astype(blocks.dtype)
     for rows, block in blocks.read(1):
         images[:, rows] = (whitening @ block).reshape(len(images), -1, blocks.width)
-        power[rows] = np.einsum("tp,tp,t->p", block, block, inverse).reshape(
-            -1, blocks.width
-        )
-        if variances is not None:
-            variance = squares @ _variance(noise, block, rows, blocks)
-            variances[:, rows] = variance.reshape(len(images), -1, blocks.width)
-    return Projection(images, power, variances)
+        squares = np.einsum("tp,tp,t->p", block, block, inverse)
+        power[rows] = squares.reshape(-1, blocks.width)
+    return Projection(images, power)
+
+
+def component_variances(
+    blocks: Blocks,
+    noise: Noise,
+    images: Float[np.ndarray, "component y x"],
+    vectors: Float[np.ndarray, "energy component"],
+    sigma: Float[np.ndarray, " energy"],
+    clear: int,
+) -> Float[np.ndarray, "component y x"]:
+    """The variance of the noise in every pixel of the coefficient images.
+
+        var w_k = Σ_t v_kt² var(x_t)/σ_t²
+
+    with the variance that the model has at the truncated stack x, which is nearer to
+    the truth than the data are, and does not go up and down with their noise.
+
+    Args:
+        blocks: The stack.
+        noise: Its model.
+        images: Coefficient images.
+        vectors: Of the temporal basis.
+        sigma: What the stack was divided by at each energy.
+        clear: Components of which x is made.
+    """
+    variances = np.zeros_like(images)
+    spectra = (vectors[:, :clear] * sigma[:, None]).astype(blocks.dtype)
+    shares = (vectors**2 / sigma[:, None] ** 2).T.astype(blocks.dtype)
+    for rows in blocks.rows():
+        x = spectra @ images[:clear, rows].reshape(clear, -1)
+        variance = shares @ _variance(noise, x, rows, blocks)
+        variances[:, rows] = variance.reshape(len(images), -1, blocks.width)
+    return variances
 
 
 def follows_the_pixels(noise: Noise) -> bool:

@@ -26,6 +26,8 @@ Denoiser = Callable[[Array], Array]
 
 # The step of the probe of a denoiser that JAX cannot differentiate.
 WIDTH = 0.1
+# Of the mean variance: where no photon fell, the variance is that of few, not zero.
+LEAST = 0.05
 # In standard deviations: a component that may be noise does harm for nothing.
 SIGNIFICANT = 3.5
 
@@ -61,13 +63,18 @@ def denoise_coefficients(
     w = jnp.asarray(image)
     valid = None if mask is None else jnp.asarray(mask)
     v = jnp.ones_like(w) if variance is None else jnp.asarray(variance, w.dtype)
-    noise = Gaussian(1.0 if variance is None else jnp.sqrt(v))
     of_alpha, of_probe = jax.random.split(key)
+    # A strength that follows the variance is a trust in each pixel that follows it.
+    profile = None if variance is None else _profile(v, valid)[None]
     tuned = choose_alpha(
-        w[None], noise, mask=None if valid is None else valid[None], key=of_alpha
+        w[None],
+        Gaussian(1.0 if variance is None else jnp.sqrt(v)),
+        mask=None if valid is None else valid[None],
+        profile=profile,
+        key=of_alpha,
     )
     alpha = tuned.denoiser.alpha
-    members = (TV(alpha, mask=valid), *extra)
+    members = (TV(alpha if profile is None else alpha * profile[0], mask=valid), *extra)
     signs = jax.random.rademacher(of_probe, w.shape, w.dtype)
     direction = signs * jnp.sqrt(v)
     if valid is not None:
@@ -109,6 +116,12 @@ def _mix(
     weights = jnp.where(power > SIGNIFICANT * jnp.sqrt(scatter), weights, 0)
     mixed = jnp.tensordot(weights, images, 1)
     return weights, jnp.sum((mixed - w) ** 2) + 2 * weights @ whole
+
+
+def _profile(variance: Array, mask: Array | None) -> Array:
+    """The variance over its mean; never zero."""
+    mean = jnp.mean(variance, where=mask)
+    return jnp.maximum(variance, LEAST * mean) / mean
 
 
 def _probe(member: Denoiser, w: Array, direction: Array) -> tuple[Array, Array]:

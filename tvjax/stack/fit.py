@@ -16,6 +16,7 @@ from tvjax.singular import basis_response
 from tvjax.stack.blocks import (
     add_up,
     Blocks,
+    component_variances,
     follows_the_pixels,
     project,
     Sliceable,
@@ -133,11 +134,14 @@ def fit_components(
     clear = max(num_above_noise(basis.values, shape), 1)
     num = rank or min(clear + SURPLUS, len(sigma))
     vectors = basis.vectors[:, :num]
-    modelled = noise if noise is not None and follows_the_pixels(noise) else None
-    images, power, variances = project(blocks, vectors, sigma, modelled)
+    images, power = project(blocks, vectors, sigma)
+    variances = None
     if noise is None:
-        even = uneven_variance(images[:clear], power, len(sigma), mask)
-        variances = None if even is None else np.broadcast_to(even, images.shape)
+        uneven = uneven_variance(images[:clear], power, len(sigma), mask)
+        if uneven is not None:
+            variances = np.broadcast_to(uneven, images.shape)
+    elif follows_the_pixels(noise):
+        variances = component_variances(blocks, noise, images, vectors, sigma, clear)
     responses = basis_response(basis.values, blocks.num_valid)
     denoised = [
         denoise_coefficients(
