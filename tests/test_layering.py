@@ -39,7 +39,9 @@ ALLOWED = {
     "demo": {"automatic", "io", "simulate"},
     "pipeline": {"automatic", "noise", "io", "outcome", "settings", "streaming"},
     "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},
-    "__init__": {"automatic", "denoisers", "noise", "risk", "solvers", "tuning"},
+    "__init__": {
+        *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "tuning"),
+    },
 }
 
 ONLY_IMPORTER = {
