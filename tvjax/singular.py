@@ -169,21 +169,25 @@ def noise_edge(shape: tuple[int, int]) -> float:
     return max(shape) ** 0.5 + min(shape) ** 0.5
 
 
-def noise_level(d: Float[Array, " values"], shape: tuple[int, int]) -> Float[Array, ""]:
-    """σ from the median singular value, where fewer than half of them hold signal.
+def noise_values(shape: tuple[int, int], count: int) -> Float[np.ndarray, " count"]:
+    """The singular values of noise of standard deviation one, as expected; descending.
 
-    The noise alone has its median at σ√(m μ), with μ that of the distribution of
-    Marchenko and Pastur. Gavish and Donoho 2014 (10.1109/TIT.2014.2323359).
+    Those of `count` evenly spaced quantiles of the distribution of Marchenko and
+    Pastur 1967 (10.1070/SM1967v001n04ABEH001994).
     """
-    median = _marchenko_pastur_median(min(shape) / max(shape))
-    return jnp.median(d) / (max(shape) * median) ** 0.5
-
-
-def _marchenko_pastur_median(beta: float) -> float:
-    """The median of the eigenvalues of a noise covariance, of sizes in ratio β ≤ 1."""
+    beta = min(shape) / max(shape)
     # t = 1 + β + 2√β cos φ removes the roots at both ends of the range
     angle = (np.arange(20_000) + 0.5) * np.pi / 20_000
     t = 1 + beta + 2 * beta**0.5 * np.cos(angle)
     mass = np.sin(angle) ** 2 / t
     share = np.cumsum(mass) / np.sum(mass)  # from the greatest eigenvalue down
-    return float(np.interp(0.5, share, t))
+    wanted = (np.arange(count) + 0.5) / max(count, 1)
+    return np.sqrt(max(shape) * np.interp(wanted, share, t))
+
+
+def noise_level(d: Float[Array, " values"], shape: tuple[int, int]) -> Float[Array, ""]:
+    """σ from the median singular value, where fewer than half of them hold signal.
+
+    Gavish and Donoho 2014 (10.1109/TIT.2014.2323359).
+    """
+    return jnp.median(d) / noise_values(shape, 1)[0]

@@ -2,7 +2,8 @@
 
 Whatever has a shape, a type and NumPy's slices will do: an array, or a dataset in a
 file. It is read in blocks of rows, all energies of each, as often as sums over all
-pixels are needed: once for the Gram matrix, and once more for the coefficient images.
+pixels are needed: once for the Gram matrix (or a few times for the range finder of
+`sketch`), and once more for the coefficient images.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,6 +52,7 @@ class Blocks:
         mask: Bool[np.ndarray, "y x"] | None,
         memory: int,
         progress: Callable[[int, int], None],
+        num_passes: int = 2,
     ):
         """Read no more at a time than `memory` bytes allow, but one row at least."""
         self.num_energies, self.height, self.width = stack.shape
@@ -63,24 +65,22 @@ class Blocks:
         row = self.num_energies * self.width * BYTES
         self._rows = int(np.clip(memory // row, 1, self.height))
         self._progress = progress
+        self._done, self._total = 0, num_passes * self.height
 
     def rows(self) -> Iterator[slice]:
         """Yield the rows of each block."""
         for start in range(0, self.height, self._rows):
             yield slice(start, min(start + self._rows, self.height))
 
-    def read(self, done: float) -> Iterator[tuple[slice, Float[np.ndarray, "e p"]]]:
-        """Yield rows and their values, energies × pixels, zero where invalid.
-
-        Args:
-            done: Passes over the stack that are behind, of the two there are.
-        """
+    def read(self) -> Iterator[tuple[slice, Float[np.ndarray, "e p"]]]:
+        """Yield rows and their values, energies × pixels, zero where invalid."""
         for rows in self.rows():
             block = np.asarray(self._stack[:, rows], self.dtype)
             if self.mask is not None:
                 block = np.where(self.mask[rows], block, 0)
             yield rows, block.reshape(self.num_energies, -1)
-            self._progress(int(done * self.height) + rows.stop, 2 * self.height)
+            self._done += rows.stop - rows.start
+            self._progress(self._done, self._total)
 
 
 def add_up(blocks: Blocks, noise: Noise | None) -> Sums:
@@ -94,19 +94,23 @@ def add_up(blocks: Blocks, noise: Noise | None) -> Sums:
     """
     gram = np.zeros((blocks.num_energies,) * 2)
     variance = np.zeros(blocks.num_energies)
-    for rows, block in blocks.read(0):
+    for rows, block in blocks.read():
         double = block.astype(float)
         gram += double @ double.T
         if noise is not None:
-            variance += _variance(noise, block, rows, blocks).sum(axis=1)
-    power = np.diagonal(gram)
+            variance += variances_of(noise, block, rows, blocks).sum(axis=1)
+    check_power(np.diagonal(gram))
+    return Sums(gram, variance / blocks.num_valid)
+
+
+def check_power(power: Float[np.ndarray, " energy"]) -> None:
+    """Raise a `ValueError` for a frame that is not finite, or nothing at all."""
     _refuse(
         ~np.isfinite(power),
         "NaN or infinite values at valid pixels: leave these energies out, or mark the "
         "pixels invalid with mask=numpy.isfinite(stack).all(0)",
     )
     _refuse(power == 0, "zero in every valid pixel: leave these energies out")
-    return Sums(gram, variance / blocks.num_valid)
 
 
 def project(
@@ -120,7 +124,7 @@ def project(
     power = np.zeros(shape[1:], blocks.dtype)
     whitening = (vectors / sigma[:, None]).T.astype(blocks.dtype)
     inverse = (1 / sigma**2).astype(blocks.dtype)
-    for rows, block in blocks.read(1):
+    for rows, block in blocks.read():
         images[:, rows] = (whitening @ block).reshape(len(images), -1, blocks.width)
         squares = np.einsum("tp,tp,t->p", block, block, inverse)
         power[rows] = squares.reshape(-1, blocks.width)
@@ -155,19 +159,12 @@ def component_variances(
     shares = (vectors**2 / sigma[:, None] ** 2).T.astype(blocks.dtype)
     for rows in blocks.rows():
         x = spectra @ images[:clear, rows].reshape(clear, -1)
-        variance = shares @ _variance(noise, x, rows, blocks)
+        variance = shares @ variances_of(noise, x, rows, blocks)
         variances[:, rows] = variance.reshape(len(images), -1, blocks.width)
     return variances
 
 
-def follows_the_pixels(noise: Noise) -> bool:
-    """Does the variance of this noise differ between the pixels of a frame?"""
-    if not isinstance(noise, Gaussian):
-        return True
-    return noise.sigma.ndim > 0 and noise.sigma.shape[-2:] != (1, 1)
-
-
-def _variance(
+def variances_of(
     noise: Noise, block: np.ndarray, rows: slice, blocks: Blocks
 ) -> np.ndarray:
     """The variance of a block, never negative and zero where invalid."""
@@ -179,6 +176,13 @@ def _variance(
     if blocks.mask is not None:
         variance = np.where(blocks.mask[rows], variance, 0)
     return variance.reshape(block.shape)
+
+
+def follows_the_pixels(noise: Noise) -> bool:
+    """Does the variance of this noise differ between the pixels of a frame?"""
+    if not isinstance(noise, Gaussian):
+        return True
+    return noise.sigma.ndim > 0 and noise.sigma.shape[-2:] != (1, 1)
 
 
 def _refuse(bad: Bool[np.ndarray, " energy"], what: str) -> None:

@@ -30,10 +30,13 @@ from tvjax.stack.levels import (
     spectrum,
     uneven_variance,
 )
+from tvjax.stack.sketch import NUM_PASSES as SKETCH_PASSES, sketch
 
 # Components that are tried beyond those that stand out of the noise: denoised, they may
 # be worth keeping.
 SURPLUS = 2
+# With more energies the Gram matrix costs more than it tells.
+LARGE = 1500
 # With fewer energies the noise is estimated from the images, as for a photograph.
 FEW = 12
 
@@ -109,7 +112,8 @@ def fit_components(
 ) -> Components:
     """What `denoise_stack` does, for a stack that need not fit in memory.
 
-    The stack is read twice, in blocks of rows; what is kept are a few images.
+    The stack is read twice, in blocks of rows, or a few times where there are more than
+    1500 energies; what is kept are a few images.
 
     Args:
         stack: Anything with a shape (energy, y, x), a type and NumPy's slices.
@@ -126,13 +130,17 @@ def fit_components(
     """
     mask = _check(stack, mask, rank)
     key = jax.random.key(0) if key is None else key
-    blocks = Blocks(stack, mask, memory, progress)
-    sums = add_up(blocks, noise)
-    sigma = _levels(stack, sums.gram, sums.variance, noise, blocks)
-    basis = spectrum(sums.gram / np.outer(sigma, sigma))
+    many = stack.shape[0] > LARGE
+    blocks = Blocks(stack, mask, memory, progress, SKETCH_PASSES + 1 if many else 2)
     shape = (blocks.num_valid, blocks.num_energies)
+    if many:
+        sigma, basis = sketch(blocks, noise, key)
+    else:
+        sums = add_up(blocks, noise)
+        sigma = _levels(stack, sums.gram, sums.variance, noise, blocks)
+        basis = spectrum(sums.gram / np.outer(sigma, sigma))
     clear = max(num_above_noise(basis.values, shape), 1)
-    num = rank or min(clear + SURPLUS, len(sigma))
+    num = rank or min(clear + SURPLUS, basis.vectors.shape[1])
     vectors = basis.vectors[:, :num]
     images, power = project(blocks, vectors, sigma)
     variances = None
