@@ -24,6 +24,7 @@ import jax
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
+from tvjax.expansion import least_risk_mixture
 from tvjax.noise import Gaussian, Noise, Poisson
 
 # The step of a finite probe, in standard deviations of the noise.
@@ -340,12 +341,10 @@ def let_weights(
 ) -> Float[Array, " member"]:
     """The weights a of least risk for the mixture Σ_j a_j F_j(y).
 
-        A a = c,   A_jl = ⟨F_j, F_l⟩,   c_j = ⟨F_j, y⟩ − Σ_i v_i ∂F_j,i/∂y_i
-
-    SURE is quadratic in the weights: its least value takes one small linear system
-    (Blu, Luisier 2007, 10.1109/TIP.2007.906002). With the identity among the members,
-    the mixture may opt out of denoising; weights that sum to less than one shrink the
-    image, to nothing where there is nothing in it.
+    In closed form, see `tvjax.expansion` (Blu, Luisier 2007, 10.1109/TIP.2007.906002),
+    with one random direction for each member's divergence. With the identity among the
+    members, the mixture may opt out of denoising; weights that sum to less than one
+    shrink the image, to nothing where there is nothing in it.
 
     Args:
         members: Denoisers of different results.
@@ -363,35 +362,8 @@ def let_weights(
 
     images, divergences = zip(*(probe(member) for member in members), strict=True)
     target = _only(mask, y).ravel()
-    return least_risk_weights(jnp.stack(images), target, jnp.stack(divergences))
-
-
-def least_risk_weights(
-    images: Float[Array, " member *shape"],
-    y: Float[Array, "*shape"],
-    divergences: Float[Array, " member"],
-) -> Float[Array, " member"]:
-    """The weights a that minimize ‖Σ_j a_j F_j − y‖² + 2 Σ_j a_j div_j.
-
-    What `let_weights` solves, for images and divergences found in any way.
-
-    Args:
-        images: The members' F_j, zero where a pixel is invalid.
-        y: Noisy data, likewise.
-        divergences: Σ_i v_i ∂F_j,i/∂y_i of each.
-    """
-    images, y = images.reshape(len(images), -1), y.ravel()
-    # In differences from the first: in single precision the products of images that
-    # differ by the noise alone would be the same.
-    steps = jnp.concatenate([images[:1], images[1:] - images[0]])
-    slopes = jnp.concatenate([divergences[:1], divergences[1:] - divergences[0]])
-    products = steps @ steps.T
-    scale = jnp.sqrt(jnp.diagonal(products))
-    scale = jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
-    # members that nearly agree share their weight
-    matrix = products * jnp.outer(scale, scale) + 1e-6 * jnp.eye(len(images))
-    shares = scale * jnp.linalg.solve(matrix, scale * (steps @ y - slopes))
-    return shares.at[0].subtract(jnp.sum(shares[1:]))
+    images, divergences = jnp.stack(images), jnp.stack(divergences)
+    return least_risk_mixture(images, target, divergences, jnp.mean(v, where=mask))
 
 
 def with_error(

@@ -132,8 +132,8 @@ def test_a_better_denoiser_takes_over(truth, noisy, denoised):
         return clean
 
     helped = denoise_stack(noisy, rank=1, extra=[cheat])
-    assert helped.weights.shape == (1, 3) and len(seen) == 2
-    assert helped.weights[0, 2] == pytest.approx(1, abs=0.1)
+    assert helped.weights.shape == (1, 4) and len(seen) == 2
+    assert helped.weights[0, 3] == pytest.approx(1, abs=0.1)
     assert helped.risk < denoised.risks[0]
 
 

@@ -27,10 +27,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 from tvjax.denoisers.protocol import AbstractDenoiser
+from tvjax.expansion import least_risk_weights
 from tvjax.solvers.solve import as_floating
-
-# Parts that agree share their weight; single precision solves no more exactly.
-RIDGE = 1e-5
 
 # The mean energy of a coefficient's neighbors, in that of the noise, at which the
 # functions for quiet neighborhoods have faded to 1/e.
@@ -129,35 +127,14 @@ def _denoise(
     """The image, zero where invalid, and its risk."""
     variance = jnp.square(sigma.astype(y.dtype))
     expansion = linear_expansion(y, variance, mask, num_levels)
-    weights = least_risk_weights(expansion, y, mask)
+    valid = jnp.ones(y.shape, bool) if mask is None else mask
+    rest = jnp.where(valid, y - expansion.low, 0)
+    mean = jnp.mean(jnp.broadcast_to(variance, y.shape), where=valid)
+    weights = least_risk_weights(expansion.parts, rest, expansion.divergences, mean)
     x = expansion.low + jnp.tensordot(weights, expansion.parts, 1)
     divergence = expansion.low_divergence + jnp.vdot(weights, expansion.divergences)
-    valid = jnp.ones(y.shape, bool) if mask is None else mask
     terms = jnp.where(valid, jnp.square(x - y) - variance, 0)
     return x, (jnp.sum(terms) + 2 * divergence) / jnp.sum(valid)
-
-
-def least_risk_weights(
-    expansion: LinearExpansion,
-    y: Float[Array, "*shape"],
-    mask: Bool[Array, "*shape"] | None = None,
-) -> Float[Array, " part"]:
-    """The weights w of least risk, which is quadratic in them.
-
-    A w = c,   A_kl = ⟨F_k, F_l⟩,   c_k = ⟨F_k, y − a₀⟩ − Σ_i v_i ∂F_k,i/∂y_i
-    """
-    parts = expansion.parts.reshape(len(expansion.parts), -1)
-    rest = y - expansion.low
-    rest = rest if mask is None else jnp.where(mask, rest, 0)
-    exact = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-    products = exact(parts, parts.T)
-    target = exact(parts, rest.reshape(-1)) - expansion.divergences
-    square = jnp.diagonal(products)
-    present = square > 0
-    scale = jnp.where(present, lax.rsqrt(jnp.where(present, square, 1)), 0)
-    system = scale[:, None] * products * scale[None]
-    system = system + RIDGE * jnp.eye(len(parts), dtype=y.dtype)
-    return scale * jnp.linalg.solve(system, scale * target)
 
 
 def linear_expansion(

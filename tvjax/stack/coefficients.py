@@ -1,10 +1,10 @@
 """How are the coefficient images denoised, and how much does that leave to the noise?
 
 Each image has noise of variance one, and several denoisers: none, TV with a strength of
-its own, and whatever else is given. They are mixed with the weights of least risk. The
-risk is that of the whole stack: the basis follows the noise, too, and with a basis
-taken as fixed the risk would promise too little error above the true rank, and keep
-components of nothing but noise.
+its own, wavelets, and whatever else is given. They are mixed with the weights of least
+risk. The risk is that of the whole stack: the basis follows the noise, too, and with a
+basis taken as fixed the risk would promise too little error above the true rank, and
+keep components of nothing but noise.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from tvjax.denoisers import AbstractDenoiser, TV
+from tvjax.denoisers import AbstractDenoiser, TV, Wavelet
+from tvjax.expansion import least_risk_mixture
 from tvjax.noise import Gaussian
-from tvjax.risk import least_risk_weights
 from tvjax.singular import Response
 from tvjax.strength import choose_alpha
 
@@ -57,7 +57,7 @@ def denoise_coefficients(
         response: Of the basis vector it belongs to.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
-        extra: Denoisers beside TV.
+        extra: Denoisers beside those of this package.
         key: Of the random probes.
     """
     w = jnp.asarray(image)
@@ -74,7 +74,9 @@ def denoise_coefficients(
         key=of_alpha,
     )
     alpha = tuned.denoiser.alpha
-    members = (TV(alpha if profile is None else alpha * profile[0], mask=valid), *extra)
+    strength = alpha if profile is None else alpha * profile[0]
+    deviation = 1.0 if variance is None else jnp.sqrt(jnp.maximum(v, LEAST))
+    members = (TV(strength, mask=valid), Wavelet(deviation, mask=valid), *extra)
     signs = jax.random.rademacher(of_probe, w.shape, w.dtype)
     direction = signs * jnp.sqrt(v)
     if valid is not None:
@@ -109,7 +111,7 @@ def _mix(
     divergences = jnp.sum(direction * slopes, axis=(1, 2))
     alike = jnp.sum(images * variance * w, axis=(1, 2))
     whole = (1 + response.push) * divergences + response.pull * alike
-    weights = least_risk_weights(images, w, whole)
+    weights = least_risk_mixture(images, w, whole, 1.0)
     power = jnp.sum(jnp.tensordot(weights, images, 1) ** 2)
     doubt = response.doubt * (weights @ (alike + divergences))
     scatter = power + 3 * weights**2 @ jnp.abs(divergences) + doubt**2
