@@ -10,6 +10,7 @@ import hdf5plugin  # noqa: F401, reads the compressed files
 import numpy as np
 from jaxtyping import Float
 from measure import Record
+from scipy.ndimage import center_of_mass, gaussian_filter
 from sum_rivals import decompose, median
 from sum_scenes import DATA, Setup, Stack, Tables
 
@@ -19,6 +20,9 @@ from tvjax.xanes import optical_density
 
 GRID = np.geomspace(1 / 4, 16, 25)  # of the chosen strength, which is in it
 MOST_COMPONENTS = 12
+# Pixels, of 1024: the side of the square in the middle of the light, and the size of
+# what is taken for the beam's wandering from one exposure to another.
+LIT, DRIFT = 512, 32
 
 
 def measured(setup: Setup) -> Tables:
@@ -83,34 +87,37 @@ def interpolate(
 def repeated_exposures() -> list[Record]:
     """One exposure denoised, against the two others, at the alpha chosen and on a grid.
 
-    The cathode at SSRL. Each exposure is over flats of its own: a common one would
-    have its noise on both sides.
+    The cathode at SSRL, where there is light. Each exposure is over flats of its own:
+    common ones would have their noise on both sides.
     """
     with h5py.File(DATA / "txm_nca_ssrl_ni" / "nca_ssrl_08324.0_eV.h5") as file:
         sample = file["sample"][()].astype(np.float64)
         flats = file["reference"][()].astype(np.float64)
+    middle = [round(c) for c in center_of_mass(flats.mean(axis=0))]
+    lit = tuple(slice(c - LIT // 2, c + LIT // 2) for c in middle)
     rows = []
     for index in range(len(sample)):
-        y, *others = normalized(np.roll(sample, -index, axis=0), flats)
-        other = np.mean(others, axis=0)
+        images = normalized(np.roll(sample, -index, axis=0), flats)
+        y, *others = (image[lit] for image in images)
+        others = [other * gaussian_filter(y / other, DRIFT) for other in others]
+        truth = np.mean(others, axis=0)
         noise = np.mean((others[0] - others[1]) ** 2) / 4
         chosen = tvjax.denoise(y)
-        alpha = float(chosen.alpha)
         errors = {
-            a: float(np.mean((tvjax.denoise(y, alpha=a).image - other) ** 2))
-            for a in alpha * GRID
+            alpha: float(np.mean((tvjax.denoise(y, alpha=alpha).image - truth) ** 2))
+            for alpha in float(chosen.alpha) * GRID
         }
         best = min(errors, key=errors.get)
-        error = float(np.mean((chosen.image - other) ** 2))
+        error = float(np.mean((chosen.image - truth) ** 2))
         rows.append(
             {
                 "exposure": index,
-                "alpha": alpha,
+                "alpha": float(chosen.alpha),
                 "best alpha": float(best),
-                "rms error, raw": float(np.mean((y - other) ** 2)) ** 0.5,
+                "rms error, raw": float(np.mean((y - truth) ** 2)) ** 0.5,
                 "rms error": error**0.5,
                 "MSE over best": error / errors[best],
-                "without the others' noise": float(
+                "less the others' noise": float(
                     (error - noise) / (errors[best] - noise)
                 ),
             }
@@ -122,7 +129,7 @@ def normalized(
     sample: Float[np.ndarray, "3 height width"],
     flats: Float[np.ndarray, "5 height width"],
 ) -> list[Float[np.ndarray, "height width"]]:
-    """Each exposure over flats of its own, to the mean of one."""
+    """Each exposure over flats of its own."""
     groups = flats[:2], flats[2:3], flats[3:]
     images = [s / f.mean(axis=0) for s, f in zip(sample, groups, strict=True)]
-    return [(image / image.mean()).astype(np.float32) for image in images]
+    return [image.astype(np.float32) for image in images]

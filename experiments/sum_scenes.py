@@ -44,7 +44,7 @@ class Setup(NamedTuple):
     num_energies: int
     sigmas: tuple[float, ...]  # of tables
     curve_sigmas: tuple[float, ...]  # of figures
-    most: int  # the greatest rank in a figure
+    ranks: tuple[int, ...]  # that are compared
     shares: tuple[float, ...]  # of the energies
     amplitudes: tuple[float, ...]  # of jitter, in pixels
     small: tuple[int, int]  # shape where many draws are made
@@ -55,6 +55,7 @@ class Setup(NamedTuple):
     measured: bool  # also data from TVJAX_DATA, where there
     quick: bool  # with total variation in BM3D's place
     slow: bool  # with BM4D, which takes minutes
+    folder: Path  # for figures that are no tables
 
 
 FULL = Setup(
@@ -62,7 +63,7 @@ FULL = Setup(
     num_energies=200,
     sigmas=(10, 60, 150),
     curve_sigmas=(10, 30, 60, 100, 150),
-    most=9,
+    ranks=tuple(range(1, 9)),
     shares=(0.05, 0.1, 0.2, 0.4, 0.7, 1),
     amplitudes=(2, 4, 6),
     small=(32, 32),
@@ -73,23 +74,25 @@ FULL = Setup(
     measured=True,
     quick=False,
     slow=False,
+    folder=Path(),
 )
 QUICK = Setup(
     shape=(32, 32),
     num_energies=24,
     sigmas=(60,),
     curve_sigmas=(60,),
-    most=2,
-    shares=(0.5, 1),
+    ranks=(1,),
+    shares=(1,),
     amplitudes=(2,),
     small=(32, 32),
     few=24,
-    draws=2,
-    states=(3,),
+    draws=1,
+    states=(2,),
     large=(24, 32, 32),
     measured=False,
     quick=True,
     slow=False,
+    folder=Path(),
 )
 
 
@@ -224,21 +227,28 @@ def map_correlation(
 ) -> float:
     """Correlation of the fitted map of valences with the true one.
 
-    A pixel whose fit has no valence, since all its weights are zero, counts with the
-    mean valence: all estimates are judged by the same pixels.
-
     Args:
         x: The estimate, at the energies `chosen`.
         scene: Its references, and the truth.
         chosen: Indices of the energies.
         mask: Where the map is compared, besides all that is not too thin.
     """
+    compared = thick(scene) if mask is None else thick(scene) & np.asarray(mask)
+    found = valence_map(x, scene, chosen)
+    return float(correlation(found, scene.valence, compared))
+
+
+def valence_map(
+    x: Stack, scene: XanesStack, chosen: np.ndarray | slice = slice(None)
+) -> Float[np.ndarray, "height width"]:
+    """The mean valence in each pixel, of a fit of the true references.
+
+    A pixel whose fit has no valence, since all its weights are zero, has the mean of
+    the states: all estimates are judged by the same pixels.
+    """
     fit = fit_references(x, scene.absorption[:, chosen], sigma=1.0)
     found = chemical_map(fit, scene.valences)
-    mean = float(scene.valences.mean())
-    valence = np.where(found.mask, found.valence, mean)
-    compared = thick(scene) if mask is None else thick(scene) & np.asarray(mask)
-    return float(correlation(valence, scene.valence, compared))
+    return np.where(found.mask, found.valence, scene.valences.mean())
 
 
 def versions() -> dict[str, str]:

@@ -101,12 +101,12 @@ def figure3(setup: Setup) -> Tables:
     name = recipe_denoiser(setup)
     for sigma in setup.sigmas:
         y = add_gaussian(scene, sigma)
-        raw = decompose(y, setup.most)
+        raw = decompose(y, max(setup.ranks))
         clean = denoise_components(raw, PLUG_INS[name], sigma)
         errors = by_rank(clean, scene.truth).errors / sigma**2
         risks = fixed_basis_risks(y, raw, clean, PLUG_INS[name], sigma) / sigma**2
         chosen = denoise_stack(y).rank
-        for rank in range(1, setup.most + 1):
+        for rank in setup.ranks:
             result = denoise_stack(y, rank=rank)
             records.append(
                 {
@@ -130,7 +130,7 @@ def figure5(setup: Setup) -> Tables:
     plug_ins = {"TV": PLUG_INS["TV"]} if setup.quick else PLUG_INS
     for sigma in setup.curve_sigmas:
         y = add_gaussian(scene, sigma)
-        raw = decompose(y, setup.most)
+        raw = decompose(y, max(setup.ranks))
         for name, plug_in in plug_ins.items():
             start = time.perf_counter()
             clean = denoise_components(raw, plug_in, sigma)

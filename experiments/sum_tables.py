@@ -18,6 +18,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from measure import output_folder, parser, Record, Report
 from sum_choices import rank, risk
+from sum_maps import figure8
 from sum_measured import measured
 from sum_scenes import (
     DATA,
@@ -49,6 +50,7 @@ PARTS: dict[str, Callable[[Setup], Tables]] = {
     "figure3": figure3,
     "figure5": figure5,
     "figure6": figure6,
+    "figure8": figure8,
     "table2": table2,
     "table3": table3,
     "rank": rank,
@@ -139,14 +141,15 @@ def draw_jitter(rows: list[Record], ax: plt.Axes) -> None:
 
 def draw_risks(rows: list[Record], ax: plt.Axes) -> None:
     for sigma in dict.fromkeys(row["sigma"] for row in rows):
-        ours = [row for row in rows if row["sigma"] == sigma]
+        known = [row for row in rows if row["noise"] == "known"]
+        ours = [row for row in known if row["sigma"] == sigma]
         ranks = [row["rank"] for row in ours]
         bars = [row["standard error, %"] for row in ours]
         off = [row["off by, %"] for row in ours]
         ax.errorbar(ranks, off, bars, fmt="o-", capsize=3, label=f"σ = {sigma:g}")
     for level in (-5, 5):
         ax.axhline(level, linewidth=0.8, linestyle=":", color="gray")
-    ax.set(xlabel="rank", ylabel="mean risk / mean error − 1, %")
+    ax.set(xlabel="rank", ylabel="mean risk / mean error − 1, %, noise known")
 
 
 def draw_measured(rows: list[Record], ax: plt.Axes) -> None:
@@ -175,8 +178,10 @@ def main() -> None:
     )
     options.add_argument("--slow", action="store_true", help="with BM4D")
     options = options.parse_args()
-    setup = (QUICK if options.quick else FULL)._replace(slow=options.slow)
     folder = output_folder(options)
+    folder.mkdir(parents=True, exist_ok=True)
+    setup = QUICK if options.quick else FULL
+    setup = setup._replace(slow=options.slow, folder=folder)
     kept, date = earlier(folder)
     report = Report("SUM and its rivals", **versions(), quick=options.quick)
     report.say(MEASURES)
