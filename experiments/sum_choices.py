@@ -1,5 +1,6 @@
 """Is the chosen rank the best, and does the risk tell the error? Over many draws."""
 
+import jax
 import numpy as np
 from sum_scenes import (
     decibel,
@@ -95,7 +96,9 @@ def risk(setup: Setup) -> Tables:
                 risks, errors = [], []
                 for draw in range(num_draws):
                     y = add_gaussian(scene, sigma, seed=draw)
-                    result = denoise_stack(y, noise=noise, rank=k)
+                    # probes of its own: the default ones are the same in all draws
+                    key = jax.random.key(draw)
+                    result = denoise_stack(y, noise=noise, rank=k, key=key)
                     # what the draw's own power adds, of mean zero, hides all else
                     power = np.mean((y - scene.truth) ** 2) / sigma**2 - 1
                     surplus = 0.0 if noise is None else float(power)
