@@ -261,3 +261,65 @@ def _weigh(tv: TV, images: Array, mask: Array | None, key: PRNGKeyArray) -> Arra
         return let_weights(members, image, Gaussian(1.0), key=key, mask=mask)
 
     return jax.lax.map(one, (arrays, images))
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """What a stack is made of, before and after denoising."""
+
+    rank: int
+    sigma: np.ndarray  # (energy,), standard deviation of the noise
+    risk: float  # estimated mean squared error over the variance of the noise
+    risks: np.ndarray  # the same at each rank from 1 on
+    alphas: np.ndarray  # (component,)
+    weights: np.ndarray  # (component, member)
+    singular_values: np.ndarray
+    spectra: np.ndarray  # (component, energy), in the unit of the data
+    images: np.ndarray  # (component, height, width)
+    denoised: np.ndarray  # the same after, zero beyond the rank
+
+    def frames(self, start: int, stop: int) -> np.ndarray:
+        """The denoised frames from `start` to `stop`, zero where invalid."""
+        return np.tensordot(self.spectra[:, start:stop].T, self.denoised, 1)
+
+    def verdict(self) -> list[str]:
+        """What became of each component: "kept", "shrunk" or "dropped"."""
+        total = self.weights.sum(axis=1)
+        words = np.where(np.abs(total - 1) < 0.1, "kept", "shrunk")
+        words = np.where(np.abs(self.weights).sum(axis=1) < 0.05, "dropped", words)
+        words[self.rank :] = "dropped"
+        return words.tolist()
+
+
+def fit_components(
+    stack,
+    *,
+    noise=None,
+    rank=None,
+    mask=None,
+    key=None,
+    memory: int = 2**30,
+    progress=lambda done, total: None,
+) -> Components:
+    """Stand-in: the whole stack at once."""
+    num_energies, height, _ = stack.shape
+    data = np.asarray(stack[0:num_energies, 0:height], np.float32)
+    result = denoise_stack(data, noise=noise, rank=rank, mask=mask, key=key)
+    valid = np.ones(data.shape[1:], bool) if mask is None else mask
+    image = np.where(valid, result.image, 0)
+    vectors = result.spectra / result.sigma
+    denoised = np.tensordot(vectors, image / result.sigma[:, None, None], 1)
+    denoised[result.rank :] = 0
+    progress(num_energies, num_energies)
+    return Components(
+        rank=result.rank,
+        sigma=result.sigma,
+        risk=result.risk,
+        risks=result.risks,
+        alphas=result.alphas,
+        weights=result.weights,
+        singular_values=result.singular_values,
+        spectra=result.spectra,
+        images=result.images,
+        denoised=denoised.astype(np.float32),
+    )
