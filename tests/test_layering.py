@@ -36,6 +36,12 @@ ALLOWED = {
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
     "outcome": {"io"},
+    "chemistry": {"xanes"},
+    "stack_outcome": {"chemistry"},
+    "stack_pipeline": {
+        *("chemistry", "io", "noise", "outcome", "pipeline", "registration"),
+        *("settings", "stack", "stack_outcome", "streaming", "xanes"),
+    },
     "demo": {"automatic", "io", "simulate"},
     "pipeline": {"automatic", "noise", "io", "outcome", "settings", "streaming"},
     "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},

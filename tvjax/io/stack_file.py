@@ -87,7 +87,7 @@ def write_maps(
             axes = ["reference", "y", "x"][-values.ndim :]
             group.attrs.create("axes", axes, dtype=h5py.string_dtype())
             group["data"] = values
-            if name in units:
+            if units.get(name):
                 group["data"].attrs["units"] = units[name]
             if values.ndim == 3:
                 group.create_dataset("reference", data=names, dtype=h5py.string_dtype())

@@ -16,6 +16,8 @@ _COMMENTS = ("#", ";", "%", "//")
 _COLUMN = re.compile(r"#\s*Column\.(\d+):\s*(\S+)(?:\s+(\S+))?", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[\s,;]+")
 _ENERGY = re.compile(r"(photon|mono|incident)?[ _]*energ(y|ies)|^e$", re.IGNORECASE)
+# The names that XDI and its relatives have for absorption.
+_ABSORPTION = re.compile(r"(norm|flat|mu|xmu)(trans|fluor)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,14 @@ class Spectrum:
         name: Of what was measured.
         energies: In eV, ascending.
         values: Absorption in any unit.
+        raw: Whether they were computed from counts, so that background and edge step
+            are those of a sample.
     """
 
     name: str
     energies: Float[np.ndarray, " energy"]
     values: Float[np.ndarray, " energy"]
+    raw: bool = False
 
 
 def read_table(path: Path) -> Table:
@@ -105,10 +110,14 @@ def read_spectra(path: Path) -> list[Spectrum]:
         raise FileError(
             f"{path} has the energy {repeated:g} eV twice: average the repeats first."
         )
-    found = _absorption(table)
+    raw = _measured(table)
+    found = _columns(table) if raw is None else {path.stem: raw}
     if not all(np.all(np.isfinite(values)) for values in found.values()):
         raise FileError(f"{path} has values that are no numbers: remove those rows.")
-    return [Spectrum(name, energies, values[order]) for name, values in found.items()]
+    return [
+        Spectrum(name, energies, values[order], raw is not None)
+        for name, values in found.items()
+    ]
 
 
 def in_ev(
@@ -144,26 +153,28 @@ def _names(line: str) -> tuple[str, ...]:
     return tuple(re.split(separator, line))
 
 
-def _absorption(table: Table) -> dict[str, Float[np.ndarray, " energy"]]:
-    """Return what absorbs, by name."""
+def _measured(table: Table) -> Float[np.ndarray, " energy"] | None:
+    """Return the absorption of a scan that has nothing but counts."""
     names = [name.lower() for name in table.names]
     column = dict(zip(names, table.values.T, strict=True))
+    if "i0" not in column or any(map(_ABSORPTION.match, names)):
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if "itrans" in column:
+            return np.log(column["i0"] / column["itrans"])
+        return column["ifluor"] / column["i0"] if "ifluor" in column else None
+
+
+def _columns(table: Table) -> dict[str, Float[np.ndarray, " energy"]]:
+    """Return the columns that are spectra, by name."""
     stem = table.path.stem
-    for name in names:
-        if re.match(r"(norm|flat|mu|xmu)(trans|fluor)?$", name):
-            return {stem: column[name]}
-    if "i0" in column:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if "itrans" in column:
-                return {stem: np.log(column["i0"] / column["itrans"])}
-            if "ifluor" in column:
-                return {stem: column["ifluor"] / column["i0"]}
-    rest = table.values.T[1:]
-    if len(rest) == 1:
-        return {stem: rest[0]}
+    spectra = list(zip(table.names, table.values.T, strict=True))[1:]
+    for name, values in spectra:
+        if _ABSORPTION.match(name):
+            return {stem: values}
+    if len(spectra) == 1:
+        return {stem: spectra[0][1]}
     return {
         name or f"{stem} {number}": values
-        for number, (name, values) in enumerate(
-            zip(table.names[1:], rest, strict=True), 1
-        )
+        for number, (name, values) in enumerate(spectra, 1)
     }

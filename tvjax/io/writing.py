@@ -92,9 +92,13 @@ class SeriesWriter:
         self._sink.append(stored, frame)
         self._staging.check()
 
+    def refuse(self, path: Path) -> None:
+        """Raise `FileError` if writing `path` would destroy something."""
+        self._staging.refuse([path])
+
     def attach(self, path: Path, write: Callable[[OutputFile], None]) -> None:
         """Let `write` fill another file, which gets its name with the others."""
-        self._staging.refuse([path])
+        self.refuse(path)
         self._companions.append((path, write))
 
     def finish(self, provenance: Provenance | None = None) -> None:
