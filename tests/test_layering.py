@@ -44,7 +44,10 @@ ALLOWED = {
     },
     "demo": {"automatic", "io", "simulate"},
     "pipeline": {"automatic", "noise", "io", "outcome", "settings", "streaming"},
-    "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},
+    "cli": {
+        *("pipeline", "stack_pipeline", "report", "demo", "io", "simulate"),
+        "settings",
+    },
     "__init__": {"automatic", "denoisers", "noise", "risk", "solvers", "tuning"},
 }
 

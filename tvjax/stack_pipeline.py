@@ -250,8 +250,14 @@ def _read_references(settings: StackSettings, stack: Stack) -> References | None
     names, spectra, valences = [], [], []
     low, high = np.min(stack.energies), np.max(stack.energies)
     for text in settings.references:
-        name, valence = _split_valence(text)
-        for spectrum in read_spectra(Path(name)):
+        name, known = _split_valences(text)
+        found = read_spectra(Path(name))
+        if known is not None and len(known) != len(found):
+            raise SettingsError(
+                f"`references` must name a valence for each of the {len(found)} "
+                f"spectra in {name}, got {len(known)}."
+            )
+        for spectrum in found:
             first, last = spectrum.energies[[0, -1]]
             if first > low or last < high:
                 raise FileError(
@@ -264,17 +270,18 @@ def _read_references(settings: StackSettings, stack: Stack) -> References | None
                 values = normalized(values, spectrum.energies)
             names.append(spectrum.name)
             spectra.append(np.interp(stack.energies, spectrum.energies, values))
-            valences.append(valence)
-    known = None if None in valences else tuple(valences)
-    return References(tuple(names), np.array(spectra), known)
+        valences += known or [None] * len(found)
+    every = None if None in valences else tuple(valences)
+    return References(tuple(names), np.array(spectra), every)
 
 
-def _split_valence(text: str) -> tuple[str, float | None]:
-    name, equals, valence = text.rpartition("=")
+def _split_valences(text: str) -> tuple[str, list[float] | None]:
+    """Return file and valences that `FILE[=VALENCE[,VALENCE]]` means."""
+    name, equals, valences = text.rpartition("=")
     if not equals or Path(text).exists():
         return text, None
     try:
-        return name, float(valence)
+        return name, [float(valence) for valence in valences.split(",")]
     except ValueError:
         raise SettingsError(
             f"`references` are files, each with =VALENCE where known, got {text}."
