@@ -105,6 +105,7 @@ def map_phases(
     *,
     edge: float | None,
     references: References | None = None,
+    sigma: float = 0.0,
     memory: int = 2**30,
 ) -> Chemistry:
     """Map edge and phases of a stack of optical densities.
@@ -115,6 +116,8 @@ def map_phases(
         mask: True where a pixel is valid.
         edge: Energy in eV to normalize about, see `find_edge`; None for no such map.
         references: What to fit; None for no such map.
+        sigma: Least noise of a value, whatever the residual says: that of a denoised
+            spectrum is small because what was removed cannot return.
         memory: Bytes that a block of rows may take.
 
     Raises:
@@ -135,7 +138,7 @@ def map_phases(
         if edge is not None:
             found |= _edge_maps(spectra, valid, energies, edge)
         if references is not None:
-            found |= _phase_maps(spectra, valid, energies, references, order)
+            found |= _phase_maps(spectra, valid, energies, references, order, sigma)
         for name, values in found.items():
             whole = (*values.shape[:-2], height, width)
             maps.setdefault(name, np.empty(whole, values.dtype))[..., part, :] = values
@@ -198,14 +201,15 @@ def _edge_maps(spectra, mask, energies, edge):
     }
 
 
-def _phase_maps(spectra, mask, energies, references, order):
+def _phase_maps(spectra, mask, energies, references, order, sigma):
     fit = fit_references(
         _without_line(spectra, energies),
         _without_line(references.spectra[:, order].T, energies).T,
         mask=mask,
     )
+    fit = fit._replace(sigma=np.maximum(fit.sigma, np.float32(sigma)))
     amount = np.sum(np.asarray(fit.weights), axis=0)
-    error = np.asarray(fit.sigma) * np.sqrt(np.sum(np.asarray(fit.covariance)))
+    error = fit.sigma * np.sqrt(np.sum(np.asarray(fit.covariance)))
     valid = np.asarray(fit.mask) & (amount > SIGNIFICANCE * error)
     maps = {
         "amount": _where(mask, amount),

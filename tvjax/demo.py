@@ -19,7 +19,7 @@ PHOTONS = 150
 
 
 def cathode(num_energies: int = 117) -> XanesStack:
-    """Return a cathode particle whose nickel is 4+ in the core and 2+ at the surface."""
+    """Return a cathode particle, its nickel 4+ in the core and 2+ at the surface."""
     return xanes_stack(
         (128, 128),
         energies=nickel_energies(num_energies),

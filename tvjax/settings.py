@@ -66,7 +66,8 @@ class StackSettings:
         dark: `FILE[:PATH]` with counts without light.
         register: Whether to undo the jitter between frames.
         whole_pixels: Whether to do so by whole pixels.
-        references: Files with spectra to fit, each `FILE[=VALENCE[,VALENCE]]`, one a spectrum.
+        references: Files with spectra to fit, each `FILE[=VALENCE[,VALENCE]]` with a
+            valence for every spectrum in it.
         map: File for the maps.
         memory: Bytes that parts of the stack may take.
         dtype: Type of the output: `float32` or `float64`.

@@ -49,8 +49,14 @@ DENSITY = "optical density"
 COPIES = 4
 """Copies of the stack that registration holds at a time."""
 
-SHOWN = 0.98, 0.75, 0.5
-"""Of the valid pixels by their mean value, those of which the report has spectra."""
+ROUNDS = 4
+"""Of registration at most."""
+
+SETTLED = 0.1
+"""Root mean square in pixels of the shifts after which no further round is needed."""
+
+SHOWN = 0.9, 0.5, 0.2
+"""Mean values, over that of a bright pixel, of the pixels that the report shows."""
 
 PLAUSIBLE = 0.8, 1.1
 """Deviations of the residual over the noise that are not worth a warning."""
@@ -127,15 +133,17 @@ def denoise_stack_file(
             if settings.flat is not None:
                 levels = _levels(counts, mask, noise, *lights)
 
-        def denoise(stack: Stack, mask: Bool[np.ndarray, "y x"]) -> object:
-            return _fit(fit, stack, mask, noise, levels, settings, progress)
+        def denoise(
+            stack: Stack, mask: Bool[np.ndarray, "y x"], rank: int | None
+        ) -> object:
+            return _fit(fit, stack, mask, rank, noise, levels, settings, progress)
 
-        components = denoise(stack, mask)
         jitter = None
         if settings.register:
             _check_memory(stack, settings.memory)
-            stack, mask, jitter = _at_rest(stack, mask, components, settings)
-            components = denoise(stack, mask)
+            stack, mask, components, jitter = _at_rest(stack, mask, denoise, settings)
+        else:
+            components = denoise(stack, mask, settings.rank)
         chemistry, before, note = _chemistry(
             stack, mask, components, references, settings, compare
         )
@@ -395,13 +403,14 @@ def _fit(
     fit: Fit,
     stack: Stack,
     mask: Bool[np.ndarray, "y x"],
+    rank: int | None,
     noise: object | None,
     levels: Float[np.ndarray, " energy"] | None,
     settings: StackSettings,
     progress: Progress,
 ) -> object:
     """Denoise; where the noise of each energy is known, in its units."""
-    options = {"rank": settings.rank, "memory": settings.memory, "progress": progress}
+    options = {"rank": rank, "memory": settings.memory, "progress": progress}
     if levels is None:
         return fit(stack, noise=noise, mask=mask, **options)
     from tvjax.noise import Gaussian  # loads jax
@@ -429,33 +438,49 @@ def _check_memory(stack: Stack, memory: int) -> None:
 def _at_rest(
     stack: Stack,
     mask: Bool[np.ndarray, "y x"],
-    components: object,
+    denoise: Callable[[Stack, Bool[np.ndarray, "y x"], int | None], object],
     settings: StackSettings,
-) -> tuple[Stack, Bool[np.ndarray, "y x"], Shifts]:
-    """The stack with its jitter undone, as found in the denoised frames."""
-    from tvjax.registration import align, register  # loads jax
+) -> tuple[Stack, Bool[np.ndarray, "y x"], object, Shifts]:
+    """The stack with its jitter undone, its components, and the shifts.
+
+    Shifts are found in the denoised frames, and applied to the frames as they came.
+    Components are too few to follow all of the jitter, so that denoised frames move
+    less than the frames did: what is left is found in the next round. The first has a
+    rank of its own, as a stack that moves needs more components than one at rest.
+    """
+    from tvjax.registration import align, register, Registration  # loads jax
 
     whole = settings.whole_pixels
-    found = register(
-        components.frames(0, stack.shape[0]), mask=mask, whole_pixels=whole
-    )
-    aligned = align(stack[:], found, mask=mask, whole_pixels=whole)
-    common = np.asarray(aligned.common)
-    if not common.any():
-        raise FileError(
-            f"{stack.series.names[0]} has no pixel in common to all frames once they "
-            "are aligned: check the shifts, or leave --register out."
+    num_energies = stack.shape[0]
+    raw = stack[:]
+    shifts = np.zeros((num_energies, 2), np.float32)
+    rested, common = stack, mask
+    components = denoise(stack, mask, None)
+    for _ in range(ROUNDS):
+        found = register(
+            components.frames(0, num_energies), mask=common, whole_pixels=whole
         )
-    frames = np.where(aligned.mask, aligned.stack, np.nan).astype(np.float32)
-    rested = stack_of(
-        frames,
-        stack.energies,
-        mask=np.ones(mask.shape, bool),
-        like=stack.series,
-        unit=stack.unit,
-    )
-    jitter = Shifts(np.asarray(found.shifts), np.asarray(found.confidence))
-    return rested, common, jitter
+        step = np.asarray(found.shifts)
+        shifts = shifts + step
+        total = Registration(shifts, found.confidence, found.mask)
+        aligned = align(raw, total, mask=mask, whole_pixels=whole)
+        common = np.asarray(aligned.common)
+        if not common.any():
+            raise FileError(
+                f"{stack.series.names[0]} has no pixel in common to all frames once "
+                "they are aligned: check the shifts, or leave --register out."
+            )
+        rested = stack_of(
+            np.where(aligned.mask, aligned.stack, np.nan).astype(np.float32),
+            stack.energies,
+            mask=np.ones(mask.shape, bool),
+            like=stack.series,
+            unit=stack.unit,
+        )
+        components = denoise(rested, common, settings.rank)
+        if np.sqrt(np.mean(step**2)) < SETTLED:
+            break
+    return rested, common, components, Shifts(shifts, np.asarray(found.confidence))
 
 
 def _chemistry(
@@ -480,13 +505,14 @@ def _chemistry(
     if edge is None and references is None:
         return None, None, notes
 
-    def chart(rows: Rows) -> Chemistry:
+    def chart(rows: Rows, sigma: float) -> Chemistry:
         return map_phases(
             rows,
             stack.energies,
             mask,
             edge=edge,
             references=references,
+            sigma=sigma,
             memory=settings.memory,
         )
 
@@ -496,7 +522,11 @@ def _chemistry(
     def before(rows: slice) -> Float[np.ndarray, "energy y x"]:
         return stack[0 : stack.shape[0], rows]
 
-    return chart(after), chart(before) if compare else None, notes
+    sigma = float(np.sqrt(np.mean(components.sigma**2)))
+    # What is left of the noise lies in as many directions as there are components.
+    per_direction = max(components.risk, 0.0) * stack.shape[0] / components.rank
+    chemistry = chart(after, sigma * np.sqrt(per_direction))
+    return chemistry, chart(before, sigma) if compare else None, notes
 
 
 def _provenance(
@@ -582,10 +612,11 @@ def _evidence(
     contrast = np.einsum("ke,kl,le->e", components.spectra, spread, components.spectra)
     index = int(np.argmax(contrast))
     means = np.tensordot(components.spectra.mean(1), components.denoised, 1)
-    places = np.argwhere(mask)
-    order = places[np.argsort(means[mask])]
+    bright = np.percentile(means[mask], 99)
+    distances = (np.where(mask, abs(means - part * bright), np.inf) for part in SHOWN)
     pixels = tuple(
-        (int(y), int(x)) for y, x in (order[int(q * (len(order) - 1))] for q in SHOWN)
+        tuple(map(int, np.unravel_index(np.argmin(distance), mask.shape)))
+        for distance in distances
     )
     rows = [stack[0 : stack.shape[0], y : y + 1][:, 0, x] for y, x in pixels]
     return Evidence(

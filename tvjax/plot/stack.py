@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Real
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tvjax.plot.style import (
     BLUE,
@@ -61,9 +62,8 @@ def scree(
             )
     edge = np.sqrt(shape[0]) + np.sqrt(shape[1])
     axes.axhline(edge, color=ORANGE, linestyle="--", label="greatest of noise alone")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(xscale="log", yscale="log")
+    _plain_numbers(axes.xaxis, axes.yaxis)
     axes.set(xlabel="component", ylabel="singular value / σ")
     axes.legend(frameon=False)
     open_frame(axes)
@@ -106,6 +106,7 @@ def rank_risk(
     )
     if np.min(drawn) > 0:
         axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="rank", ylabel="mean square error / σ²")
     axes.legend(frameon=False)
@@ -278,7 +279,7 @@ def _side_by_side(
     height, width = np.shape(next(iter(images.values())))
     size = 3.6
     figure = Figure(
-        (size * len(images) + 1.0, size * height / width + 0.7), layout="constrained"
+        (size * len(images) + 1.0, size * height / width + 0.7), layout="compressed"
     )
     panels = figure.subplots(1, len(images), squeeze=False)[0]
     norm = Normalize(*limits)
@@ -289,6 +290,14 @@ def _side_by_side(
     panels[0].set_ylabel("y (pixels)")
     figure.colorbar(shown, ax=panels, label=label, extend="both")
     return figure, panels
+
+
+def _plain_numbers(*axes: Axis) -> None:
+    """Label a logarithmic axis with numbers that are no powers."""
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _limits(image: Float[np.ndarray, "y x"]) -> tuple[float, float]:
