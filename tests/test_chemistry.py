@@ -61,14 +61,17 @@ def test_a_pixel_without_material_has_no_phase(scene, references):
     assert found.edge_energy is None and found.title == "mean valence"
 
 
-def test_a_floor_of_the_noise_makes_fewer_pixels_sure(scene, references):
+def test_noise_that_the_residual_does_not_show_counts(scene, references):
     options = {"edge": None, "references": references}
-    sure, unsure = (
-        chart(scene.truth, scene, sigma=sigma, **options) for sigma in (0.0, 0.3)
+    sure, unsure, few = (
+        chart(scene.truth, scene, **{name: sigma}, **options)
+        for name, sigma in (("sigma", 0.0), ("sigma", 0.3), ("noise", 0.3))
     )
     valid = np.isfinite(unsure.valence)
     assert valid.sum() < np.isfinite(sure.valence).sum()
     assert unsure.confidence[valid].mean() < sure.confidence[valid].mean()
+    np.testing.assert_array_equal(np.isfinite(few.valence), valid)
+    np.testing.assert_array_equal(few.confidence[valid], sure.confidence[valid])
 
 
 def test_the_edge_rises_with_the_valence(scene):

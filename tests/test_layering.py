@@ -35,18 +35,14 @@ ALLOWED = {
     "stack": {"denoisers", "noise", "risk", "singular", "strength"},
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
-    "outcome": {"io"},
     "chemistry": {"xanes"},
-    "stack_outcome": {"chemistry"},
-    "stack_pipeline": {
-        *("chemistry", "io", "noise", "outcome", "pipeline", "registration"),
-        *("settings", "stack", "stack_outcome", "streaming", "xanes"),
-    },
     "demo": {"automatic", "io", "simulate"},
-    "pipeline": {"automatic", "noise", "io", "outcome", "settings", "streaming"},
+    "pipeline": {
+        *("automatic", "chemistry", "io", "noise", "registration", "settings"),
+        *("stack", "streaming", "xanes"),
+    },
     "cli": {
-        *("pipeline", "stack_pipeline", "report", "demo", "io", "simulate"),
-        "settings",
+        *("pipeline", "report", "demo", "io", "simulate", "settings"),
     },
     "__init__": {"automatic", "denoisers", "noise", "risk", "solvers", "tuning"},
 }

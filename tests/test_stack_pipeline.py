@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from tvjax import stack_pipeline
 from tvjax.io import FileError, open_stack, save_stack, stack_of
 from tvjax.io.stack import Stack
+from tvjax.pipeline import denoise_stack_file, stack as stacks
 from tvjax.settings import SettingsError, StackSettings
 from tvjax.simulate import (
     count,
@@ -17,7 +17,6 @@ from tvjax.simulate import (
     nickel_energies,
     xanes_stack,
 )
-from tvjax.stack_pipeline import denoise_stack_file
 
 SHAPE, ENERGIES = (40, 44), 24
 
@@ -81,7 +80,7 @@ def scene():
 @pytest.fixture
 def truncate(monkeypatch):
     fit = Truncate()
-    monkeypatch.setattr(stack_pipeline, "_default_fit", lambda: fit)
+    monkeypatch.setattr(stacks, "_default_fit", lambda: fit)
     return fit
 
 
@@ -114,7 +113,10 @@ def test_every_frame_is_written_and_the_summary_says_how(tmp_path, scene, trunca
     assert np.mean((after - scene.truth) ** 2) < 0.3 * np.mean(
         (before - scene.truth) ** 2
     )
-    assert (outcome.shape, len(outcome.residuals)) == ((ENERGIES, *SHAPE), ENERGIES)
+    assert (outcome.shape, len(outcome.residuals.deviations)) == (
+        (ENERGIES, *SHAPE),
+        ENERGIES,
+    )
     for text in ("24 x 40 x 44", "8180 to 8562 eV", "3 of 24, chosen", "3 kept"):
         assert text in outcome.report()
     with h5py.File(tmp_path / "clean.h5") as file:
@@ -263,12 +265,25 @@ def test_jitter_is_undone_and_saved(tmp_path, scene):
     assert "shifts     rms 1." in outcome.report()
 
 
+def test_noise_that_was_smoothed_is_told(tmp_path, scene, truncate):
+    data = noisy(scene.truth, 0.1)
+    source = write_density(tmp_path / "raw.h5", scene, data)
+    white = denoise_stack_file(source, tmp_path / "white.h5")
+    assert abs(white.residuals.correlation) < 0.05
+    assert "correlate by 0." not in "".join(white.warnings)
+    data[:, :, 1:] = (data[:, :, 1:] + data[:, :, :-1]) / 2
+    source = write_density(tmp_path / "smooth.h5", scene, data)
+    smooth = denoise_stack_file(source, tmp_path / "clean.h5")
+    assert smooth.residuals.correlation == pytest.approx(0.5, abs=0.05)
+    assert "neighbors in the residual correlate by 0." in smooth.report()
+
+
 def test_a_dry_run_writes_nothing(tmp_path, scene, truncate):
     source = write_density(tmp_path / "raw.h5", scene)
     settings = StackSettings(map=str(tmp_path / "map.h5"))
     outcome = denoise_stack_file(source, tmp_path / "c.h5", settings, dry_run=True)
     assert [path.name for path in tmp_path.iterdir()] == ["raw.h5"]
-    assert outcome.chemistry is not None and not outcome.residuals.size
+    assert outcome.chemistry is not None and outcome.residuals is None
 
 
 # What is refused

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tvjax.xanes import chemical_map, edge_energy, fit_references, normalize
-
 COPIES = 12
 """Copies of a block that normalizing and fitting hold at a time."""
 
@@ -105,6 +103,7 @@ def map_phases(
     *,
     edge: float | None,
     references: References | None = None,
+    noise: float = 0.0,
     sigma: float = 0.0,
     memory: int = 2**30,
 ) -> Chemistry:
@@ -116,8 +115,10 @@ def map_phases(
         mask: True where a pixel is valid.
         edge: Energy in eV to normalize about, see `find_edge`; None for no such map.
         references: What to fit; None for no such map.
-        sigma: Least noise of a value, whatever the residual says: that of a denoised
-            spectrum is small because what was removed cannot return.
+        noise: Of a measured value. A pixel whose amount such noise explains has no
+            phase, before denoising and after.
+        sigma: Least noise of a value given, whatever the residual says: that of a
+            denoised spectrum is small because what was removed cannot return.
         memory: Bytes that a block of rows may take.
 
     Raises:
@@ -138,7 +139,9 @@ def map_phases(
         if edge is not None:
             found |= _edge_maps(spectra, valid, energies, edge)
         if references is not None:
-            found |= _phase_maps(spectra, valid, energies, references, order, sigma)
+            found |= _phase_maps(
+                spectra, valid, energies, references, order, noise, sigma
+            )
         for name, values in found.items():
             whole = (*values.shape[:-2], height, width)
             maps.setdefault(name, np.empty(whole, values.dtype))[..., part, :] = values
@@ -159,6 +162,8 @@ def find_edge(
     Raises:
         ValueError: There is no step, or there are too few energies on a side of it.
     """
+    from tvjax.xanes import edge_energy, normalize  # loads jax
+
     order = np.argsort(energies)
     spectrum, energies = spectrum[order], energies[order]
     if len(energies) < 6:
@@ -188,11 +193,15 @@ def normalized(
     Raises:
         ValueError: It has no edge.
     """
+    from tvjax.xanes import normalize  # loads jax
+
     edge = find_edge(spectrum, energies)
     return np.asarray(normalize(spectrum, energies, edge=edge).spectra)
 
 
 def _edge_maps(spectra, mask, energies, edge):
+    from tvjax.xanes import edge_energy, normalize  # loads jax
+
     found = normalize(spectra, energies, edge=edge, mask=mask)
     rise = edge_energy(found.spectra, energies, mask=found.mask)
     return {
@@ -201,7 +210,9 @@ def _edge_maps(spectra, mask, energies, edge):
     }
 
 
-def _phase_maps(spectra, mask, energies, references, order, sigma):
+def _phase_maps(spectra, mask, energies, references, order, noise, sigma):
+    from tvjax.xanes import chemical_map, fit_references  # loads jax
+
     fit = fit_references(
         _without_line(spectra, energies),
         _without_line(references.spectra[:, order].T, energies).T,
@@ -209,7 +220,8 @@ def _phase_maps(spectra, mask, energies, references, order, sigma):
     )
     fit = fit._replace(sigma=np.maximum(fit.sigma, np.float32(sigma)))
     amount = np.sum(np.asarray(fit.weights), axis=0)
-    error = fit.sigma * np.sqrt(np.sum(np.asarray(fit.covariance)))
+    spread = np.sqrt(np.sum(np.asarray(fit.covariance)))
+    error = np.maximum(fit.sigma, noise) * spread
     valid = np.asarray(fit.mask) & (amount > SIGNIFICANCE * error)
     maps = {
         "amount": _where(mask, amount),

@@ -224,7 +224,7 @@ def stack_command(
 ) -> None:
     """Denoise an energy stack in its own subspace, and map its phases."""
     with _sentences():
-        from tvjax.stack_pipeline import denoise_stack_file
+        from tvjax.pipeline import denoise_stack_file
 
         settings = StackSettings(
             rank=_parse_rank(rank),
@@ -345,7 +345,7 @@ def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
 
 def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
     from tvjax.demo import cathode, save_cathode
-    from tvjax.stack_pipeline import denoise_stack_file
+    from tvjax.pipeline import denoise_stack_file
 
     scene = cathode(num_energies)
     raw, flat, references = save_cathode(folder / "raw", scene, overwrite=overwrite)

@@ -240,9 +240,13 @@ def create_stack(
 
     def create() -> Sink:
         if kind == "TIFF":
-            paths = _numbered(path, num_frames) if "#" in path.name else [path]
+            one = "#" not in path.name
+            paths = [path] if one else _numbered(path, num_frames)
             staging.refuse([*paths, *filter(None, [sidecar])])
-            return TiffSink(staging, paths, series, encoding, by)
+            # Descriptions tell how many pages there are: they serve the same number.
+            kept = series.kind if one == _has_pages(series) else "stack"
+            like_series = dataclasses.replace(series, kind=kept)
+            return TiffSink(staging, paths, like_series, encoding, by)
         if series.layout is None:
             return StackSink(staging, path, like, encoding, by)
         selection = Selection(0, num_frames, num_frames)

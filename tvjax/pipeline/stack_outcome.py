@@ -10,6 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tvjax.chemistry import Chemistry
+from tvjax.io import Stack
+
+SHOWN = 0.9, 0.5, 0.2
+"""Mean values, over that of a bright pixel, of the pixels that a report shows."""
 
 
 class Evidence(NamedTuple):
@@ -22,6 +26,23 @@ class Evidence(NamedTuple):
     pixels: tuple[tuple[int, int], ...]
     spectra_before: Float[np.ndarray, "pixel energy"]
     spectra_after: Float[np.ndarray, "pixel energy"]
+
+
+class Residuals(NamedTuple):
+    """What was removed from each frame, in the pixels that are valid."""
+
+    deviations: Float[np.ndarray, " energy"]  # over that of the noise
+    correlations: Float[np.ndarray, " energy"]  # of neighbors
+
+    @property
+    def deviation(self) -> float:
+        """That of all frames."""
+        return float(np.sqrt(np.mean(self.deviations**2)))
+
+    @property
+    def correlation(self) -> float:
+        """That of all frames."""
+        return float(np.mean(self.correlations))
 
 
 class Shifts(NamedTuple):
@@ -46,8 +67,7 @@ class StackOutcome:
         chosen: Whether the rank was chosen from the data.
         mask: True where a pixel is valid at all energies.
         evidence: A part of it before and after.
-        residuals: Deviation of the residual at each energy over that of the noise;
-            empty if nothing was written.
+        residuals: What was removed; None if nothing was written.
         jitter: How the frames had moved, if that was asked for.
         chemistry: Maps of the denoised stack, where there are any.
         chemistry_before: The same of the stack before.
@@ -66,7 +86,7 @@ class StackOutcome:
     chosen: bool
     mask: Bool[np.ndarray, "y x"]
     evidence: Evidence
-    residuals: Float[np.ndarray, " energy"]
+    residuals: Residuals | None
     jitter: Shifts | None
     chemistry: Chemistry | None
     chemistry_before: Chemistry | None
@@ -86,8 +106,10 @@ class StackOutcome:
             **component_values(components),
             "rank_chosen": self.chosen,
             "verdict": dict(Counter(verdict)),
-            "residual_deviation": self._deviation(),
         }
+        if self.residuals is not None:
+            values["stack_residual_deviation"] = self.residuals.deviation
+            values["stack_residual_correlation"] = self.residuals.correlation
         if self.energies is not None:
             values["energies"] = self.energies.tolist()
         if self.jitter is not None:
@@ -128,8 +150,11 @@ class StackOutcome:
                 f"map        {self.map or 'not written'}, {self.chemistry.title} in "
                 f"{facts['valid']:.1%} of the pixels"
             )
-        if self.residuals.size:
-            lines.append(f"residual   {self._deviation():.3f} of the noise")
+        if self.residuals is not None:
+            lines.append(
+                f"residual   {self.residuals.deviation:.3f} of the noise, neighbors "
+                f"correlate by {self.residuals.correlation:.3f}"
+            )
         lines += [
             f"time       {self.seconds:.1f} s",
             f"output     {self.output}",
@@ -142,16 +167,41 @@ class StackOutcome:
             return ""
         return f", {self.energies[0]:.7g} to {self.energies[-1]:.7g} eV"
 
-    def _deviation(self) -> float | None:
-        if not self.residuals.size:
-            return None
-        return float(np.sqrt(np.mean(self.residuals**2)))
-
     def _shift_rms(self) -> list[float]:
         return np.sqrt(np.mean(self.jitter.shifts**2, axis=0)).tolist()
 
     def _not_found(self) -> int:
         return int(np.count_nonzero(self.jitter.confidence == 0))
+
+
+def evidence_of(
+    stack: Stack, mask: Bool[np.ndarray, "y x"], components: object
+) -> Evidence:
+    """The frame of most contrast, and the spectra of bright and faint pixels."""
+    spread = np.cov(components.denoised[:, mask]).reshape(
+        2 * (len(components.denoised),)
+    )
+    contrast = np.einsum("ke,kl,le->e", components.spectra, spread, components.spectra)
+    index = int(np.argmax(contrast))
+    means = np.tensordot(components.spectra.mean(1), components.denoised, 1)
+    bright = np.percentile(means[mask], 99)
+    distances = (np.where(mask, abs(means - part * bright), np.inf) for part in SHOWN)
+    pixels = tuple(
+        tuple(map(int, np.unravel_index(np.argmin(distance), mask.shape)))
+        for distance in distances
+    )
+    rows = [stack[0 : stack.shape[0], y : y + 1][:, 0, x] for y, x in pixels]
+    return Evidence(
+        frame=index,
+        before=stack[index : index + 1][0],
+        after=components.frames(index, index + 1)[0],
+        mask=mask,
+        pixels=pixels,
+        spectra_before=np.stack(rows),
+        spectra_after=np.stack(
+            [components.spectra.T @ components.denoised[:, y, x] for y, x in pixels]
+        ),
+    )
 
 
 def component_values(components: object) -> dict[str, object]:

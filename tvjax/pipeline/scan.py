@@ -30,7 +30,7 @@ from tvjax.io import (
     SeriesWriter,
     Tally,
 )
-from tvjax.outcome import describe_noise, Example, Outcome, Record
+from tvjax.pipeline.scan_outcome import describe_noise, Example, Outcome, Record
 from tvjax.settings import parse_frames, parse_noise, Settings
 from tvjax.streaming import read_ahead, write_behind
 
