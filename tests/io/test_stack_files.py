@@ -151,6 +151,19 @@ def test_only_what_is_asked_for_is_read(tmp_path, data, monkeypatch):
     assert sum(read) == 3 * 5 * 17
 
 
+def test_a_virtual_dataset_shows_what_it_showed(tmp_path, data):
+    source = write_nxstxm(tmp_path / "raw.h5", data)
+    with h5py.File(source, "a") as file:
+        for name in ("counter0", "control"):
+            layout = h5py.VirtualLayout(data.shape, np.float32)
+            layout[:] = h5py.VirtualSource(file[f"entry1/{name}/data"])
+            file.create_virtual_dataset(f"views/{name}", layout)
+    output = rewrite(source, tmp_path / "clean.h5", dataset="entry1/counter0/data")
+    with h5py.File(output) as file:
+        np.testing.assert_array_equal(file["views/counter0"], 2 * data)
+        np.testing.assert_array_equal(file["views/control"], data)
+
+
 def test_a_stack_in_memory_can_be_written(tmp_path, data):
     save_stack(tmp_path / "raw.h5", stack_of(data, ENERGIES, unit="optical density"))
     with open_stack(tmp_path / "raw.h5") as stack:

@@ -223,7 +223,14 @@ class _Clone:
 
     def _is_view(self, item: h5py.Dataset) -> bool:
         """Return whether `item` shows the frames that the slots hold."""
-        return item.is_virtual and item.shape == (self.selection.total, *self.shape)
+        if not item.is_virtual or item.shape != (self.selection.total, *self.shape):
+            return False
+        shown = {slot.name for slot in self.slots}
+        shown |= {slot.like.images.name for slot in self.slots if slot.like}
+        sources = [
+            f"/{source.dset_name.strip('/')}" for source in item.virtual_sources()
+        ]
+        return any("%" in name or name in shown for name in sources)
 
     def _create_view(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
         view = h5py.VirtualLayout(

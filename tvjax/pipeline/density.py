@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from tvjax.io import Light, Stack
 
@@ -15,24 +15,24 @@ def density_of(stack: Stack, flat: Light, dark: Light | None = None) -> Stack:
     """The optical density of counts, NaN where there is none."""
     from tvjax.xanes import optical_density  # loads jax
 
-    num_rows = stack.shape[1]
+    everything = slice(0, stack.shape[1])
 
-    def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy y x"]:
-        sample = stack.cut(frames, rows)
-        found = optical_density(
-            np.where(stack.series.marks.valid(sample), sample, 0).astype(np.float32),
-            np.broadcast_to(flat.cut(frames, rows), sample.shape),
-            dark=np.broadcast_to(
-                0 if dark is None else dark.cut(frames, rows), sample.shape
-            ),
-            mask=stack.series.marks.valid(sample),
-        )
+    def density(
+        sample: Num[np.ndarray, "energy y x"], frames: slice, rows: slice
+    ) -> Float[np.ndarray, "energy y x"]:
+        valid = stack.series.marks.valid(sample)
+        empty, offset = _lights(sample.shape, frames, rows, flat, dark)
+        counts = np.where(valid, sample, 0).astype(np.float32)
+        found = optical_density(counts, empty, dark=offset, mask=valid)
         return np.where(found.mask, found.density, np.nan).astype(np.float32)
 
+    def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy y x"]:
+        return density(stack.cut(frames, rows), frames, rows)
+
     def read(start: int, stop: int) -> Iterator[tuple[np.ndarray, str]]:
-        headers = stack.series.read(start, stop)
-        for index, (_, header) in zip(range(start, stop), headers, strict=True):
-            yield cut(slice(index, index + 1), slice(0, num_rows))[0], header
+        for index, (frame, header) in enumerate(stack.series.read(start, stop), start):
+            part = slice(index, index + 1)
+            yield density(frame[None], part, everything)[0], header
 
     series = dataclasses.replace(
         stack.series,
@@ -59,12 +59,7 @@ def density_levels(
     for index in range(counts.shape[0]):
         frames = slice(index, index + 1)
         sample = counts[frames, rows]
-        empty, offset = (
-            np.broadcast_to(
-                0.0 if light is None else light.cut(frames, rows), sample.shape
-            ).astype(np.float32)
-            for light in (flat, dark)
-        )
+        empty, offset = _lights(sample.shape, frames, rows, flat, dark)
         found = optical_density(
             sample,
             empty,
@@ -76,3 +71,10 @@ def density_levels(
         variance = np.asarray(found.variance)[0][mask]
         levels.append(np.sqrt(max(float(np.mean(variance)), np.finfo(float).tiny)))
     return np.array(levels, np.float32)
+
+
+def _lights(shape, frames, rows, *lights):
+    """Flats and darks for a part of the stack; zero where there are none."""
+    for light in lights:
+        values = 0.0 if light is None else light.cut(frames, rows)
+        yield np.broadcast_to(values, shape).astype(np.float32)

@@ -19,6 +19,7 @@ from tvjax.io import (
     Provenance,
     read_spectra,
     SeriesWriter,
+    Spectrum,
     Stack,
     write_maps,
 )
@@ -53,12 +54,21 @@ def read_references(settings: StackSettings, stack: Stack) -> References | None:
                 )
             values = spectrum.values
             if spectrum.raw:
-                values = normalized(values, spectrum.energies)
+                values = _normalized(name, spectrum)
             names.append(spectrum.name)
             spectra.append(np.interp(stack.energies, spectrum.energies, values))
         valences += known or [None] * len(found)
     every = None if None in valences else tuple(valences)
     return References(tuple(names), np.array(spectra), every)
+
+
+def _normalized(name: str, spectrum: Spectrum) -> Float[np.ndarray, " energy"]:
+    try:
+        return normalized(spectrum.values, spectrum.energies)
+    except ValueError as error:
+        raise FileError(
+            f"{name} is a raw scan that cannot be normalized: {error}"
+        ) from error
 
 
 def _split_valences(text: str) -> tuple[str, list[float] | None]:
@@ -82,7 +92,11 @@ def map_stack(
     settings: StackSettings,
     compare: bool,
 ) -> tuple[Chemistry | None, Chemistry | None, tuple[str, ...]]:
-    """Maps after and before denoising, and why there are none, where there are none."""
+    """Return the maps after and before denoising, and why one was not possible.
+
+    Raises:
+        ValueError: A map was asked for, and there is neither an edge nor a reference.
+    """
     if settings.map is None and (not compare or stack.energies is None):
         return None, None, ()
     means = np.mean(components.denoised, axis=(1, 2), where=mask)
@@ -129,6 +143,7 @@ def attach_map(
     chemistry: Chemistry | None,
     record: Provenance,
 ) -> None:
+    """Let the maps appear with the output, where they were asked for."""
     if settings.map is None:
         return
     results = dict(record.results)
