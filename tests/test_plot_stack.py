@@ -47,7 +47,7 @@ def test_the_rank_that_was_used_is_marked(risks):
     (axes,) = figure.axes
     (marker,) = (line for line in axes.lines if line.get_label() == "chosen: 2")
     assert (*marker.get_xdata(), *marker.get_ydata()) == (2, risks[1])
-    assert axes.get_yscale() == ("log" if min(risks) > 0 else "linear")
+    assert axes.get_yscale() == ("log" if min(risks) > 0 else "asinh")
     assert pixels(figure).std() > 0.03
     given = plot.rank_risk(risks, 2, chosen=False).axes[0]
     assert given.lines[-1].get_label() == "given: 2"

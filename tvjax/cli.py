@@ -483,6 +483,9 @@ def _write_stack_report(
     if scene is not None:
         spectra["truth"] = [scene.truth[:, y, x] for y, x in evidence.pixels]
         maps["truth"] = np.where(scene.mask, scene.valence, np.nan)
+        for name in ("before", "after"):
+            error = maps[name] - maps["truth"]
+            summary[f"true map rmse {name}"] = np.sqrt(np.nanmean(error**2))
     return write_stack_report(
         folder,
         evidence.before,

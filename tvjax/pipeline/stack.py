@@ -252,19 +252,20 @@ def _survey(stack: Stack) -> Bool[np.ndarray, "y x"]:
     common = stack.series.mask.copy()
     name = stack.series.names[0] if stack.series.names else "The stack"
     remedy = "leave this energy out of the file"
-    for frame in read_ahead(stack.series.frames()):
-        valid = frame.mask
-        if not valid.any():
-            raise FileError(
-                f"{name} has no valid value in {stack.label(frame.index)}: {remedy}"
-                + (", or check --flat and --dark." if stack.unit == UNIT else ".")
-            )
-        if not np.any(frame.data[valid]):
-            raise FileError(
-                f"{name} is zero everywhere in {stack.label(frame.index)}, as where a "
-                f"shutter was closed: {remedy}."
-            )
-        common &= valid
+    with closing(read_ahead(stack.series.frames())) as frames:
+        for frame in frames:
+            valid = frame.mask
+            if not valid.any():
+                raise FileError(
+                    f"{name} has no valid value in {stack.label(frame.index)}: {remedy}"
+                    + (", or check --flat and --dark." if stack.unit == UNIT else ".")
+                )
+            if not np.any(frame.data[valid]):
+                raise FileError(
+                    f"{name} is zero everywhere in {stack.label(frame.index)}, as "
+                    f"where a shutter was closed: {remedy}."
+                )
+            common &= valid
     if not common.any():
         raise FileError(
             f"{name} has no pixel that is valid at all energies: "
@@ -369,7 +370,8 @@ def _warnings(
     residuals: Residuals | None,
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
-    if settings.rank is None and components.rank == len(components.risks):
+    tried = len(components.risks)
+    if settings.rank is None and components.rank == tried < len(components.sigma):
         yield (
             "the rank is the greatest that was tried, where the risk has no minimum: "
             "compare with a greater one, by --rank."
@@ -384,6 +386,7 @@ def _warnings(
         yield f"the shifts of these frames were not found, and are zero: {frames}."
     if residuals is None:
         return
+    interpolated = jitter is not None and not settings.whole_pixels
     deviation, correlation = residuals.deviation, residuals.correlation
     if not PLAUSIBLE[0] < deviation < PLAUSIBLE[1]:
         yield (
@@ -394,5 +397,6 @@ def _warnings(
         yield (
             f"neighbors in the residual correlate by {correlation:.2f}: signal was "
             "removed, or the noise was smoothed before, as by interpolation, and then "
-            "the risk is too low and the rank too high."
+            "the risk is too low and the rank too high"
+            + ("; --whole-pixels smooths nothing." if interpolated else ".")
         )

@@ -107,6 +107,10 @@ def rank_risk(
     if np.min(drawn) > 0:
         axes.set_yscale("log")
         _plain_numbers(axes.yaxis)
+    else:  # an estimate may fall below zero, next to which it must still be told apart
+        axes.set_yscale(
+            "asinh", linear_width=max(-3 * np.min(drawn), 1e-3 * np.max(drawn))
+        )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="rank", ylabel="mean square error / σ²")
     axes.legend(frameon=False)
