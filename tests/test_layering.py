@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "tvjax"
 ALLOWED = {
     "operators": set(),
     "singular": set(),
+    "expansion": set(),
     "noise": set(),
     "metrics": set(),
     "diagnostics": set(),
@@ -26,13 +27,13 @@ ALLOWED = {
     "io": set(),
     "tuning": set(),
     "solvers": {"operators"},
-    "denoisers": {"operators", "singular", "solvers"},
-    "risk": {"noise"},
+    "denoisers": {"operators", "singular", "expansion", "solvers"},
+    "risk": {"expansion", "noise"},
     "strength": {"operators", "solvers", "denoisers", "noise", "risk", "tuning"},
     "automatic": {
         *("operators", "solvers", "denoisers", "noise", "risk", "tuning", "strength"),
     },
-    "stack": {"denoisers", "noise", "risk", "singular", "strength"},
+    "stack": {"operators", "singular", "expansion", "denoisers", "noise", "strength"},
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
     "chemistry": {"xanes"},
@@ -41,10 +42,10 @@ ALLOWED = {
         *("automatic", "chemistry", "io", "noise", "registration", "settings"),
         *("stack", "streaming", "xanes"),
     },
-    "cli": {
-        *("pipeline", "report", "demo", "io", "simulate", "settings"),
+    "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},
+    "__init__": {
+        *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "tuning"),
     },
-    "__init__": {"automatic", "denoisers", "noise", "risk", "solvers", "tuning"},
 }
 
 ONLY_IMPORTER = {

@@ -4,6 +4,8 @@ import pytest
 from jax import numpy as jnp
 
 from tvjax.singular import (
+    basis_response,
+    noise_edge,
     noise_level,
     optimal_shrinkage,
     shrinkage_risk,
@@ -116,3 +118,48 @@ def test_equal_singular_values_have_finite_risks_and_slopes():
 
     value, slope = jax.value_and_grad(risk)(0.5)
     assert np.isfinite(value) and np.isfinite(slope)
+
+
+def test_response_of_the_basis_completes_the_divergence():
+    # a smoothing that is no multiple of the identity, and not linear
+    rng = np.random.default_rng(4)
+    distance = np.subtract.outer(np.arange(M), np.arange(M)) / 2
+    smooth = np.exp(-(distance**2) / 2)
+    smooth /= smooth.sum(axis=1, keepdims=True)
+    y, rank = signal(2.0) + rng.normal(size=(M, N)), 3
+
+    def denoise(w):
+        return 2 * jnp.tanh(smooth @ w / 3) + 0.2 * w
+
+    def whole(y):
+        _, vectors = jnp.linalg.eigh(y.T @ y)
+        vectors = vectors[:, ::-1][:, :rank]
+        return jax.vmap(denoise, 1, 1)(y @ vectors) @ vectors.T
+
+    with jax.enable_x64(True):
+        exact = np.trace(jax.jacrev(whole)(jnp.asarray(y)).reshape(M * N, M * N))
+        _, d, vt = np.linalg.svd(y)
+        pull, push, doubt = basis_response(jnp.asarray(d), M)
+        fixed = total = 0.0
+        for k in range(rank):
+            w = y @ vt[k]
+            trace = np.trace(jax.jacrev(denoise)(jnp.asarray(w)))
+            fixed += trace
+            total += (1 + push[k]) * trace + pull[k] * np.vdot(denoise(w), w)
+        assert exact > 1.3 * fixed
+        assert total == pytest.approx(float(exact), rel=0.02)
+        # the truncation's own divergence, exactly
+        kept = jnp.arange(N) < rank
+        plain = jnp.sum(jnp.where(kept, (1 + push) * M + pull * d**2, 0))
+        risk = truncation_risks(jnp.asarray(d), (M, N), 1.0)[rank]
+        expected = np.sum(d[rank:] ** 2) + 2 * plain - M * N
+        assert expected == pytest.approx(float(risk) * M * N, rel=1e-9)
+    nearest = np.min(np.abs(np.delete(d, 1) ** 2 - d[1] ** 2))
+    assert doubt[1] == pytest.approx(1 / nearest)
+
+
+def test_noise_ends_at_its_edge():
+    shape = (2000, 100)
+    d = np.linalg.svd(np.random.default_rng(5).normal(size=shape), compute_uv=False)
+    assert d[0] == pytest.approx(noise_edge(shape), rel=0.02)
+    assert noise_edge(shape) == noise_edge(shape[::-1])

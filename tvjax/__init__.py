@@ -1,7 +1,7 @@
 """X-ray images without their noise, and without a knob to turn."""
 
 from tvjax.automatic import denoise as denoise, Result as Result
-from tvjax.denoisers import TV as TV
+from tvjax.denoisers import SUM as SUM, TV as TV
 from tvjax.noise import (
     Gaussian as Gaussian,
     Poisson as Poisson,
@@ -9,6 +9,7 @@ from tvjax.noise import (
 )
 from tvjax.risk import pure as pure, sugar as sugar, sure as sure
 from tvjax.solvers import Solution as Solution, solve as solve
+from tvjax.stack import denoise_stack as denoise_stack
 from tvjax.tuning import path as path, tune as tune
 
 __version__ = "0.1.0"

@@ -24,6 +24,7 @@ import jax
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
+from tvjax.expansion import least_risk_mixture
 from tvjax.noise import Gaussian, Noise, Poisson
 
 # The step of a finite probe, in standard deviations of the noise.
@@ -340,12 +341,10 @@ def let_weights(
 ) -> Float[Array, " member"]:
     """The weights a of least risk for the mixture Σ_j a_j F_j(y).
 
-        A a = c,   A_jl = ⟨F_j, F_l⟩,   c_j = ⟨F_j, y⟩ − Σ_i v_i ∂F_j,i/∂y_i
-
-    SURE is quadratic in the weights: its least value takes one small linear system
-    (Blu, Luisier 2007, 10.1109/TIP.2007.906002). With the identity among the members,
-    the mixture may opt out of denoising; weights that sum to less than one shrink the
-    image, to nothing where there is nothing in it.
+    In closed form, see `tvjax.expansion` (Blu, Luisier 2007, 10.1109/TIP.2007.906002),
+    with one random direction for each member's divergence. With the identity among the
+    members, the mixture may opt out of denoising; weights that sum to less than one
+    shrink the image, to nothing where there is nothing in it.
 
     Args:
         members: Denoisers of different results.
@@ -362,13 +361,9 @@ def let_weights(
         return _only(mask, f).ravel(), jnp.sum(_only(mask, readout * derivative))
 
     images, divergences = zip(*(probe(member) for member in members), strict=True)
+    target = _only(mask, y).ravel()
     images, divergences = jnp.stack(images), jnp.stack(divergences)
-    products = images @ images.T
-    # members that nearly agree share their weight
-    ridge = 1e-6 * jnp.trace(products) * jnp.eye(len(members), dtype=y.dtype)
-    target = images @ _only(mask, y).ravel() - divergences
-    tiny = jnp.finfo(y.dtype).tiny * jnp.eye(len(members), dtype=y.dtype)
-    return jnp.linalg.solve(products + ridge + tiny, target)
+    return least_risk_mixture(images, target, divergences, jnp.mean(v, where=mask))
 
 
 def with_error(

@@ -13,6 +13,7 @@ care of by m and n: d has min(m, n) of them, descending.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -48,9 +49,9 @@ def truncation_risks(
     rows = jnp.cumsum(ratio, axis=0)
     pairs = jnp.sum(jnp.triu(rows, 1), axis=1)
     kept = jnp.arange(d.size + 1)
-    crossing = jnp.concatenate([jnp.zeros(1, d.dtype), pairs])
+    crossing = jnp.pad(pairs, (1, 0))
     div = kept * (m + n - kept) + 2 * crossing
-    tail = jnp.concatenate([jnp.cumsum(square[::-1])[::-1], jnp.zeros(1, d.dtype)])
+    tail = jnp.pad(jnp.cumsum(square[::-1])[::-1], (0, 1))
     return (tail + 2 * sigma**2 * div) / (m * n) - sigma**2
 
 
@@ -88,6 +89,50 @@ def shrinkage_risk(
     return (distance + 2 * sigma**2 * div) / (m * n) - sigma**2
 
 
+class Response(NamedTuple):
+    """How a basis vector answers to the noise, see `basis_response`."""
+
+    pull: Float[Array, "*value"]
+    push: Float[Array, "*value"]
+    doubt: Float[Array, "*value"]  # 1/|d_k² − d_j²| of the nearest value j
+
+
+def basis_response(d: Float[Array, " values"], num_pixels: int | Array) -> Response:
+    """How the divergence of a denoiser in a subspace grows as the basis moves.
+
+    Let X = Σ_k f_k v_kᵀ, with the right singular vectors v of Y, the coefficient
+    images w_k = Y v_k, and f_k = D_k(w_k) for any denoisers D_k of Jacobian J_k. The
+    vectors depend on Y as well, so that
+
+        div = Σ_k [tr J_k + Σ_{j≠k} (⟨f_k, w_k⟩ + ⟨w_j, J_k w_j⟩)/(d_k² − d_j²)]
+
+    over the components used, k, and all others, j. The images w_j are noise for most j
+    and few for the rest, hence ⟨w_j, J_k w_j⟩ ≈ d_j² tr J_k/m for m pixels, and
+
+        div = Σ_k [(1 + push_k) tr J_k + pull_k ⟨f_k, w_k⟩]
+        pull_k = Σ_{j≠k} 1/(d_k² − d_j²),   push_k = Σ_{j≠k} (d_j²/m)/(d_k² − d_j²)
+
+    With f_k = w_k this is the divergence of the truncation, exactly. To first order in
+    the noise, as all of Stein's formulas; the variance of the noise is 1.
+
+    Args:
+        d: Singular values, descending, all of them.
+        num_pixels: Number of valid pixels m.
+
+    Returns:
+        One of each a value. Where two values nearly meet, the terms of one are large
+        and opposite to the other's; `doubt` tells how large.
+    """
+    gap = (d[:, None] - d[None, :]) * (d[:, None] + d[None, :])
+    apart = jnp.abs(gap) > 1e-6 * d[:, None] ** 2
+    inverse = jnp.where(apart, 1 / jnp.where(apart, gap, 1), 0)
+    return Response(
+        pull=jnp.sum(inverse, axis=1),
+        push=jnp.sum(inverse * d**2, axis=1) / num_pixels,
+        doubt=jnp.max(jnp.abs(inverse), axis=1),
+    )
+
+
 def soft_threshold(
     d: Float[Array, " values"], threshold: float | Array
 ) -> Float[Array, " values"]:
@@ -114,21 +159,35 @@ def optimal_shrinkage(
     return jnp.where(kept, scale * jnp.sqrt(safe) / jnp.where(kept, y, 1), 0)
 
 
-def noise_level(d: Float[Array, " values"], shape: tuple[int, int]) -> Float[Array, ""]:
-    """σ from the median singular value, where fewer than half of them hold signal.
+def noise_edge(shape: tuple[int, int]) -> float:
+    """The largest singular value of noise of standard deviation one, √m (1 + √β).
 
-    The noise alone has its median at σ√(m μ), with μ that of the distribution of
-    Marchenko and Pastur. Gavish and Donoho 2014 (10.1109/TIT.2014.2323359).
+    The edge of the distribution of Marchenko and Pastur, with m the greater of the two
+    sizes and β ≤ 1 their ratio. What lies above is signal; what signal lies below has
+    singular vectors that are not its own.
     """
-    median = _marchenko_pastur_median(min(shape) / max(shape))
-    return jnp.median(d) / (max(shape) * median) ** 0.5
+    return max(shape) ** 0.5 + min(shape) ** 0.5
 
 
-def _marchenko_pastur_median(beta: float) -> float:
-    """The median of the eigenvalues of a noise covariance, of sizes in ratio β ≤ 1."""
+def noise_values(shape: tuple[int, int], count: int) -> Float[np.ndarray, " count"]:
+    """The singular values of noise of standard deviation one, as expected; descending.
+
+    Those of `count` evenly spaced quantiles of the distribution of Marchenko and
+    Pastur 1967 (10.1070/SM1967v001n04ABEH001994).
+    """
+    beta = min(shape) / max(shape)
     # t = 1 + β + 2√β cos φ removes the roots at both ends of the range
     angle = (np.arange(20_000) + 0.5) * np.pi / 20_000
     t = 1 + beta + 2 * beta**0.5 * np.cos(angle)
     mass = np.sin(angle) ** 2 / t
     share = np.cumsum(mass) / np.sum(mass)  # from the greatest eigenvalue down
-    return float(np.interp(0.5, share, t))
+    wanted = (np.arange(count) + 0.5) / max(count, 1)
+    return np.sqrt(max(shape) * np.interp(wanted, share, t))
+
+
+def noise_level(d: Float[Array, " values"], shape: tuple[int, int]) -> Float[Array, ""]:
+    """σ from the median singular value, where fewer than half of them hold signal.
+
+    Gavish and Donoho 2014 (10.1109/TIT.2014.2323359).
+    """
+    return jnp.median(d) / noise_values(shape, 1)[0]

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.denoisers import TV
 from tvjax.noise import Noise, Poisson
-from tvjax.operators import Norm
+from tvjax.operators import local_mean, Norm
 from tvjax.risk import couple, held_out_error, thin
 from tvjax.solvers import Accuracy, blank_memory, Memory
 from tvjax.tuning import path, secant, tune, Tuned
@@ -46,6 +46,7 @@ def choose_alpha(
     per_frame: bool = False,
     weights: Weights = "uniform",
     norm: Norm = "isotropic",
+    profile: Float[Array, "frame height width"] | None = None,
     key: PRNGKeyArray,
 ) -> Tuned:
     """The strength of least risk, for all frames or for each.
@@ -53,11 +54,15 @@ def choose_alpha(
     The descent begins on tiles spread over the frames. It ends there where the tiles
     hold enough pixels, else with a step or two on everything.
 
+    With a profile, the strength in each pixel is its profile times what is chosen; the
+    noise is then to have a level of each pixel's own, too.
+
     Returns:
         A `Tuned` whose denoiser is a `TV`, with a leading axis where `per_frame`.
     """
     if per_frame:
         masks = [None] * len(frames) if mask is None else list(mask)
+        profiles = [None] * len(frames) if profile is None else list(profile)
         each = [
             choose_alpha(
                 frame[None],
@@ -65,14 +70,16 @@ def choose_alpha(
                 mask=None if valid is None else valid[None],
                 weights=weights,
                 norm=norm,
+                profile=None if shape is None else shape[None],
                 key=key,
             )
-            for frame, valid in zip(frames, masks, strict=True)
+            for frame, valid, shape in zip(frames, masks, profiles, strict=True)
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     divide = _divider(frames, noise, mask, weights, key)
-    tiles, scene = _sample(frames, mask, noise), None
+    tiles = None if profile is not None else _sample(frames, mask, noise)
+    scene = None
     start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
     if tiles is not None:
         scene = divide(*tiles)
@@ -80,6 +87,9 @@ def choose_alpha(
         start = tuned.denoiser
     if scene is None or scene.seen.size < SAMPLE:
         everything = divide(frames, mask)
+        everything = eqx.tree_at(
+            lambda s: s.profile, everything, profile, is_leaf=lambda p: p is None
+        )
         start = _start(start, everything) if scene is None else start
         tuned = _descend(start, _mosaic(everything))
     # the noise falls as the root of the exposure, and the strength with it
@@ -131,6 +141,7 @@ class _Scene(eqx.Module):
     variance: Float[Array, "image height width"]  # of `held_out`
     mask: Bool[Array, "image height width"] | None
     weights: Float[Array, "image height width"] | None
+    profile: Float[Array, "image height width"] | None = None
 
 
 @eqx.filter_jit
@@ -145,7 +156,7 @@ def _divide(
 ) -> _Scene:
     """Deal the data out to a scene."""
     y = frames if mask is None else jnp.where(mask, frames, 0)
-    smooth = jnp.maximum(noise.variance(_local_mean(y, mask)), 0)
+    smooth = jnp.maximum(noise.variance(local_mean(y, mask)), 0)
     weight = None
     if weights == "variance":
         # where no photon fell around a pixel, its variance is that of few, not zero
@@ -171,7 +182,7 @@ def _descend(start: TV, scene: _Scene) -> Tuned:
 
     def loss(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
         del key
-        f, memory = tv.resume(one.seen, memory)
+        f, memory = _shaped(tv, one).resume(one.seen, memory)
         risk = held_out_error(f, one.held_out, one.variance, one.mask, one.weights)
         return risk, memory
 
@@ -190,6 +201,13 @@ def _descend(start: TV, scene: _Scene) -> Tuned:
         lambda tv: tv.mask, tuned.denoiser, None, is_leaf=lambda m: m is None
     )
     return tuned._replace(denoiser=bare, memory=None)
+
+
+def _shaped(tv: TV, scene: _Scene) -> TV:
+    """The strength as the scene's profile has it."""
+    if scene.profile is None:
+        return tv
+    return eqx.tree_at(lambda t: t.log_alpha, tv, tv.log_alpha + jnp.log(scene.profile))
 
 
 @eqx.filter_jit
@@ -237,24 +255,6 @@ def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
     counts = frames / noise.gain.astype(frames.dtype)
     whole = (counts >= 0) & (jnp.abs(counts - jnp.round(counts)) < 1e-3)
     return bool(jnp.all(whole, where=mask))
-
-
-def _local_mean(y: Array, mask: Array | None, side: int = 9) -> Array:
-    """The mean of the valid pixels in a square around each pixel."""
-
-    def total(z: Array) -> Array:
-        return lax.reduce_window(z, 0.0, lax.add, (1, side, side), (1, 1, 1), "SAME")
-
-    if mask is not None:
-        return total(y) / jnp.maximum(total(mask.astype(y.dtype)), 1)
-    half = side // 2
-    rows, columns = (
-        np.minimum(np.arange(size) + half, size - 1)
-        - np.maximum(np.arange(size) - half, 0)
-        + 1
-        for size in y.shape[1:]
-    )
-    return total(y) / jnp.asarray(np.outer(rows, columns), y.dtype)
 
 
 def _sample(

@@ -8,7 +8,7 @@ import reference
 from jax import Array, numpy as jnp
 
 import tvjax
-from tvjax.denoisers import AbstractDenoiser, Resumable
+from tvjax.denoisers import AbstractDenoiser, Resumable, Wavelet
 
 SHAPE = (12, 10)
 
@@ -33,6 +33,7 @@ IMPLEMENTATIONS = {
     "tv-map": lambda alpha, mask: tvjax.TV(jnp.full(SHAPE, alpha), mask=mask),
     "fgp": lambda alpha, mask: Solver(jnp.asarray(alpha), mask, "fgp"),
     "chambolle": lambda alpha, mask: Solver(jnp.asarray(alpha), mask, "chambolle"),
+    "wavelet": lambda sigma, mask: Wavelet(sigma, mask=mask, num_levels=2),
 }
 
 

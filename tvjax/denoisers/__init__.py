@@ -7,3 +7,4 @@ from tvjax.denoisers.protocol import (
 )
 from tvjax.denoisers.subspace import SUM as SUM
 from tvjax.denoisers.tv import TV as TV
+from tvjax.denoisers.wavelet import Wavelet as Wavelet, wavelet_risk as wavelet_risk

@@ -1,0 +1,164 @@
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from tvjax.metrics import mse
+from tvjax.noise import Gaussian, Poisson, PoissonGaussian
+from tvjax.simulate import nickel_energies, scale_to_bytes, xanes_stack
+from tvjax.stack import denoise_stack, fit_components
+
+SIGMA, SHAPE, ENERGIES = 40.0, (48, 56), 24
+
+
+@pytest.fixture(scope="module")
+def truth():
+    scene = xanes_stack(SHAPE, energies=nickel_energies(ENERGIES))
+    return np.asarray(scale_to_bytes(scene).truth, np.float32)
+
+
+def draw(truth, seed, sigma=SIGMA):
+    rng = np.random.default_rng(seed)
+    return (truth + sigma * rng.normal(size=truth.shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def noisy(truth):
+    return draw(truth, 0)
+
+
+@pytest.fixture(scope="module")
+def denoised(noisy):
+    return denoise_stack(noisy)
+
+
+def truncation_errors(y, truth):
+    u, d, vt = np.linalg.svd(y.reshape(len(y), -1).T, full_matrices=False)
+    images = ((u[:, :k] * d[:k]) @ vt[:k] for k in range(1, 9))
+    return [mse(x.T.reshape(y.shape), truth) for x in images]
+
+
+def errors_by_rank(found, truth):
+    parts = found.spectra[:, :, None, None] * found.denoised[:, None]
+    return np.mean((np.cumsum(parts, axis=0) - truth) ** 2, axis=(1, 2, 3))
+
+
+def test_error_is_half_that_of_the_best_truncation(noisy, truth, denoised):
+    assert mse(denoised.image, truth) < 0.5 * min(truncation_errors(noisy, truth))
+
+
+def test_mean_of_the_risk_is_the_error_at_every_rank(truth):
+    off, errors = [], []
+    for seed in range(12):
+        y = draw(truth, seed)
+        found = denoise_stack(y, noise=Gaussian(SIGMA), rank=6)
+        errors.append(errors_by_rank(found, truth) / SIGMA**2)
+        # the energy of the noise itself is common to risk and error
+        off.append(found.risks - mse(y, truth) / SIGMA**2 + 1 - errors[-1])
+    mean, scatter = np.mean(off, axis=0), np.std(off, axis=0) / len(off) ** 0.5
+    assert (np.abs(mean) < 0.05 * np.mean(errors, axis=0) + 2 * scatter).all()
+    assert (scatter < 0.1 * np.mean(errors, axis=0)).all()
+
+
+def test_rank_is_that_of_least_error(truth):
+    for seed, sigma in enumerate((4.0, 40.0, 120.0)):
+        y = draw(truth, seed, sigma)
+        chosen = mse(denoise_stack(y, noise=Gaussian(sigma)).image, truth)
+        all_ranks = (
+            mse(denoise_stack(y, noise=Gaussian(sigma), rank=k).image, truth)
+            for k in (1, 2, 3, 6)
+        )
+        assert chosen < 1.023 * min(all_ranks)  # 0.1 dB
+
+
+@pytest.mark.parametrize("counts", [0.5, 20.0])
+def test_photons_are_denoised_with_their_own_variance(truth, counts):
+    expected = counts * np.exp(-2 * truth / truth.max())
+    y = np.random.default_rng(5).poisson(expected).astype(np.int32)
+    by_model = denoise_stack(y, noise=Poisson())
+    error = mse(by_model.image, expected)
+    assert error < 0.5 * min(truncation_errors(y, expected))
+    # of the whitened stack, the mean over energies of error over variance
+    whitened = np.mean(
+        ((by_model.image - expected) / by_model.sigma[:, None, None]) ** 2
+    )
+    noise = np.mean((y - expected) ** 2 / by_model.sigma[:, None, None] ** 2) - 1
+    assert by_model.risk - noise == pytest.approx(whitened, rel=0.3)
+    # told nothing, the variance over the frame is found in the data
+    assert mse(denoise_stack(y).image, expected) < 1.2 * error
+
+
+def test_read_noise_adds_to_the_photons(truth):
+    expected = 2 * np.exp(-2 * truth / truth.max())
+    rng = np.random.default_rng(6)
+    y = rng.poisson(expected) + rng.normal(0, 1.5, truth.shape)
+    found = denoise_stack(y.astype(np.float32), noise=PoissonGaussian(1.0, 1.5))
+    variance = expected.mean(axis=(1, 2)) + 1.5**2
+    np.testing.assert_allclose(found.sigma**2, variance, rtol=0.05)
+    assert mse(found.image, expected) < 0.5 * min(truncation_errors(y, expected))
+
+
+def test_invalid_pixels_come_back_and_take_no_part(noisy):
+    mask = np.random.default_rng(3).random(SHAPE) < 0.9
+    clean = denoise_stack(np.where(mask, noisy, 0), rank=1, mask=mask)
+    spoiled = denoise_stack(np.where(mask, noisy, np.nan), rank=1, mask=mask)
+    np.testing.assert_array_equal(spoiled.image[:, mask], clean.image[:, mask])
+    assert np.isnan(spoiled.image[:, ~mask]).all()
+
+
+def test_result_tells_what_became_of_each_component(denoised, noisy):
+    assert len(denoised.verdict()) == len(denoised.risks) == len(denoised.alphas)
+    assert denoised.verdict()[0] == "kept"
+    assert denoised.risk == denoised.risks[denoised.rank - 1]
+    assert set(denoised.verdict()[denoised.rank :]) <= {"dropped"}
+    assert not denoised.denoised[denoised.rank :].any()
+    given = denoise_stack(jnp.asarray(noisy), rank=1)
+    assert isinstance(given.image, jax.Array) and given.rank == 1
+
+
+def test_components_make_the_frames(noisy, denoised):
+    found = fit_components(noisy)
+    np.testing.assert_array_equal(found.frames(0, ENERGIES), denoised.image)
+    np.testing.assert_allclose(found.frames(5, 7), denoised.image[5:7], rtol=1e-5)
+
+
+def test_a_better_denoiser_takes_over(truth, noisy, denoised):
+    # one that knows the leading image, in plain Python
+    seen = []
+
+    def cheat(w):
+        seen.append(np.asarray(w))
+        clean = np.tensordot(denoised.spectra[0] / denoised.sigma**2, truth, 1)
+        return clean
+
+    helped = denoise_stack(noisy, rank=1, extra=[cheat])
+    assert helped.weights.shape == (1, 4) and len(seen) == 2
+    assert helped.weights[0, 3] == pytest.approx(1, abs=0.1)
+    assert helped.risk < denoised.risks[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "sentence"),
+    [
+        (lambda y: y[0], {}, r"expected a stack \(energy, y, x\)"),
+        (lambda y: y[:1], {}, "two energies or more"),
+        (lambda y: y * 1j, {}, "real numbers"),
+        (lambda y: np.where(y > y.mean(), np.nan, y), {}, "NaN or infinite values"),
+        (
+            lambda y: y * (np.arange(ENERGIES) != 3)[:, None, None],
+            {},
+            "frames 3 .* hold zero in every valid pixel",
+        ),
+        (lambda y: y, {"rank": 0}, "`rank` must be from 1 to 24, got 0"),
+        (lambda y: y, {"rank": 25}, "`rank` must be from 1 to 24, got 25"),
+        (lambda y: y, {"mask": np.zeros(SHAPE, bool)}, "a valid pixel"),
+        (
+            lambda y: y,
+            {"mask": np.ones((3, 3), bool)},
+            r"must have the shape \(48, 56\)",
+        ),
+    ],
+)
+def test_misuse_gets_a_sentence(noisy, change, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        denoise_stack(change(noisy), **options)

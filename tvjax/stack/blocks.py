@@ -1,0 +1,192 @@
+"""How is a stack read that may be larger than memory?
+
+Whatever has a shape, a type and NumPy's slices will do: an array, or a dataset in a
+file. It is read in blocks of rows, all energies of each, as often as sums over all
+pixels are needed: once for the Gram matrix (or a few times for the range finder of
+`sketch`), and once more for the coefficient images.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jaxtyping import Bool, Float, Num
+
+from tvjax.noise import Gaussian, Noise
+
+# Bytes a value takes while a block is at work: as read, and in double precision.
+BYTES = 12
+
+
+class Sliceable(Protocol):
+    """What a stack must offer: an array's shape and slices."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, place: tuple[slice, slice]) -> Num[np.ndarray, "e y x"]: ...
+
+
+class Sums(NamedTuple):
+    """What the first pass adds up, over the valid pixels."""
+
+    gram: Float[np.ndarray, "energy energy"]  # YᵀY, in double precision
+    variance: Float[np.ndarray, " energy"]  # of a noise model, else zero
+
+
+class Projection(NamedTuple):
+    """What the second pass finds in every pixel; zero where one is invalid."""
+
+    images: Float[np.ndarray, "component y x"]  # W = Ỹ V
+    power: Float[np.ndarray, "y x"]  # Σ_t ỹ_t²
+
+
+class Blocks:
+    """A stack that is read in blocks of rows."""
+
+    def __init__(
+        self,
+        stack: Sliceable,
+        mask: Bool[np.ndarray, "y x"] | None,
+        memory: int,
+        progress: Callable[[int, int], None],
+        num_passes: int = 2,
+    ):
+        """Read no more at a time than `memory` bytes allow, but one row at least."""
+        self.num_energies, self.height, self.width = stack.shape
+        self.mask = mask
+        self.num_valid = self.height * self.width if mask is None else int(mask.sum())
+        self.dtype = jax.dtypes.canonicalize_dtype(
+            jnp.promote_types(stack.dtype, jnp.float32)
+        )
+        self._stack = stack
+        row = self.num_energies * self.width * BYTES
+        self._rows = int(np.clip(memory // row, 1, self.height))
+        self._progress = progress
+        self._done, self._total = 0, num_passes * self.height
+
+    def rows(self) -> Iterator[slice]:
+        """Yield the rows of each block."""
+        for start in range(0, self.height, self._rows):
+            yield slice(start, min(start + self._rows, self.height))
+
+    def read(self) -> Iterator[tuple[slice, Float[np.ndarray, "e p"]]]:
+        """Yield rows and their values, energies × pixels, zero where invalid."""
+        for rows in self.rows():
+            block = np.asarray(self._stack[:, rows], self.dtype)
+            if self.mask is not None:
+                block = np.where(self.mask[rows], block, 0)
+            yield rows, block.reshape(self.num_energies, -1)
+            self._done += rows.stop - rows.start
+            self._progress(self._done, self._total)
+
+
+def add_up(blocks: Blocks, noise: Noise | None) -> Sums:
+    """The first pass: everything that basis and noise level follow from.
+
+    In double precision, because in single precision the Gram matrix would lose all
+    components below the root of its rounding, a thousandth of the largest.
+
+    Raises:
+        ValueError: A frame holds a valid pixel that is not finite, or nothing at all.
+    """
+    gram = np.zeros((blocks.num_energies,) * 2)
+    variance = np.zeros(blocks.num_energies)
+    for rows, block in blocks.read():
+        double = block.astype(float)
+        gram += double @ double.T
+        if noise is not None:
+            variance += variances_of(noise, block, rows, blocks).sum(axis=1)
+    check_power(np.diagonal(gram))
+    return Sums(gram, variance / blocks.num_valid)
+
+
+def check_power(power: Float[np.ndarray, " energy"]) -> None:
+    """Raise a `ValueError` for a frame that is not finite, or nothing at all."""
+    _refuse(
+        ~np.isfinite(power),
+        "NaN or infinite values at valid pixels: leave these energies out, or mark the "
+        "pixels invalid with mask=numpy.isfinite(stack).all(0)",
+    )
+    _refuse(power == 0, "zero in every valid pixel: leave these energies out")
+
+
+def project(
+    blocks: Blocks,
+    vectors: Float[np.ndarray, "energy component"],
+    sigma: Float[np.ndarray, " energy"],
+) -> Projection:
+    """The second pass: the coefficient images of the stack divided by `sigma`."""
+    shape = (vectors.shape[1], blocks.height, blocks.width)
+    images = np.zeros(shape, blocks.dtype)
+    power = np.zeros(shape[1:], blocks.dtype)
+    whitening = (vectors / sigma[:, None]).T.astype(blocks.dtype)
+    inverse = (1 / sigma**2).astype(blocks.dtype)
+    for rows, block in blocks.read():
+        images[:, rows] = (whitening @ block).reshape(len(images), -1, blocks.width)
+        squares = np.einsum("tp,tp,t->p", block, block, inverse)
+        power[rows] = squares.reshape(-1, blocks.width)
+    return Projection(images, power)
+
+
+def component_variances(
+    blocks: Blocks,
+    noise: Noise,
+    images: Float[np.ndarray, "component y x"],
+    vectors: Float[np.ndarray, "energy component"],
+    sigma: Float[np.ndarray, " energy"],
+    clear: int,
+) -> Float[np.ndarray, "component y x"]:
+    """The variance of the noise in every pixel of the coefficient images.
+
+        var w_k = Σ_t v_kt² var(x_t)/σ_t²
+
+    with the variance that the model has at the truncated stack x, which is nearer to
+    the truth than the data are, and does not go up and down with their noise.
+
+    Args:
+        blocks: The stack.
+        noise: Its model.
+        images: Coefficient images.
+        vectors: Of the temporal basis.
+        sigma: What the stack was divided by at each energy.
+        clear: Components of which x is made.
+    """
+    variances = np.zeros_like(images)
+    spectra = (vectors[:, :clear] * sigma[:, None]).astype(blocks.dtype)
+    shares = (vectors**2 / sigma[:, None] ** 2).T.astype(blocks.dtype)
+    for rows in blocks.rows():
+        x = spectra @ images[:clear, rows].reshape(clear, -1)
+        variance = shares @ variances_of(noise, x, rows, blocks)
+        variances[:, rows] = variance.reshape(len(images), -1, blocks.width)
+    return variances
+
+
+def variances_of(
+    noise: Noise, block: np.ndarray, rows: slice, blocks: Blocks
+) -> np.ndarray:
+    """The variance of a block, never negative and zero where invalid."""
+    part = jax.tree.map(
+        lambda z: z[..., rows, :] if z.shape[-2:-1] == (blocks.height,) else z, noise
+    )
+    shape = (blocks.num_energies, -1, blocks.width)
+    variance = np.maximum(np.asarray(part.variance(block.reshape(shape))), 0)
+    if blocks.mask is not None:
+        variance = np.where(blocks.mask[rows], variance, 0)
+    return variance.reshape(block.shape)
+
+
+def follows_the_pixels(noise: Noise) -> bool:
+    """Does the variance of this noise differ between the pixels of a frame?"""
+    if not isinstance(noise, Gaussian):
+        return True
+    return noise.sigma.ndim > 0 and noise.sigma.shape[-2:] != (1, 1)
+
+
+def _refuse(bad: Bool[np.ndarray, " energy"], what: str) -> None:
+    if bad.any():
+        some = ", ".join(map(str, np.flatnonzero(bad)[:5]))
+        more = ", ..." if bad.sum() > 5 else ""
+        raise ValueError(f"frames {some}{more} (counted from 0) hold {what}.")

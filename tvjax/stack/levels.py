@@ -1,0 +1,101 @@
+"""How noisy is a stack at each energy, and where, by its own testimony?
+
+Texture, which an estimate from one image takes for noise, is common to the energies:
+what is left when their common subspace is taken out has none.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jax import numpy as jnp
+from jaxtyping import Bool, Float
+
+from tvjax.operators import local_mean
+from tvjax.singular import noise_edge, noise_level
+
+# Of the variance: what differs less over the frame is taken as the same everywhere.
+EVEN = 0.1
+# Of the edge of the noise, in squares: how far it scatters in a small stack.
+CLEAR = 1.03
+# The second has the levels of the first to tell signal from noise by.
+ROUNDS = 2
+
+
+class Spectrum(NamedTuple):
+    """Eigenvectors of a Gram matrix, and the singular values they belong to."""
+
+    vectors: Float[np.ndarray, "energy value"]  # leading first
+    values: Float[np.ndarray, " value"]  # descending
+
+
+def spectrum(gram: Float[np.ndarray, "energy energy"]) -> Spectrum:
+    """The temporal basis of a stack; the largest entry of each vector is positive."""
+    squares, vectors = np.linalg.eigh(gram)
+    vectors, squares = vectors[:, ::-1], np.maximum(squares[::-1], 0)
+    greatest = np.argmax(np.abs(vectors), axis=0)
+    signs = np.sign(vectors[greatest, np.arange(len(gram))])
+    return Spectrum(vectors * signs, np.sqrt(squares))
+
+
+def noise_levels(
+    gram: Float[np.ndarray, "energy energy"], num_pixels: int
+) -> Float[np.ndarray, " energy"]:
+    """The standard deviation of the noise at each energy, from the Gram matrix alone.
+
+    First, what no combination of the other energies tells of an energy: as the inverse
+    of the Gram matrix has it, whatever the levels of the others, and a little too much,
+    since they are noisy themselves. Then, with the stack whitened by that, the
+    components above the noise are taken out; what remains has the variance, less the
+    subspace's share.
+    """
+    size, shape = len(gram), (num_pixels, len(gram))
+    tiny = np.finfo(float).eps * np.trace(gram)
+    freedom = max(num_pixels - size + 1, 1)
+    inverse = np.linalg.inv(gram + tiny * np.eye(size))
+    sigma = 1 / np.sqrt(np.diagonal(inverse) * freedom)
+    for _ in range(ROUNDS):
+        whitened = gram / np.outer(sigma, sigma)
+        vectors, values = spectrum(whitened)
+        level = float(noise_level(values, shape))
+        rank = min(num_above_noise(values / level, shape), size // 2)
+        outside = np.eye(size) - vectors[:, :rank] @ vectors[:, :rank].T
+        rest = np.einsum("ti,ij,tj->t", outside, whitened, outside)
+        share = np.maximum(np.diagonal(outside), 1 / size)
+        sigma = sigma * np.sqrt(np.maximum(rest, 0) / (share * (num_pixels - rank)))
+    return sigma
+
+
+def num_above_noise(values: Float[np.ndarray, " value"], shape: tuple[int, int]) -> int:
+    """How many singular values are more than unit noise can have."""
+    return int(np.sum(values**2 > CLEAR * noise_edge(shape) ** 2))
+
+
+def uneven_variance(
+    images: Float[np.ndarray, "component y x"],
+    power: Float[np.ndarray, "y x"],
+    num_energies: int,
+    mask: Bool[np.ndarray, "y x"] | None,
+) -> Float[np.ndarray, "y x"] | None:
+    """The variance of the noise over the frame, mean 1; None where it is even.
+
+    The power of each pixel outside the subspace, over the energies that are left,
+    averaged over a neighborhood.
+
+    Args:
+        images: Coefficient images of the whitened stack, all that hold signal.
+        power: Of each pixel of the whitened stack, Σ_t ỹ_t².
+        num_energies: Of the stack.
+        mask: True where a pixel is valid.
+    """
+    left = num_energies - len(images)
+    if left < 1:
+        return None
+    rest = (power - np.sum(images**2, axis=0)) / left
+    valid = None if mask is None else jnp.asarray(mask)[None]
+    variance = np.asarray(local_mean(jnp.asarray(rest)[None], valid)[0])
+    variance = variance / np.mean(variance, where=True if mask is None else mask)
+    # white noise itself scatters by this much in a square of nine pixels
+    scatter = (2 / (left * 81)) ** 0.5
+    if np.std(variance, where=True if mask is None else mask) < max(EVEN, 3 * scatter):
+        return None
+    return np.maximum(variance, EVEN)
