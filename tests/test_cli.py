@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tvjax import pipeline
 from tvjax.cli import app
 from tvjax.io import open_series, save_series, series_of
 from tvjax.noise import Poisson
+from tvjax.pipeline import scan as scans
 
 
 class Result(NamedTuple):
@@ -45,7 +45,7 @@ def halve(monkeypatch):
         calls.append(options)
         return Result(y / 2, options["alpha"] or 0.25, options["noise"] or Poisson())
 
-    monkeypatch.setattr(pipeline, "_default_denoise", lambda: denoise)
+    monkeypatch.setattr(scans, "_default_denoise", lambda: denoise)
     return calls
 
 
@@ -171,7 +171,7 @@ def test_data_that_cannot_be_denoised_are_no_misuse(scan, tmp_path, monkeypatch)
     def refuse(y, **options):
         raise ValueError("images of at least 2 x 2 are needed.")
 
-    monkeypatch.setattr(pipeline, "_default_denoise", lambda: refuse)
+    monkeypatch.setattr(scans, "_default_denoise", lambda: refuse)
     result = tvjax("denoise", scan, "-o", tmp_path / "c.h5")
     assert result.exit_code == 1
     assert result.stderr == "tvjax: images of at least 2 x 2 are needed.\n"
@@ -191,7 +191,7 @@ def test_an_interruption_is_one_sentence_and_leaves_nothing(
     def interrupt(y, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "_default_denoise", lambda: interrupt)
+    monkeypatch.setattr(scans, "_default_denoise", lambda: interrupt)
     result = tvjax("denoise", scan, "-o", tmp_path / "clean" / "c_master.h5")
     assert result.exit_code == 130
     assert result.stderr == "tvjax: Interrupted: nothing was written.\n"

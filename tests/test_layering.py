@@ -36,9 +36,12 @@ ALLOWED = {
     "stack": {"operators", "singular", "expansion", "denoisers", "noise", "strength"},
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
-    "outcome": {"io"},
+    "chemistry": {"xanes"},
     "demo": {"automatic", "io", "simulate"},
-    "pipeline": {"automatic", "noise", "io", "outcome", "settings", "streaming"},
+    "pipeline": {
+        *("automatic", "chemistry", "io", "noise", "registration", "settings"),
+        *("stack", "streaming", "xanes"),
+    },
     "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},
     "__init__": {
         *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "tuning"),

@@ -8,11 +8,15 @@ import h5py
 import numpy as np
 import pytest
 
-from tvjax import pipeline
 from tvjax.io import FileError, open_series, save_series, series_of
 from tvjax.noise import Gaussian, Poisson, PoissonGaussian
-from tvjax.outcome import describe_noise
-from tvjax.pipeline import denoise_series, inspect_series, noise_model
+from tvjax.pipeline import (
+    denoise_series,
+    inspect_series,
+    noise_model,
+    scan as scans,
+)
+from tvjax.pipeline.scan_outcome import describe_noise
 from tvjax.settings import parse_frames, Settings
 
 MASKED = np.uint32(2**32 - 1)
@@ -132,7 +136,7 @@ def test_a_given_strength_is_used_as_it_is(scan, tmp_path):
 @pytest.mark.parametrize("size", [2, 4, 9])
 def test_batches_give_what_single_frames_give(scan, tmp_path, monkeypatch, size):
     denoise_series(scan, tmp_path / "one_master.h5", denoise=Halve())
-    monkeypatch.setattr(pipeline, "_batch_size", lambda shape: size)
+    monkeypatch.setattr(scans, "_batch_size", lambda shape: size)
     halve = Halve()
     outcome = denoise_series(scan, tmp_path / "more_master.h5", denoise=halve)
     assert {call["y"].shape for call in halve.calls[1:]} == {(size, 20, 30)}

@@ -7,9 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tvjax.report import FILES, write_report
+from tvjax.report import write_report
 from tvjax.simulate import diffraction_image
 
+FILES = [
+    *("before_after.png", "risk.png", "spot.png", "residual.png"),
+    *("report.md", "report.html", "report.json"),
+]
 ALPHAS = np.geomspace(0.1, 10, 5)
 CURVE = {"alphas": ALPHAS, "risks": np.log(ALPHAS) ** 2, "chosen": 1.0}
 SUMMARY = {

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tvjax.settings import Settings, SettingsError
+from tvjax.settings import parse_memory, Settings, SettingsError, StackSettings
 
 # What reads, computes and draws is imported inside the commands, lest `--help` wait.
 
@@ -37,6 +37,11 @@ class Dtype(StrEnum):
     uint32 = "uint32"
     int32 = "int32"
     float32 = "float32"
+
+
+class FloatType(StrEnum):
+    float32 = "float32"
+    float64 = "float64"
 
 
 Inputs = Annotated[
@@ -142,6 +147,120 @@ def denoise_command(
             typer.echo(f"report     {_write_report(report, outcome, overwrite)}")
 
 
+@app.command(name="stack")
+def stack_command(
+    inputs: Inputs,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs) or .tif.")
+    ],
+    rank: Annotated[
+        str, typer.Option(metavar="auto|K", help="Number of components.")
+    ] = "auto",
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]; "
+            "auto measures it at each energy."
+        ),
+    ] = "auto",
+    mask: Mask = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EYX", help="Order of energy, row and column, where unknown."
+        ),
+    ] = None,
+    energies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|START:STOP:N|none", help="Energies, where not in the input."
+        ),
+    ] = None,
+    dataset: Dataset = None,
+    flat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:PATH]",
+            help="Counts without the sample, or an I0: gives optical density.",
+        ),
+    ] = None,
+    dark: Annotated[
+        str | None,
+        typer.Option(metavar="FILE[:PATH]", help="Counts without light."),
+    ] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Undo the jitter between frames.")
+    ] = False,
+    whole_pixels: Annotated[
+        bool, typer.Option("--whole-pixels", help="Register by whole pixels.")
+    ] = False,
+    references: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[=VALENCE]",
+            help="Spectra to fit for the map; may be repeated.",
+        ),
+    ] = None,
+    map_file: Annotated[
+        str | None, typer.Option("--map", help="HDF5 file for the maps.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for pictures and a report.")
+    ] = None,
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="What parts of the stack may take.")
+    ] = "2GB",
+    dtype: Annotated[FloatType | None, typer.Option(help="Type of the output.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Denoise what tvjax has denoised before.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Choose rank and strengths, write nothing."),
+    ] = False,
+) -> None:
+    """Denoise an energy stack in its own subspace, and map its phases."""
+    with _sentences():
+        from tvjax.pipeline import denoise_stack_file
+
+        settings = StackSettings(
+            rank=_parse_rank(rank),
+            noise=noise,
+            mask=mask,
+            axes=axes,
+            energies=energies,
+            dataset=dataset,
+            flat=flat,
+            dark=dark,
+            register=register,
+            whole_pixels=whole_pixels,
+            references=tuple(references or ()),
+            map=map_file,
+            memory=parse_memory(memory),
+            dtype=dtype,
+            overwrite=overwrite,
+            force=force,
+        )
+        if report is not None:
+            _check_report(report, overwrite)
+        _keep_compiled()
+        with _progress("reading", "steps") as progress:
+            outcome = denoise_stack_file(
+                inputs,
+                output,
+                settings,
+                compare=report is not None,
+                progress=progress,
+                dry_run=dry_run,
+            )
+        typer.echo(outcome.report())
+        if report is not None:
+            typer.echo(f"report     {_write_stack_report(report, outcome, overwrite)}")
+
+
 @app.command()
 def info(
     inputs: Inputs,
@@ -172,39 +291,81 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(
         "tvjax_demo"
     ),
-    num_frames: Annotated[int, typer.Option("--frames", min=1)] = 20,
+    num_frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames",
+            min=2,
+            help="Frames of the scan, 20 by default, or energies, 117.",
+            show_default=False,
+        ),
+    ] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="An energy stack in place of a scan.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier demo.")
     ] = False,
 ) -> None:
-    """Simulate a rotation scan, denoise it, and show what that did to the truth."""
+    """Simulate a scan or a stack, denoise it, and show what that did to the truth."""
     with _sentences():
-        from tvjax.demo import scan_series, true_errors
-        from tvjax.io import save_series
-        from tvjax.pipeline import denoise_series
-        from tvjax.simulate import Scan
-
-        scan = Scan(num_frames=num_frames)
-        raw, clean = (folder / name / "scan_master.h5" for name in ("raw", "clean"))
-        report = folder / "report"
-        _check_report(report, overwrite)
+        _check_report(folder / "report", overwrite)
         _keep_compiled()
-        with _progress("simulating") as progress:
-            save_series(raw, scan_series(scan), overwrite=overwrite, progress=progress)
-        with _progress("choosing the strength") as progress:
-            outcome = denoise_series(
-                raw, clean, Settings(overwrite=overwrite), progress=progress
-            )
-        typer.echo(outcome.report())
-        index = outcome.example.index
-        page = _write_report(
-            report,
-            outcome,
-            overwrite,
-            scan.expected(index),
-            lambda alphas: true_errors(scan, index, alphas),
+        if stack:
+            _demo_stack(folder, num_frames or 117, overwrite)
+        else:
+            _demo_scan(folder, num_frames or 20, overwrite)
+
+
+def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
+    from tvjax.demo import scan_series, true_errors
+    from tvjax.io import save_series
+    from tvjax.pipeline import denoise_series
+    from tvjax.simulate import Scan
+
+    scan = Scan(num_frames=num_frames)
+    raw, clean = (folder / name / "scan_master.h5" for name in ("raw", "clean"))
+    with _progress("simulating") as progress:
+        save_series(raw, scan_series(scan), overwrite=overwrite, progress=progress)
+    with _progress("choosing the strength") as progress:
+        outcome = denoise_series(
+            raw, clean, Settings(overwrite=overwrite), progress=progress
         )
-        typer.echo(f"report     {page}")
+    typer.echo(outcome.report())
+    index = outcome.example.index
+    page = _write_report(
+        folder / "report",
+        outcome,
+        overwrite,
+        scan.expected(index),
+        lambda alphas: true_errors(scan, index, alphas),
+    )
+    typer.echo(f"report     {page}")
+
+
+def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
+    from tvjax.demo import cathode, save_cathode
+    from tvjax.pipeline import denoise_stack_file
+
+    scene = cathode(num_energies)
+    raw, flat, references = save_cathode(folder / "raw", scene, overwrite=overwrite)
+    settings = StackSettings(
+        flat=str(flat),
+        references=(references,),
+        map=str(folder / "clean" / "map.h5"),
+        overwrite=overwrite,
+    )
+    with _progress("reading", "steps") as progress:
+        outcome = denoise_stack_file(
+            raw,
+            folder / "clean" / "stack.h5",
+            settings,
+            compare=True,
+            progress=progress,
+        )
+    typer.echo(outcome.report())
+    page = _write_stack_report(folder / "report", outcome, overwrite, scene)
+    typer.echo(f"report     {page}")
 
 
 @app.callback(invoke_without_command=True)
@@ -234,6 +395,17 @@ def _parse_alpha(text: str) -> float | None:
         raise SettingsError(f"`alpha` must be auto or a number, got {text}.") from None
 
 
+def _parse_rank(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(
+            f"`rank` must be auto or a whole number, got {text}."
+        ) from None
+
+
 def _parse_emit(text: str) -> tuple[str, ...]:
     from tvjax.io.fragments import PROGRAMS
 
@@ -249,9 +421,9 @@ def _parse_emit(text: str) -> tuple[str, ...]:
 def _check_report(folder: Path, overwrite: bool) -> None:
     """Refuse before the work what would be refused after it."""
     from tvjax.io import FileError
-    from tvjax.report import FILES
+    from tvjax.report import PAGES
 
-    if not overwrite and any((folder / name).exists() for name in FILES):
+    if not overwrite and any((folder / name).exists() for name in PAGES):
         raise FileError(f"{folder} holds a report: choose another or pass --overwrite.")
 
 
@@ -289,6 +461,60 @@ def _write_report(
     )
 
 
+def _write_stack_report(
+    folder: Path, outcome: object, overwrite: bool, scene: object = None
+) -> Path:
+    import numpy as np
+
+    from tvjax.report import write_stack_report
+
+    evidence, components = outcome.evidence, outcome.components
+    energies = outcome.energies
+    index = evidence.frame
+    at = "" if energies is None else f" at {energies[index]:.2f} eV"
+    after, before = outcome.chemistry, outcome.chemistry_before
+    maps = None if after is None else {"before": before.leading, "after": after.leading}
+    spectra = {
+        "before": evidence.spectra_before,
+        "after": evidence.spectra_after,
+        "pixels": evidence.pixels,
+    }
+    summary = outcome.asdict()
+    if scene is not None:
+        spectra["truth"] = [scene.truth[:, y, x] for y, x in evidence.pixels]
+        maps["truth"] = np.where(scene.mask, scene.valence, np.nan)
+        for name in ("before", "after"):
+            error = maps[name] - maps["truth"]
+            summary[f"true map rmse {name}"] = np.sqrt(np.nanmean(error**2))
+    return write_stack_report(
+        folder,
+        evidence.before,
+        evidence.after,
+        sigma=float(components.sigma[index]),
+        mask=outcome.mask,
+        summary=summary,
+        components={
+            "rank": components.rank,
+            "chosen": outcome.chosen,
+            "risks": components.risks,
+            "singular_values": components.singular_values,
+            "verdict": components.verdict(),
+            "spectra": components.spectra,
+            "images": components.images,
+            "denoised": components.denoised,
+        },
+        spectra=spectra,
+        energies=energies,
+        frame=f"Frame {index}{at}",
+        maps=maps,
+        map_label="" if after is None else after.title,
+        shifts=None if outcome.jitter is None else outcome.jitter._asdict(),
+        truth=None if scene is None else scene.truth[index],
+        unit=outcome.unit or "value",
+        overwrite=overwrite,
+    )
+
+
 @contextmanager
 def _sentences() -> Iterator[None]:
     """Turn every error that a user can meet into one sentence and an exit code."""
@@ -309,7 +535,9 @@ def _sentences() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(waiting: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(
+    waiting: str, unit: str = "frames"
+) -> Iterator[Callable[[int, int], None]]:
     """Show rate and remaining time on a terminal, and nothing in a pipe."""
     columns = (
         TextColumn("{task.description}"),
@@ -323,7 +551,7 @@ def _progress(waiting: str) -> Iterator[Callable[[int, int], None]]:
 
         def show(done: int, total: int) -> None:
             rate = f"{bar.tasks[0].speed or 0:.2f}/s"
-            text = f"{done}/{total} frames"
+            text = f"{done}/{total} {unit}"
             bar.update(task, completed=done, total=total, rate=rate, description=text)
 
         yield show

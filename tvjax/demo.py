@@ -1,16 +1,55 @@
-"""What does tvjax do to a scan of which the truth is known?"""
+"""What does tvjax do to data of which the truth is known?"""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt32
 
+from tvjax.io import save_stack, stack_of
 from tvjax.io.marks import Marks
 from tvjax.io.series import Metadata, Series
-from tvjax.simulate import Scan
+from tvjax.simulate import count, nickel_energies, Scan, xanes_stack, XanesStack
 
 EXPOSURE = 0.25
 """Time of one frame in s, as in the scan that the default `Scan` follows."""
+
+PHOTONS = 150
+"""Mean counts of a pixel of the stack without the sample."""
+
+
+def cathode(num_energies: int = 117) -> XanesStack:
+    """Return a cathode particle, its nickel 4+ in the core and 2+ at the surface."""
+    return xanes_stack(
+        (128, 128),
+        energies=nickel_energies(num_energies),
+        num_states=3,
+        arrangement="gradient",
+    )
+
+
+def save_cathode(
+    folder: Path, scene: XanesStack, *, overwrite: bool = False
+) -> tuple[Path, Path, str]:
+    """Write counts with and without the sample, and the references.
+
+    Returns:
+        The stack, the flats, and the references with their valences.
+    """
+    counts = count(scene, photons=PHOTONS)
+    stack, flat = folder / "stack.h5", folder / "flat.h5"
+    save_stack(stack, stack_of(counts.sample, scene.energies), overwrite=overwrite)
+    save_stack(flat, stack_of(counts.flat, scene.energies), overwrite=overwrite)
+    references = folder / "references.csv"
+    names = (f"Ni {valence:.0f}+" for valence in scene.valences)
+    lines = [",".join(("energy_eV", *names))]
+    lines += [
+        ",".join(f"{value:.6f}" for value in row)
+        for row in np.column_stack([scene.energies, scene.spectra.T])
+    ]
+    references.write_text("\n".join(lines) + "\n")
+    valences = ",".join(f"{valence:g}" for valence in scene.valences)
+    return stack, flat, f"{references}={valences}"
 
 
 def true_errors(

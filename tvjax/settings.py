@@ -1,7 +1,10 @@
 """What may a user decide about a denoising of files?"""
 
 import math
+import re
 from dataclasses import dataclass
+
+_SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class SettingsError(ValueError):
@@ -46,6 +49,85 @@ class Settings:
             raise SettingsError("`alpha` is one number: drop it, or `per_frame`.")
         parse_noise(self.noise)
         parse_frames(self.frames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackSettings:
+    """What a user may decide about an energy stack; all else comes from the data.
+
+    Attributes:
+        rank: Number of components; None chooses it.
+        noise: As in `Settings`, of what the camera counts.
+        mask: File with a mask to apply besides the input's own.
+        axes: Order of the axes in an HDF5 file, such as `YXE`.
+        energies: `START:STOP:N`, a file, `FILE:PATH` or `none`.
+        dataset: Path of the stack in an HDF5 file that holds several.
+        flat: `FILE[:PATH]` with counts without the sample; gives optical density.
+        dark: `FILE[:PATH]` with counts without light.
+        register: Whether to undo the jitter between frames.
+        whole_pixels: Whether to do so by whole pixels.
+        references: Files with spectra to fit, each `FILE[=VALENCE[,VALENCE]]` with a
+            valence for every spectrum in it.
+        map: File for the maps.
+        memory: Bytes that parts of the stack may take.
+        dtype: Type of the output: `float32` or `float64`.
+        overwrite: Whether an existing output is replaced.
+        force: Whether to denoise what tvjax denoised before.
+    """
+
+    rank: int | None = None
+    noise: str = "auto"
+    mask: str | None = None
+    axes: str | None = None
+    energies: str | None = None
+    dataset: str | None = None
+    flat: str | None = None
+    dark: str | None = None
+    register: bool = False
+    whole_pixels: bool = False
+    references: tuple[str, ...] = ()
+    map: str | None = None
+    memory: int = 2 * 10**9
+    dtype: str | None = None
+    overwrite: bool = False
+    force: bool = False
+
+    def __post_init__(self):
+        if self.rank is not None and self.rank < 1:
+            raise SettingsError(f"`rank` must be at least 1, got {self.rank}.")
+        if self.axes is not None and sorted(self.axes) != sorted("EYX"):
+            raise SettingsError(
+                "`axes` must name energy, row and column once each, for instance YXE, "
+                f"got {self.axes}."
+            )
+        if self.dark and not self.flat:
+            raise SettingsError("`dark` is of no use without `flat`: name both.")
+        if self.whole_pixels and not self.register:
+            raise SettingsError("`whole_pixels` belongs to `register`: ask for both.")
+        if self.references and not self.map:
+            raise SettingsError(
+                "`references` are fitted for a `map`: name a file for it."
+            )
+        parse_noise(self.noise)
+
+
+def parse_memory(text: str) -> int:
+    """Return the bytes that a size such as `2GB` means.
+
+    Raises:
+        SettingsError: The text is no size.
+    """
+    found = re.fullmatch(r"([\d.]+)\s*([kmgt]?)(i?)b?", text.strip(), re.IGNORECASE)
+    try:
+        number = float(found[1]) if found else 0.0
+    except ValueError:
+        number = 0.0
+    if number <= 0:
+        raise SettingsError(f"`memory` must be a size such as 2GB, got {text}.")
+    factor = _SIZES[found[2].lower()]
+    if found[3]:
+        factor = 1024 ** round(math.log(factor, 1000))
+    return int(number * factor)
 
 
 def parse_frames(text: str | None) -> slice:

@@ -24,9 +24,11 @@ def provenance(num_frames=7):
         inputs=("scan_master.h5",),
         frames=(0, num_frames),
         noise={"kind": "Poisson", "gain": 1.0},
-        alpha=(0.5,) * num_frames,
-        gap=(1e-4,) * num_frames,
-        converged=(True,) * num_frames,
+        results={
+            "alpha": (0.5,) * num_frames,
+            "gap": (1e-4,) * num_frames,
+            "converged": (True,) * num_frames,
+        },
     )
 
 

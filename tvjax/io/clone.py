@@ -16,7 +16,7 @@ import hdf5plugin
 import numpy as np
 
 from tvjax.io.encoding import Encoding
-from tvjax.io.hdf5 import address, Block, join, Layout
+from tvjax.io.hdf5 import address, Block, FRAMES_FIRST, join, Layout, place
 
 _LIMITS = ("saturation_value", "countrate_correction_count_cutoff")
 _BIT_DEPTHS = ("bit_depth_image", "bit_depth_readout")
@@ -83,14 +83,15 @@ def create_images(
     group: h5py.Group, name: str, slot: Slot, shape: tuple[int, int], encoding: Encoding
 ) -> h5py.Dataset:
     """Create the empty dataset of a slot: one frame a chunk, bitshuffle and LZ4."""
-    frames: tuple[int, ...] = (slot.num_frames,)
+    whole, axes = (slot.num_frames, *shape), FRAMES_FIRST
     if slot.like and slot.like.num_frames == slot.num_frames:
-        frames = slot.like.images.shape[:-2]
+        whole, axes = slot.like.images.shape, slot.like.axes
+    frame = zip(whole, place(whole, 0, axes), strict=True)
     images = group.create_dataset(
         name,
-        (*frames, *shape),
+        whole,
         encoding.dtype,
-        chunks=(*(1 for _ in frames), *shape),
+        chunks=tuple(n if isinstance(part, slice) else 1 for n, part in frame),
         **hdf5plugin.Bitshuffle(cname="lz4"),
     )
     if slot.like:
@@ -222,7 +223,14 @@ class _Clone:
 
     def _is_view(self, item: h5py.Dataset) -> bool:
         """Return whether `item` shows the frames that the slots hold."""
-        return item.is_virtual and item.shape == (self.selection.total, *self.shape)
+        if not item.is_virtual or item.shape != (self.selection.total, *self.shape):
+            return False
+        shown = {slot.name for slot in self.slots}
+        shown |= {slot.like.images.name for slot in self.slots if slot.like}
+        sources = [
+            f"/{source.dset_name.strip('/')}" for source in item.virtual_sources()
+        ]
+        return any("%" in name or name in shown for name in sources)
 
     def _create_view(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
         view = h5py.VirtualLayout(

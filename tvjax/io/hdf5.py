@@ -1,5 +1,6 @@
 """Where does an HDF5 file keep its frames, and how are they read?"""
 
+import dataclasses
 import functools
 import math
 import re
@@ -20,6 +21,12 @@ from tvjax.io.series import Metadata, Series
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
 DENOISED_BY = "denoised_by"
 """Attribute of an image dataset that names the program that denoised it."""
+
+FRAMES_FIRST = "EYX"
+"""Axes of an image dataset: frames (or energies), rows, columns."""
+
+READ_AT_ONCE = 2**26
+"""Bytes read for several frames that lie side by side in a file."""
 
 _NUMBERED = re.compile(r"data_\d+$")  # links from a DECTRIS master to its data files
 _CALIBRATION = {"pixel_mask", "flatfield", "trimbit"}
@@ -48,6 +55,26 @@ class Block(NamedTuple):
     images: h5py.Dataset
     num_frames: int
     data_file: Path | None  # the file it is linked from, if not the one opened
+    axes: str = FRAMES_FIRST  # or another order of these three
+
+    def place(self, index: int) -> tuple[int | slice, ...]:
+        """Return where frame `index` lies in the dataset."""
+        return place(self.images.shape, index, self.axes)
+
+    def cut(self, frames: slice, rows: slice) -> Num[np.ndarray, "frame y x"]:
+        """Return some rows of some frames of a dataset with three axes."""
+        parts = {"E": frames, "Y": rows, "X": slice(None)}
+        part = self.images[tuple(parts[axis] for axis in self.axes)]
+        return part.transpose([self.axes.index(axis) for axis in FRAMES_FIRST])
+
+
+def place(
+    shape: tuple[int, ...], index: int, axes: str = FRAMES_FIRST
+) -> tuple[int | slice, ...]:
+    """Return where frame `index` lies in a dataset of this shape."""
+    if axes == FRAMES_FIRST:  # or a raster of frames
+        return (*np.unravel_index(index, shape[:-2]), slice(None), slice(None))
+    return tuple(index if axis == "E" else slice(None) for axis in axes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +103,45 @@ def open_hdf5(path: Path, dataset: str | None = None) -> Series:
     except BaseException:
         file.close()
         raise
+
+
+def arrange(series: Series, axes: str) -> Series:
+    """Return the series with the axes of its only dataset in the order `axes`.
+
+    Frames that do not come first are read several at a time, as each is spread over
+    the whole dataset.
+
+    Raises:
+        FileError: The frames are not in one dataset of three axes.
+    """
+    path, blocks = series.layout.path, series.layout.blocks
+    images = blocks[0].images
+    if len(blocks) > 1 or images.ndim != 3:
+        raise FileError(
+            f"{path} has its frames in {len(blocks)} datasets of {images.ndim} axes: "
+            "`axes` needs one of three; choose it with --dataset."
+        )
+    sizes = dict(zip(axes, images.shape, strict=True))
+    block = blocks[0]._replace(num_frames=sizes["E"], axes=axes)
+    shape = sizes["Y"], sizes["X"]
+    frame_size = shape[0] * shape[1] * images.dtype.itemsize
+    step = max(1, READ_AT_ONCE // frame_size)
+
+    def read(start: int, stop: int) -> Iterator[tuple[Num[np.ndarray, "y x"], str]]:
+        for first in range(start, stop, step):
+            with reading(path):
+                part = block.cut(slice(first, min(first + step, stop)), slice(None))
+            yield from ((frame, "") for frame in part)
+
+    return dataclasses.replace(
+        series,
+        num_frames=sizes["E"],
+        shape=shape,
+        read=read,
+        mask=_declared_mask(path, series.layout.file, shape),
+        marks=Marks.of(next(read(0, 1))[0]),
+        layout=dataclasses.replace(series.layout, blocks=(block,)),
+    )
 
 
 def read_pixel_mask(path: Path) -> Num[np.ndarray, "y x"]:
@@ -178,9 +244,8 @@ def _read(
 ) -> Iterator[tuple[Num[np.ndarray, "y x"], str]]:
     for block in blocks:
         for index in range(max(start, 0), min(stop, block.num_frames)):
-            place = np.unravel_index(index, block.images.shape[:-2])
             with reading(block.data_file or path):
-                image = block.images[place]
+                image = block.images[block.place(index)]
             yield image, ""
         start -= block.num_frames
         stop -= block.num_frames

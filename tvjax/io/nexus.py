@@ -17,7 +17,15 @@ from tvjax.io.clone import (
     Slot,
 )
 from tvjax.io.encoding import Encoding
-from tvjax.io.hdf5 import DENOISED_BY, join, Layout, text, walk
+from tvjax.io.hdf5 import (
+    DENOISED_BY,
+    FRAMES_FIRST,
+    join,
+    Layout,
+    place,
+    text,
+    walk,
+)
 from tvjax.io.provenance import PROGRAM, Provenance
 from tvjax.io.series import Frame, Metadata, Series
 from tvjax.io.staging import Staging
@@ -43,13 +51,25 @@ class Hdf5Sink:
         selection: Selection,
         encoding: Encoding,
         program: str | None,
+        unit: str = "",
     ):
-        """Start the master; `program` is who denoises, None if nobody does."""
+        """Start the master.
+
+        Args:
+            staging: Where files are opened.
+            output: The master.
+            like: The input.
+            selection: The frames of it.
+            encoding: How values are stored.
+            program: Who denoises, None if nobody does.
+            unit: Of the values, where it is not the input's.
+        """
         self._staging = staging
         self._like = like
         self._selection = selection
         self._encoding = encoding
         self._program = program
+        self._unit = unit
         self._slots = _slots(output, like, selection)
         self._never_valid: Bool[np.ndarray, "y x"] = np.ones(like.shape, bool)
         self._written = 0
@@ -65,7 +85,9 @@ class Hdf5Sink:
         """Write the next frame."""
         slot, index = self._place()
         images = self._holder(slot)[slot.place]
-        images[np.unravel_index(index, images.shape[:-2])] = stored
+        axes = slot.like.axes if slot.like else FRAMES_FIRST
+        turned = axes.index("X") < axes.index("Y")
+        images[place(images.shape, index, axes)] = stored.T if turned else stored
         self._never_valid &= ~frame.mask
         self._written += 1
 
@@ -78,7 +100,7 @@ class Hdf5Sink:
         if self._encoding.scale != 1:
             _publish_scale(self._master, self._encoding.scale)
         if provenance is not None:
-            _write_process(self._master, self._slots[0].name, provenance)
+            write_process(self._master, self._slots[0].name, provenance)
         for slot in self._slots:
             if slot.data_file is None:
                 self._sign(self._master[slot.place])
@@ -149,6 +171,8 @@ class Hdf5Sink:
             images.attrs["data_scale_factor"] = 1 / self._encoding.scale
         if self._program is not None:
             images.attrs[DENOISED_BY] = self._program
+        if self._unit:
+            images.attrs["units"] = self._unit
 
 
 def _slots(output: Path, like: Series, selection: Selection) -> tuple[Slot, ...]:
@@ -174,8 +198,8 @@ def _slots(output: Path, like: Series, selection: Selection) -> tuple[Slot, ...]
 def _new_data_file(
     file: h5py.File, slot: Slot, shape: tuple[int, int], encoding: Encoding
 ) -> None:
-    entry = _group(file, "entry", "NXentry")
-    create_images(_group(entry, "data", "NXdata"), "data", slot, shape, encoding)
+    entry = nexus_group(file, "entry", "NXentry")
+    create_images(nexus_group(entry, "data", "NXdata"), "data", slot, shape, encoding)
 
 
 def _new_master(
@@ -188,10 +212,10 @@ def _new_master(
     """Write an NXmx master for frames that come from another format."""
     known = like.metadata
     file.attrs["default"] = "entry"
-    entry = _group(file, "entry", "NXentry")
+    entry = nexus_group(file, "entry", "NXentry")
     entry.attrs["default"] = "data"
     entry["definition"] = "NXmx"
-    data = _group(entry, "data", "NXdata")
+    data = nexus_group(entry, "data", "NXdata")
     data.attrs["signal"] = slots[0].name.rpartition("/")[2]
     for slot in slots:
         name = slot.name.rpartition("/")[2]
@@ -199,10 +223,10 @@ def _new_master(
             create_images(data, name, slot, like.shape, encoding)
         else:
             data[name] = h5py.ExternalLink(slot.data_file.name, slot.place)
-    instrument = _group(entry, "instrument", "NXinstrument")
-    beam = _group(instrument, "beam", "NXbeam")
+    instrument = nexus_group(entry, "instrument", "NXinstrument")
+    beam = nexus_group(instrument, "beam", "NXbeam")
     _write(beam, "incident_wavelength", known.wavelength, "angstrom")
-    detector = _group(instrument, "detector", "NXdetector")
+    detector = nexus_group(instrument, "detector", "NXdetector")
     detector["description"] = known.detector or "unknown"
     detector["bit_depth_image"] = np.uint32(8 * encoding.dtype.itemsize)
     detector["bit_depth_readout"] = np.uint32(8 * encoding.dtype.itemsize)
@@ -220,7 +244,7 @@ def _new_master(
             _write(detector, f"beam_center_{name}", known.beam_center[axis], "pixel")
     if known.saturation is not None:
         detector["saturation_value"] = np.uint32(encoding.limit(known.saturation))
-    specific = _group(detector, "detectorSpecific", "NXcollection")
+    specific = nexus_group(detector, "detectorSpecific", "NXcollection")
     specific["nimages"] = np.uint32(selection.num_frames)
     specific["ntrigger"] = np.uint32(1)
     specific["pixel_mask"] = mask
@@ -229,7 +253,7 @@ def _new_master(
     )
     if known.saturation is not None:
         specific["countrate_correction_count_cutoff"] = detector["saturation_value"]
-    sample = _group(entry, "sample", "NXsample")
+    sample = nexus_group(entry, "sample", "NXsample")
     if known.start_angle is not None:
         _write_rotation(sample, known, selection)
     if known.distance and known.pixel_size and known.beam_center:
@@ -240,10 +264,10 @@ def _write_rotation(sample: h5py.Group, known: Metadata, selection: Selection) -
     """Write the angle at which each frame starts, about the axis x."""
     step = known.angle_increment or 0.0
     frames = np.arange(selection.start, selection.stop)
-    axes = _group(sample, "transformations", "NXtransformations")
+    axes = nexus_group(sample, "transformations", "NXtransformations")
     _axis(axes, "omega", known.start_angle + step * frames, "rotation", (1, 0, 0), ".")
     sample["depends_on"] = join(axes.name, "omega")
-    goniometer = _group(sample, "goniometer", "NXgoniometer")
+    goniometer = nexus_group(sample, "goniometer", "NXgoniometer")
     goniometer["omega"] = axes["omega"]
     _write(goniometer, "omega_range_average", step, "degree")
 
@@ -252,13 +276,13 @@ def _write_geometry(
     detector: h5py.Group, known: Metadata, shape: tuple[int, int]
 ) -> None:
     """Write where the pixels are: McStas axes, z along the beam and y up."""
-    axes = _group(detector, "transformations", "NXtransformations")
+    axes = nexus_group(detector, "transformations", "NXtransformations")
     arm = ("rotation", (-1, 0, 0), ".")
     _axis(axes, "two_theta", known.two_theta or 0.0, *arm)
     along = ("translation", (0, 0, 1), join(axes.name, "two_theta"))
     _axis(axes, "translation", known.distance, *along)
     detector["depends_on"] = join(axes.name, "translation")
-    module = _group(detector, "module", "NXdetector_module")
+    module = nexus_group(detector, "module", "NXdetector_module")
     module["data_origin"] = np.zeros(2, np.int32)
     module["data_size"] = np.asarray(shape, np.int32)
     height, width = known.pixel_size
@@ -296,7 +320,7 @@ def _axis(
     )
 
 
-def _group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
+def nexus_group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
     group = parent.create_group(name)
     group.attrs["NX_class"] = kind
     return group
@@ -322,14 +346,14 @@ def _publish_scale(master: h5py.File, scale: int) -> None:
             return
 
 
-def _write_process(master: h5py.File, images: str, provenance: Provenance) -> None:
+def write_process(master: h5py.File, images: str, provenance: Provenance) -> None:
     """Write the provenance as an NXprocess group of the entry that has the images."""
     entry = master[images.split("/")[1]]
     if not isinstance(entry, h5py.Group):
         entry = master
     earlier = [name for name in entry if name.startswith(PROGRAM)]
     name = f"{PROGRAM}_{len(earlier) + 1}" if earlier else PROGRAM
-    process = _group(entry, name, "NXprocess")
+    process = nexus_group(entry, name, "NXprocess")
     process["sequence_index"] = len(earlier) + 1
     for key, value in json.loads(provenance.as_json()).items():
         if isinstance(value, dict):

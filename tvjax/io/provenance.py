@@ -24,9 +24,7 @@ class Provenance:
         inputs: The input as the user named it.
         frames: First frame and the one after the last, in the input.
         noise: The noise model and its parameters.
-        alpha: Strength of each frame, in the unit of the data.
-        gap: Certified duality gap of each frame, relative to the objective.
-        converged: Whether each frame reached its tolerance.
+        results: What came out, by name: numbers, or lists of them.
         scale: Stored value of one count.
         tally: What writing did to the valid pixels.
         date: When the output was finished.
@@ -36,9 +34,7 @@ class Provenance:
     inputs: tuple[str, ...]
     frames: tuple[int, int]
     noise: Mapping[str, object]
-    alpha: tuple[float, ...]
-    gap: tuple[float, ...]
-    converged: tuple[bool, ...]
+    results: Mapping[str, object]
     scale: int = 1
     tally: Mapping[str, float] = field(default_factory=dict)
     date: str = field(
@@ -48,4 +44,5 @@ class Provenance:
     def as_json(self) -> str:
         """Return the record as indented JSON text."""
         record = {"program": PROGRAM, "version": version(PROGRAM)}
-        return json.dumps(record | dataclasses.asdict(self), indent=2) + "\n"
+        own = dataclasses.asdict(self)
+        return json.dumps(record | own.pop("results") | own, indent=2) + "\n"

@@ -49,7 +49,7 @@ def open_series(
     files = [file for name in names for file in _expand(fspath(name))]
     if not files:
         raise FileError("No input is named: pass at least one file.")
-    if _is_hdf5(files[0]):
+    if is_hdf5(files[0]):
         if len(files) > 1:
             raise FileError(
                 f"{files[0]} is HDF5 and not the only input: "
@@ -93,7 +93,7 @@ def read_mask(
 def _mask_values(path: Path) -> Num[np.ndarray, "y x"] | Bool[np.ndarray, "y x"]:
     if path.suffix == ".npy":
         return np.load(path)
-    if _is_hdf5(path):
+    if is_hdf5(path):
         return hdf5.read_pixel_mask(path)
     return next(_format(path).read(path, 0, 1))[0]
 
@@ -120,9 +120,20 @@ def _following(path: Path) -> Iterator[Path]:
         yield follower
 
 
-def _is_hdf5(path: Path) -> bool:
+def is_hdf5(path: Path) -> bool:
+    """Return whether a file is HDF5, by its first bytes."""
     with reading(path), path.open("rb"):
         return h5py.is_hdf5(path)
+
+
+def holds_images(path: Path) -> bool:
+    """Return whether a file is an image in any format but HDF5, and no text."""
+    if _format(path) is not detectors:
+        return True
+    with path.open("rb") as file:
+        start = file.read(512)
+    # SMV and EDF images begin with text in braces.
+    return start.startswith(b"{") or bool(re.search(rb"[^\t\r\n\f\x20-\xff]", start))
 
 
 def _format(path: Path) -> ModuleType:

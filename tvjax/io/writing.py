@@ -18,7 +18,9 @@ from tvjax.io.fragments import fragment, SUFFIXES
 from tvjax.io.nexus import Hdf5Sink, output_files
 from tvjax.io.provenance import program, Provenance
 from tvjax.io.series import Frame, Series
-from tvjax.io.staging import Staging
+from tvjax.io.stack import Stack
+from tvjax.io.stack_file import StackSink
+from tvjax.io.staging import OutputFile, Staging
 from tvjax.io.tiff import TiffSink
 
 _DTYPES = {
@@ -70,6 +72,7 @@ class SeriesWriter:
         self._like = like
         self._notes = notes
         self._sidecar = sidecar
+        self._companions: list[tuple[Path, Callable[[OutputFile], None]]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +91,15 @@ class SeriesWriter:
         self.tally = self.tally.plus(tally)
         self._sink.append(stored, frame)
         self._staging.check()
+
+    def refuse(self, path: Path) -> None:
+        """Raise `FileError` if writing `path` would destroy something."""
+        self._staging.refuse([path])
+
+    def attach(self, path: Path, write: Callable[[OutputFile], None]) -> None:
+        """Let `write` fill another file, which gets its name with the others."""
+        self.refuse(path)
+        self._companions.append((path, write))
 
     def finish(self, provenance: Provenance | None = None) -> None:
         """Complete the files and give them their names, the one asked for last.
@@ -109,6 +121,8 @@ class SeriesWriter:
             notes[self._sidecar] = provenance.as_json()
         for path, text in notes.items():
             self._staging.open(path).write(text.encode())
+        for path, write in self._companions:
+            write(self._staging.open(path))
         self._staging.commit()
 
 
@@ -165,19 +179,93 @@ def create_series(
     }
     sidecar = path.with_name(f"{stem}.tvjax.json") if denoised else None
     staging = Staging(protected=like.files, overwrite=overwrite)
+
+    def create() -> Sink:
+        if kind == "HDF5":
+            staging.refuse([*output_files(path, like, selection), *notes])
+            return Hdf5Sink(staging, path, like, selection, encoding, by)
+        one = selection.num_frames == 1 or (kind == "TIFF" and _has_pages(like))
+        paths = [path] if one else _numbered(path, selection.num_frames)
+        staging.refuse([*paths, *filter(None, [sidecar]), *notes])
+        sink = CbfSink if kind == "CBF" else TiffSink
+        return sink(staging, paths, like, encoding, by)
+
+    sink = _start(create, staging)
+    return SeriesWriter(
+        sink, staging, like, encoding, notes, None if kind == "HDF5" else sidecar
+    )
+
+
+def create_stack(
+    path: str | PathLike[str],
+    like: Stack,
+    *,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    denoised: bool = True,
+) -> SeriesWriter:
+    """Start an output for the frames of an energy stack, in floating point.
+
+    Where input and output are HDF5, the output has the input's layout and order of
+    axes, with all else that is in it. From other formats, `.h5` is a new file with the
+    stack and its energies as NeXus has them. `.tif` is one file with a page an energy,
+    or numbered files where the name has `#` in place of the digits.
+
+    Args:
+        path: The output.
+        like: The stack that the frames come from.
+        dtype: `float32`, the default, or `float64`.
+        overwrite: Whether an existing output is replaced, at the end.
+        denoised: Whether to mark the output as denoised by tvjax.
+
+    Returns:
+        The writer, a context manager: leaving it before `finish` removes all it wrote.
+
+    Raises:
+        FileError: The output exists, cannot be written, or cannot hold the type.
+    """
+    path = Path(path)
+    series = like.series
+    num_frames = series.num_frames
+    kind = _kind(path)
+    if kind == "CBF":
+        raise FileError(f"{path} cannot hold floats: write .h5 or .tif.")
+    encoding = choose_encoding(
+        series.dtype, ("float32", "float64"), dtype=dtype or "float32", scale=1
+    )
+    by = program() if denoised else None
+    stem = path.stem.replace("#", "").rstrip("_")
+    sidecar = path.with_name(f"{stem}.tvjax.json") if denoised else None
+    staging = Staging(protected=series.files, overwrite=overwrite)
+
+    def create() -> Sink:
+        if kind == "TIFF":
+            one = "#" not in path.name
+            paths = [path] if one else _numbered(path, num_frames)
+            staging.refuse([*paths, *filter(None, [sidecar])])
+            # Descriptions tell how many pages there are: they serve the same number.
+            kept = series.kind if one == _has_pages(series) else "stack"
+            like_series = dataclasses.replace(series, kind=kept)
+            return TiffSink(staging, paths, like_series, encoding, by)
+        if series.layout is None:
+            return StackSink(staging, path, like, encoding, by)
+        selection = Selection(0, num_frames, num_frames)
+        staging.refuse(output_files(path, series, selection))
+        return Hdf5Sink(staging, path, series, selection, encoding, by, like.unit)
+
+    sink = _start(create, staging)
+    return SeriesWriter(
+        sink, staging, series, encoding, {}, None if kind == "HDF5" else sidecar
+    )
+
+
+def _start(create: Callable[[], Sink], staging: Staging) -> Sink:
+    """Return the sink that `create` makes, or leave nothing."""
     sink: Sink | None = None
     try:
-        if kind == "HDF5":
-            sidecar = None
-            staging.refuse([*output_files(path, like, selection), *notes])
-            sink = Hdf5Sink(staging, path, like, selection, encoding, by)
-        else:
-            one = selection.num_frames == 1 or (kind == "TIFF" and _has_pages(like))
-            paths = [path] if one else _numbered(path, selection.num_frames)
-            staging.refuse([*paths, *filter(None, [sidecar]), *notes])
-            create = CbfSink if kind == "CBF" else TiffSink
-            sink = create(staging, paths, like, encoding, by)
+        sink = create()
         staging.check()
+        return sink
     except BaseException:
         # HDF5 crashes at the interpreter's exit if its file is gone before it.
         try:
@@ -186,7 +274,6 @@ def create_series(
         finally:
             staging.discard()
         raise
-    return SeriesWriter(sink, staging, like, encoding, notes, sidecar)
 
 
 def save_series(
@@ -213,6 +300,25 @@ def save_series(
         for frame in series.frames():
             writer.write(frame.data, frame)
             progress(frame.index + 1, series.num_frames)
+        writer.finish()
+
+
+def save_stack(
+    path: str | PathLike[str], stack: Stack, *, overwrite: bool = False
+) -> None:
+    """Write a stack as it is, in float32.
+
+    Args:
+        path: The output, as for `create_stack`.
+        stack: The frames.
+        overwrite: Whether an existing output is replaced, at the end.
+
+    Raises:
+        FileError: The output exists or cannot be written.
+    """
+    with create_stack(path, stack, overwrite=overwrite, denoised=False) as writer:
+        for frame in stack.series.frames():
+            writer.write(frame.data, frame)
         writer.finish()
 
 

@@ -1,11 +1,7 @@
-"""What did denoising do? The pictures that answer."""
-
-from pathlib import Path
-from typing import BinaryIO
+"""What did denoising do to a frame? The pictures that answer."""
 
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Real
-from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,17 +10,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tvjax.diagnostics import autocorrelation, standardized_residual
-
-# Two hues that all eyes tell apart, and a gray for what carries no data.
-BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#9a9a9a"
-INTENSITY = colormaps["inferno"].with_extremes(bad=GRAY)
-SURFACE = colormaps["viridis"]
-SIGNED = colormaps["RdBu_r"].with_extremes(bad=GRAY)
-
-
-def save(figure: Figure, file: str | Path | BinaryIO) -> None:
-    """Write a figure as PNG, in a resolution that serves the screen and the page."""
-    figure.savefig(file, format="png", dpi=160)
+from tvjax.plot.style import (
+    BLUE,
+    INTENSITY,
+    linear_scale,
+    ORANGE,
+    SIGNED,
+    SURFACE,
+    valid_only,
+)
 
 
 def before_after(
@@ -49,8 +43,8 @@ def before_after(
         half_width: Pixels from the spot to the edge of the enlargement.
         unit: Unit of the images.
     """
-    before, after = _valid_only(before, mask), _valid_only(after, mask)
-    norm = _scale(np.nanpercentile(after, 0.1), np.nanpercentile(before, 99.5))
+    before, after = valid_only(before, mask), valid_only(after, mask)
+    norm = linear_scale(np.nanpercentile(after, 0.1), np.nanpercentile(before, 99.5))
     height, width = before.shape
     heights = [4.2 * height / width, 4.2][: 1 if spot is None else 2]
     layout = ConstrainedLayoutEngine(wspace=0.05)  # keeps tick labels apart
@@ -162,11 +156,11 @@ def spot_surface(
     if truth is not None:
         panels["truth"] = truth
     panels = {
-        title: _valid_only(np.asarray(image)[window], np.asarray(mask)[window])
+        title: valid_only(np.asarray(image)[window], np.asarray(mask)[window])
         for title, image in panels.items()
     }
     drawn = np.stack(list(panels.values()))
-    norm = _scale(np.nanmin(drawn), np.nanmax(drawn))
+    norm = linear_scale(np.nanmin(drawn), np.nanmax(drawn))
     y, x = np.mgrid[window]
     figure = Figure((4.2 * len(panels), 3.6))
     figure.subplots_adjust(left=0.0, right=0.96, bottom=0.06, top=0.98, wspace=0.12)
@@ -266,17 +260,6 @@ def _vertex(x, y):
     if a <= 0 or np.argmin(y) != middle:  # at an end, or flat
         return x[np.argmin(y)], np.min(y)
     return -b / (2 * a), c - b * b / (4 * a)
-
-
-def _valid_only(image, mask):
-    """The image as floating point, NaN where the mask is False."""
-    return np.where(mask, np.asarray(image, float), np.nan)
-
-
-def _scale(low, high):
-    """Linear scale from zero, or from `low` if less; never empty."""
-    low = min(0.0, low)
-    return Normalize(low, high if high > low else low + 1)
 
 
 def _window(spot, half_width, shape):

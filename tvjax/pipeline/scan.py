@@ -30,7 +30,7 @@ from tvjax.io import (
     SeriesWriter,
     Tally,
 )
-from tvjax.outcome import describe_noise, Example, Outcome, Record
+from tvjax.pipeline.scan_outcome import describe_noise, Example, Outcome, Record
 from tvjax.settings import parse_frames, parse_noise, Settings
 from tvjax.streaming import read_ahead, write_behind
 
@@ -132,9 +132,11 @@ def denoise_series(
                         inputs=series.names,
                         frames=(frames.start, frames.stop),
                         noise=describe_noise(choice.noise),
-                        alpha=tuple(record.alpha for record in records),
-                        gap=tuple(record.gap for record in records),
-                        converged=tuple(record.converged for record in records),
+                        results={
+                            "alpha": [record.alpha for record in records],
+                            "gap": [record.gap for record in records],
+                            "converged": [record.converged for record in records],
+                        },
                     )
                 )
         return Outcome(

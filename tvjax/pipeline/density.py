@@ -1,0 +1,80 @@
+"""What is the optical density of what a camera counted, frame by frame?"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float, Num
+
+from tvjax.io import Light, Stack
+
+UNIT = "optical density"
+
+
+def density_of(stack: Stack, flat: Light, dark: Light | None = None) -> Stack:
+    """The optical density of counts, NaN where there is none."""
+    from tvjax.xanes import optical_density  # loads jax
+
+    everything = slice(0, stack.shape[1])
+
+    def density(
+        sample: Num[np.ndarray, "energy y x"], frames: slice, rows: slice
+    ) -> Float[np.ndarray, "energy y x"]:
+        valid = stack.series.marks.valid(sample)
+        empty, offset = _lights(sample.shape, frames, rows, flat, dark)
+        counts = np.where(valid, sample, 0).astype(np.float32)
+        found = optical_density(counts, empty, dark=offset, mask=valid)
+        return np.where(found.mask, found.density, np.nan).astype(np.float32)
+
+    def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy y x"]:
+        return density(stack.cut(frames, rows), frames, rows)
+
+    def read(start: int, stop: int) -> Iterator[tuple[np.ndarray, str]]:
+        for index, (frame, header) in enumerate(stack.series.read(start, stop), start):
+            part = slice(index, index + 1)
+            yield density(frame[None], part, everything)[0], header
+
+    series = dataclasses.replace(
+        stack.series,
+        dtype=np.dtype(np.float32),
+        read=read,
+        marks=stack.series.marks._replace(negative=False),
+        files=(*stack.series.files, *flat.files, *(dark.files if dark else ())),
+    )
+    return dataclasses.replace(stack, series=series, cut=cut, unit=UNIT)
+
+
+def density_levels(
+    counts: Stack,
+    mask: Bool[np.ndarray, "y x"],
+    noise: object,
+    flat: Light,
+    dark: Light | None = None,
+) -> Float[np.ndarray, " energy"]:
+    """The noise of the optical density at each energy, from that of the counts."""
+    from tvjax.xanes import optical_density  # loads jax
+
+    levels = []
+    rows = slice(0, counts.shape[1])
+    for index in range(counts.shape[0]):
+        frames = slice(index, index + 1)
+        sample = counts[frames, rows]
+        empty, offset = _lights(sample.shape, frames, rows, flat, dark)
+        found = optical_density(
+            sample,
+            empty,
+            dark=offset,
+            sample_variance=noise.variance(sample),
+            flat_variance=noise.variance(empty) / flat.num_exposures,
+            mask=mask,
+        )
+        variance = np.asarray(found.variance)[0][mask]
+        levels.append(np.sqrt(max(float(np.mean(variance)), np.finfo(float).tiny)))
+    return np.array(levels, np.float32)
+
+
+def _lights(shape, frames, rows, *lights):
+    """Flats and darks for a part of the stack; zero where there are none."""
+    for light in lights:
+        values = 0.0 if light is None else light.cut(frames, rows)
+        yield np.broadcast_to(values, shape).astype(np.float32)
