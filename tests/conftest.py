@@ -22,3 +22,10 @@ def dtype(request):
     """Both precisions, each in JAX's mode for it."""
     with jax.enable_x64(request.param == "float64"):
         yield np.dtype(request.param)
+
+
+@pytest.fixture
+def double():
+    """JAX's mode for double precision."""
+    with jax.enable_x64(True):
+        yield

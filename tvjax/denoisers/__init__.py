@@ -6,5 +6,5 @@ from tvjax.denoisers.protocol import (
     Resumable as Resumable,
 )
 from tvjax.denoisers.subspace import SUM as SUM
-from tvjax.denoisers.tv import TV as TV
+from tvjax.denoisers.tv import TV as TV, VectorTV as VectorTV
 from tvjax.denoisers.wavelet import Wavelet as Wavelet, wavelet_risk as wavelet_risk

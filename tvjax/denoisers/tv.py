@@ -1,5 +1,7 @@
 """Total-variation denoising as a function with a parameter in it."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 from jax import Array, numpy as jnp
@@ -18,13 +20,16 @@ class TV(AbstractDenoiser):
     unit of the image: a step edge between regions n pixels wide moves by α/n, and the
     total of any region by at most α times its perimeter. α = 0 cannot be held.
 
-    Rudin, Osher, Fatemi 1992 (10.1016/0167-2789(92)90242-F).
+    Rudin, Osher, Fatemi 1992 (10.1016/0167-2789(92)90242-F). `VectorTV` takes images
+    along a leading axis that share their edges: |∇x|_i is the length over all of them,
+    and strength and mask are for all. Bresson, Chan 2008 (10.3934/ipi.2008.2.455).
     """
 
     log_alpha: Float[Array, ""] | Float[Array, "*shape"]
     mask: Bool[Array, "*shape"] | None
     tol: float = eqx.field(static=True)
     norm: Norm = eqx.field(static=True)
+    channels: bool = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
     tangent: Accuracy = eqx.field(static=True)
 
@@ -35,6 +40,7 @@ class TV(AbstractDenoiser):
         mask: Bool[ArrayLike, "*shape"] | None = None,
         tol: float = 1e-4,
         norm: Norm = "isotropic",
+        channels: bool = False,
         max_steps: int = 10_000,
         tangent: Accuracy = DEFAULT_ACCURACY,
     ):
@@ -46,6 +52,7 @@ class TV(AbstractDenoiser):
         self.mask = None if mask is None else jnp.asarray(mask, dtype=bool)
         self.tol = tol
         self.norm = norm
+        self.channels = channels
         self.max_steps = max_steps
         self.tangent = tangent
 
@@ -60,7 +67,7 @@ class TV(AbstractDenoiser):
 
     def start(self, y: Float[Array, "*shape"]) -> Memory:
         """No dual field yet."""
-        return blank_memory(y)
+        return blank_memory(y, channels=self.channels)
 
     def resume(
         self, y: Float[Array, "*shape"], memory: Memory
@@ -73,7 +80,11 @@ class TV(AbstractDenoiser):
             mask=self.mask,
             tol=self.tol,
             norm=self.norm,
+            channels=self.channels,
             max_steps=self.max_steps,
             tangent=self.tangent,
         )
         return solution.image, memory
+
+
+VectorTV = partial(TV, channels=True)

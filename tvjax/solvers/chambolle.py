@@ -37,10 +37,7 @@ def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
     size = 1 / (4 * len(problem.shape))
     u = problem.data + rof.divergence(problem, state.q)
     steps = rof.differences(problem, rof.pad_rows(problem, u))
-    if problem.norm == "anisotropic":
-        lengths = [jnp.abs(g) for g in steps]
-    else:
-        lengths = [jnp.sqrt(sum(g * g for g in steps))] * len(steps)
+    lengths = map(jnp.sqrt, rof.inner_products(problem, steps, steps))
     components = zip(rof.split(state.q), steps, lengths, strict=True)
     return State(rof.join([_move(problem.alpha, size, *c) for c in components]))
 

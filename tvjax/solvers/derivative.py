@@ -138,11 +138,7 @@ def tangent(
     moved = eqx.tree_at(lambda p: p.data, problem, v)
 
     def project(_, z):
-        if problem.norm == "anisotropic":
-            inner = [e * c for e, c in zip(linear.directions, z, strict=True)]
-        else:
-            both = zip(linear.directions, z, strict=True)
-            inner = [sum(e * c for e, c in both)] * len(z)
+        inner = rof.inner_products(problem, linear.directions, z)
         parts = zip(linear.factors, z, linear.directions, inner, strict=True)
         return [m * (c - e * along) for m, c, e, along in parts]
 

@@ -86,8 +86,10 @@ def primal_size(problem: Problem) -> Float[Array, ""]:
     """
     steps = rof.differences(problem, rof.pad_rows(problem, problem.data))
     # one kernel for both components, as in the gap
-    length = jnp.where(rof.anywhere(problem), jnp.sqrt(sum(d * d for d in steps)), 0)
-    sigma = 0.56 * jnp.sum(length) / jnp.maximum(problem.num_valid, 1)
+    length = jnp.sqrt(rof.sum_channels(problem, sum(d * d for d in steps)))
+    length = jnp.where(rof.anywhere(problem), length, 0)
+    num_pixels = problem.num_valid / problem.num_channels
+    sigma = 0.56 * jnp.sum(length) / jnp.maximum(num_pixels, 1)
     # powers of zero are not asked for: both ends of the range are harmless
     alpha = problem.alpha
     if alpha.ndim:

@@ -16,6 +16,10 @@ of its own, and copies a loop-carried array that it cannot update in place:
 * The first two components of the dual field are the real and the imaginary part of
   one array: one kernel writes both, and in place.
 
+Channels are images that share their edges, |∇y|_i being the length over all of them
+(Bresson and Chan 2008, 10.3934/ipi.2008.2.455). They lie one below the other, as one
+tall image without edges from one to the next.
+
 The solvers see the data without its mean, which passes through the problem unchanged:
 in single precision a pedestal of a hundred times the noise would cost the certificate
 its last digits.
@@ -43,8 +47,9 @@ class Problem(eqx.Module):
     alpha: Float[Array, ""] | Float[Array, " row+pixels"]
     edges: tuple[Bool[Array, " row+pixels"], ...]
     num_valid: Float[Array, ""]
-    shape: tuple[int, ...] = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)  # of all channels, as one image
     norm: Norm = eqx.field(static=True)
+    num_channels: int = eqx.field(static=True)
 
     @property
     def row(self) -> int:
@@ -63,18 +68,28 @@ def lay_out(
     alpha: Float[Array, ""] | Float[Array, "*shape"],
     mask: Bool[Array, "*shape"] | None,
     norm: Norm,
+    channels: bool,
 ) -> Problem:
-    """Bring data, strength and mask into the solvers' layout; invalid pixels are 0."""
+    """Bring data, strength and mask into the solvers' layout; invalid pixels are 0.
+
+    With `channels`, the leading axis counts them, and a map of strengths repeats itself
+    along it.
+    """
     num_valid = jnp.asarray(x.size if mask is None else jnp.sum(mask), x.dtype)
     # any constant does: the derivative in it is zero
-    level = lax.stop_gradient(jnp.mean(x, where=mask))
+    axes = tuple(range(int(channels), x.ndim))
+    level = lax.stop_gradient(jnp.mean(x, axes, keepdims=True, where=mask))
     x = x - level if mask is None else jnp.where(mask, x - level, 0)
-    row = x.size // x.shape[0]
-    edges = [jnp.pad(edge.reshape(-1), (row, 0)) for edge in valid_edges(x.shape, mask)]
+    num_channels, shape = 1, x.shape
+    if channels:
+        num_channels, shape = x.shape[0], (x.shape[0] * x.shape[1], *x.shape[2:])
+    row = x.size // shape[0]
+    edges = valid_edges(x.shape, mask)[int(channels) :]
+    edges = [jnp.pad(edge.reshape(-1), (row, 0)) for edge in edges]
     if alpha.ndim:
         alpha = jnp.pad(alpha.reshape(-1), (row, 0))
     data = x.reshape(-1)
-    return Problem(data, alpha, tuple(edges), num_valid, x.shape, norm)
+    return Problem(data, alpha, tuple(edges), num_valid, shape, norm, num_channels)
 
 
 def zero_dual(problem: Problem) -> Dual:
@@ -97,16 +112,18 @@ def join(components: list[Array]) -> Dual:
     return (lax.complex(components[0], components[1]), *components[2:])
 
 
-def lay_out_dual(p: Float[Array, " ndim *shape"]) -> Dual:
+def lay_out_dual(p: Float[Array, " ndim *shape"], channels: bool) -> Dual:
     """A dual field in the solvers' layout."""
-    row = p[0].size // p.shape[1]
+    row = math.prod(p.shape[2 + int(channels) :])
     return join([jnp.pad(component.reshape(-1), (row, 0)) for component in p])
 
 
-def dual_field(problem: Problem, p: Dual) -> Float[Array, " ndim *shape"]:
-    """A dual field in the shape of the image, one component an axis."""
+def dual_field(
+    problem: Problem, p: Dual, shape: tuple[int, ...]
+) -> Float[Array, " ndim *shape"]:
+    """A dual field in the shape of the data, one component an axis."""
     rows = [component[problem.row :] for component in split(p)]
-    return jnp.stack([row.reshape(problem.shape) for row in rows])
+    return jnp.stack([row.reshape(shape) for row in rows])
 
 
 def from_unit_ball(problem: Problem, p: Dual) -> Dual:
@@ -150,12 +167,42 @@ def divergence(problem: Problem, q: Dual) -> Float[Array, " pixels"]:
     return sum(terms[1:], start=terms[0])
 
 
+def inner_products(problem: Problem, a: list[Array], b: list[Array]) -> list[Array]:
+    """⟨a, b⟩ over all that is projected together, for each component.
+
+    That is a component in all channels, and all components where the norm is isotropic.
+    """
+    products = [c * d for c, d in zip(a, b, strict=True)]
+    if problem.norm == "isotropic":
+        products = [sum(products)]
+    products = [_repeat(problem, sum_channels(problem, p)) for p in products]
+    return products * (len(a) // len(products))
+
+
+def sum_channels(problem: Problem, values: Array) -> Array:
+    """The sum over the channels; of many without the row in front."""
+    if problem.num_channels == 1:
+        return values
+    return jnp.sum(values[problem.row :].reshape(problem.num_channels, -1), axis=0)
+
+
+def _repeat(problem: Problem, values: Array) -> Array:
+    """The same values for every channel, in the layout of a dual field."""
+    if problem.num_channels == 1:
+        return values
+    return jnp.pad(jnp.tile(values, problem.num_channels), (problem.row, 0))
+
+
+def first_channel(problem: Problem, values: Array) -> Array:
+    """What is the same for all channels, in the layout of `sum_channels`."""
+    if problem.num_channels == 1 or values.ndim == 0:
+        return values
+    return values[problem.row :][: problem.data.size // problem.num_channels]
+
+
 def shrink_factors(problem: Problem, components: list[Array]) -> list[Array]:
     """What to multiply each component by to project on |q|_i ≤ α_i."""
-    if problem.norm == "anisotropic":
-        squares = [component * component for component in components]
-    else:
-        squares = [sum(c * c for c in components)] * len(components)
+    squares = inner_products(problem, components, components)
     tiny = jnp.finfo(problem.data.dtype).tiny
     return [jnp.minimum(1, problem.alpha * lax.rsqrt(s + tiny)) for s in squares]
 
@@ -167,8 +214,17 @@ def project(problem: Problem, components: list[Array]) -> list[Array]:
 
 
 def anywhere(problem: Problem) -> Array:
-    """Where is any edge?"""
-    return reduce(operator.or_, problem.edges)
+    """Where is any edge? In the layout of `sum_channels`."""
+    return first_channel(problem, reduce(operator.or_, problem.edges))
+
+
+def lengths(problem: Problem, steps: list[Array]) -> Array:
+    """|∇y|_i from the components of ∇y, in the layout of `sum_channels`."""
+    if problem.norm == "isotropic":
+        return jnp.sqrt(sum_channels(problem, sum(step * step for step in steps)))
+    if problem.num_channels == 1:
+        return sum(jnp.abs(step) for step in steps)
+    return sum(jnp.sqrt(sum_channels(problem, step * step)) for step in steps)
 
 
 def gap_and_objective(
@@ -184,14 +240,13 @@ def gap_and_objective(
     """
     padded = pad_rows(problem, problem.data + divergence(problem, q))
     steps = differences(problem, padded)
-    if problem.norm == "anisotropic":
-        length = sum(jnp.abs(step) for step in steps)
-    else:
-        length = jnp.sqrt(sum(step * step for step in steps))
     aligned = sum(c * step for c, step in zip(split(q), steps, strict=True))
+    aligned = sum_channels(problem, aligned)
+    alpha = first_channel(problem, problem.alpha)
     # The selection changes no value: it has XLA keep one array of terms for the sum in
     # place of one for each factor.
-    terms = jnp.where(anywhere(problem), problem.alpha * length - aligned, 0)
+    length = lengths(problem, steps)
+    terms = jnp.where(anywhere(problem), alpha * length - aligned, 0)
     gap = jnp.maximum(jnp.sum(terms), 0)
     # from the padded image, so that no further array is written
     y = padded[1:-1].reshape(-1)

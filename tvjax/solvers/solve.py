@@ -59,6 +59,7 @@ def solve(
     tol: float = 1e-4,
     rmse: float | Array = 0.0,
     norm: Norm = "isotropic",
+    channels: bool = False,
     solver: str = "pdhg",
     max_steps: int = 10_000,
     steps_per_check: int = 10,
@@ -81,6 +82,9 @@ def solve(
         rmse: Or stop when the certified root-mean-square distance to the solution, in
             the unit of the data, is at most this: a twentieth of the noise, say.
         norm: "isotropic" (Euclidean length of a gradient) or "anisotropic" (ℓ₁).
+        channels: Whether the leading axis of `x` counts images that share their edges:
+            |∇y|_i is the length over all of them, and `alpha` and `mask` are for all
+            (Bresson and Chan 2008, 10.3934/ipi.2008.2.455).
         solver: "pdhg", "fgp" or "chambolle"; all three reach the same solution.
         max_steps: Give up after so many steps, with `converged` False.
         steps_per_check: How often to compute the gap, which costs about two steps.
@@ -90,11 +94,10 @@ def solve(
         ValueError: For an empty image, a negative or misshapen `alpha`, a mask or dual
             of another shape, or an unknown norm or solver.
     """
-    x, alpha, mask = _check(x, alpha, mask, norm, solver)
-    if dual is not None and dual.shape != (x.ndim, *x.shape):
-        raise ValueError(
-            f"`dual` must have shape {(x.ndim, *x.shape)}, got {dual.shape}."
-        )
+    x, alpha, mask = _check(x, alpha, mask, norm, channels, solver)
+    dual_shape = (x.ndim - channels, *x.shape)
+    if dual is not None and dual.shape != dual_shape:
+        raise ValueError(f"`dual` must have shape {dual_shape}, got {dual.shape}.")
     return _solve(
         x,
         alpha,
@@ -102,6 +105,7 @@ def solve(
         dual,
         Stop(tol, rmse, max_steps, steps_per_check),
         norm=norm,
+        channels=channels,
         solver=solver,
         tangent=tangent,
     )
@@ -114,9 +118,10 @@ class Memory(NamedTuple):
     tangent: Dual  # the dual field of J x
 
 
-def blank_memory(x: Float[Array, "*shape"]) -> Memory:
+def blank_memory(x: Float[Array, "*shape"], *, channels: bool = False) -> Memory:
     """The memory of a solver that has not solved anything."""
-    zero = rof.lay_out_dual(jnp.zeros((x.ndim, *x.shape), as_floating(x).dtype))
+    zero = jnp.zeros((x.ndim - channels, *x.shape), as_floating(x).dtype)
+    zero = rof.lay_out_dual(zero, channels)
     return Memory(zero, zero)
 
 
@@ -128,6 +133,7 @@ def resume(
     mask: Bool[ArrayLike, "*shape"] | None = None,
     tol: float = 1e-4,
     norm: Norm = "isotropic",
+    channels: bool = False,
     max_steps: int = 10_000,
     steps_per_check: int = 10,
     tangent: Accuracy = DEFAULT_ACCURACY,
@@ -138,7 +144,7 @@ def resume(
     taken, the memory that comes back holds its dual field, too, so that the next
     derivative of the same image begins there.
     """
-    x, alpha, mask = _check(x, alpha, mask, norm, "pdhg")
+    x, alpha, mask = _check(x, alpha, mask, norm, channels, "pdhg")
     return _resume(
         x,
         alpha,
@@ -146,6 +152,7 @@ def resume(
         memory,
         Stop(tol, 0.0, max_steps, steps_per_check),
         norm=norm,
+        channels=channels,
         solver="pdhg",
         tangent=tangent,
     )
@@ -161,7 +168,7 @@ class Certificate(NamedTuple):
     converged: Bool[Array, ""]
 
 
-_compiled = partial(jax.jit, static_argnames=("norm", "solver", "tangent"))
+_compiled = partial(jax.jit, static_argnames=("norm", "channels", "solver", "tangent"))
 
 
 @_compiled
@@ -171,14 +178,16 @@ def _solve(
     mask: Array | None,
     dual: Array | None,
     stop: Stop,
+    *,
+    channels: bool,
     **options: Any,
 ) -> Solution:
     """Start from a dual field in the shape of the image, if any."""
     memory = None
     if dual is not None:
-        p = rof.lay_out_dual(dual.astype(x.dtype))
+        p = rof.lay_out_dual(dual.astype(x.dtype), channels)
         memory = Memory(p, jax.tree.map(jnp.zeros_like, p))
-    return _run(x, alpha, mask, memory, stop, **options)[0]
+    return _run(x, alpha, mask, memory, stop, channels=channels, **options)[0]
 
 
 def _run(
@@ -189,11 +198,12 @@ def _run(
     stop: Stop,
     *,
     norm: Norm,
+    channels: bool,
     solver: str,
     tangent: Accuracy,
 ) -> tuple[Solution, Memory]:
     """Enter the solvers' layout, iterate, attach the derivatives, and leave it."""
-    problem = rof.lay_out(x, alpha, mask, norm)
+    problem = rof.lay_out(x, alpha, mask, norm, channels)
     constant = lax.stop_gradient(problem)
     start = before = rof.zero_dual(constant)
     if memory is not None:
@@ -201,12 +211,12 @@ def _run(
         before = lax.stop_gradient(memory.tangent)
     q, certificate = iterate(constant, start, SOLVERS[solver], stop)
     correction, along = differentiable_correction(problem, q, before, tangent)
-    image = x + correction.reshape(problem.shape)
+    image = x + correction.reshape(x.shape)
     p = rof.to_unit_ball(constant, q)
     solution = Solution(
         # no cotangent enters through an invalid pixel, NaN or not
         image=image if mask is None else jnp.where(mask, image, x),
-        dual=rof.dual_field(constant, p),
+        dual=rof.dual_field(constant, p, x.shape),
         gap=certificate.gap,
         relative_gap=certificate.relative_gap,
         rmse=certificate.rmse,
@@ -253,31 +263,48 @@ def iterate(
 
 
 def _check(
-    x: ArrayLike, alpha: ArrayLike, mask: ArrayLike | None, norm: str, solver: str
+    x: ArrayLike,
+    alpha: ArrayLike,
+    mask: ArrayLike | None,
+    norm: str,
+    channels: bool,
+    solver: str,
 ) -> tuple[Array, Array, Array | None]:
-    """Arrays of one floating-point type, or a sentence that says what is wrong."""
+    """Arrays of one floating-point type, or a sentence that says what is wrong.
+
+    Maps of strengths and masks come back in the shape of the data.
+    """
     check_norm(norm)
     if solver not in SOLVERS:
         raise ValueError(f"`solver` must be one of {tuple(SOLVERS)}, got {solver!r}.")
     x = as_floating(x)
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"`x` must be a non-empty image, got shape {x.shape}.")
-    alpha = jnp.asarray(alpha, dtype=x.dtype)
-    if alpha.shape not in ((), x.shape):
+    if channels and x.ndim == 1:
         raise ValueError(
-            f"`alpha` must be a scalar or have the image's shape {x.shape}, "
+            f"`x` must have an axis of channels and those of the image, got {x.shape}."
+        )
+    shape = x.shape[int(channels) :]
+    alpha = jnp.asarray(alpha, dtype=x.dtype)
+    if alpha.shape not in ((), shape):
+        raise ValueError(
+            f"`alpha` must be a scalar or have the image's shape {shape}, "
             f"got shape {alpha.shape}."
         )
     # a traced value has no sign to look at
     if not isinstance(alpha, core.Tracer) and not bool(jnp.all(alpha >= 0)):
         raise ValueError(f"`alpha` must not be negative, got {jnp.min(alpha)}.")
+    if channels and alpha.ndim:
+        alpha = jnp.broadcast_to(alpha[None], x.shape)
     if mask is None:
         return x, alpha, None
     mask = jnp.asarray(mask, dtype=bool)
-    if mask.shape != x.shape:
+    if mask.shape != shape:
         raise ValueError(
-            f"`mask` must have the image's shape {x.shape}, got {mask.shape}."
+            f"`mask` must have the image's shape {shape}, got {mask.shape}."
         )
+    if channels:
+        mask = jnp.broadcast_to(mask[None], x.shape)
     return x, alpha, mask
 
 

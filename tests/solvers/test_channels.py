@@ -1,0 +1,175 @@
+"""Channels that share their edges: vector total variation."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+import reference
+from jax import numpy as jnp
+
+from tvjax.denoisers import TV, VectorTV
+from tvjax.solvers import Accuracy, solve
+
+NORMS = ["isotropic", "anisotropic"]
+SHAPE = (3, 7, 6)
+ALPHA = 1.1
+MASK = np.random.default_rng(1).random(SHAPE[1:]) < 0.85
+
+
+def noisy(seed=0):
+    """Edges at one place, of another height and on another pedestal each."""
+    heights = np.asarray([4.0, -3.0, 2.0])[:, None, None]
+    pedestals = np.asarray([0.0, 50.0, 7.0])[:, None, None]
+    truth = heights * reference.scene(*SHAPE[1:]) + pedestals
+    return truth + np.random.default_rng(seed).normal(size=SHAPE)
+
+
+def distance(a, b):
+    return np.linalg.norm(np.asarray(a, np.float64) - b)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("solver", ["pdhg", "fgp", "chambolle"])
+def test_all_solvers_reach_the_reference_within_their_certificate(double, solver, norm):
+    x = np.where(MASK, noisy(), np.nan)
+    expected = reference.rof(noisy(), ALPHA, mask=MASK, norm=norm, channels=True)
+    tol = 1e-4 if solver == "chambolle" else 1e-11
+    solution = solve(
+        x, ALPHA, mask=MASK, norm=norm, channels=True, tol=tol, solver=solver
+    )
+    assert solution.converged and solution.dual.shape == (2, *SHAPE)
+    bound = np.sqrt(float(solution.gap)) + 1e-7
+    assert distance(solution.image[:, MASK], expected[:, MASK]) <= bound
+    assert np.isnan(solution.image[:, ~MASK]).all()
+    np.testing.assert_allclose(
+        solution.rmse, np.sqrt(float(solution.gap) / (3 * MASK.sum()))
+    )
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_certificate_is_primal_minus_dual_of_a_feasible_pair(double, norm):
+    x = noisy()
+    solution = solve(x, ALPHA, norm=norm, channels=True, tol=1e-2)
+    y, p = np.asarray(solution.image), np.asarray(solution.dual)
+    together = 1 if norm == "anisotropic" else (0, 1)
+    assert np.sum(p**2, axis=together).max() <= 1 + 1e-12
+    matrix = reference.difference_matrix(SHAPE[1:])
+    pull = np.einsum("kij,kci->cj", matrix, p.reshape(2, 3, -1)).reshape(SHAPE)
+    np.testing.assert_allclose(y, x + ALPHA * pull, atol=1e-10)
+    steps = np.einsum("kij,cj->kci", matrix, y.reshape(3, -1))
+    length = np.sqrt(np.sum(steps**2, axis=together)).sum()
+    primal = np.sum((y - x) ** 2) / 2 + ALPHA * length
+    dual = np.sum(x**2 - y**2) / 2
+    np.testing.assert_allclose(solution.gap, primal - dual, rtol=1e-6)
+    np.testing.assert_allclose(solution.relative_gap, (primal - dual) / primal)
+
+
+def test_one_channel_is_an_image():
+    x = noisy()[0]
+    for alpha in (ALPHA, np.linspace(0.2, 2, x.size).reshape(x.shape)):
+        alone, one = solve(x, alpha), solve(x[None], alpha, channels=True)
+        assert alone.num_steps == one.num_steps
+        np.testing.assert_array_equal(one.image[0], alone.image)
+        np.testing.assert_array_equal(one.dual[:, 0], alone.dual)
+
+
+def test_multiples_of_one_image_are_denoised_as_one(double):
+    # |∇y|_i over the channels is |∇y|_i of the image times the length of the factors
+    x, factors = noisy()[0], np.asarray([3.0, 0.0, -4.0])[:, None, None]
+    alone = solve(x, ALPHA / 5, tol=1e-12).image
+    together = solve(factors * x, ALPHA, channels=True, tol=1e-12).image
+    np.testing.assert_allclose(together, factors * alone[None], atol=1e-4)
+
+
+def test_an_edge_that_one_channel_shows_is_kept_in_another():
+    # a step of 0.3 under noise of 1, beside one of 30, at the same place
+    rng = np.random.default_rng(2)
+    right = np.arange(48) >= 24
+    weak = 0.3 * right + rng.normal(size=(48, 48))
+    strong = 30.0 * right + rng.normal(size=(48, 48))
+    x = np.stack([weak, strong])
+    together = np.asarray(solve(x, 4.0, channels=True, tol=1e-5).image[0])
+    apart = np.asarray(solve(weak, 4.0, tol=1e-5).image)
+
+    def steepest(y):
+        return np.argmax(np.abs(np.diff(y, axis=1)), axis=1) == 23
+
+    assert np.mean(steepest(together)) > 0.9 > 0.5 > np.mean(steepest(apart))
+
+
+def test_a_map_of_strengths_is_for_all_channels(double):
+    alpha = np.random.default_rng(3).uniform(0, 2, SHAPE[1:])
+    alpha[2:4, 2:5] = 0
+    expected = reference.rof(noisy(), alpha, channels=True)
+    solution = solve(noisy(), alpha, channels=True, tol=1e-11)
+    assert distance(solution.image, expected) <= np.sqrt(float(solution.gap)) + 1e-7
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_derivatives_are_those_of_the_reference(double, norm):
+    tight = Accuracy(tol=1e-10, max_steps=20_000)
+    options = {"mask": MASK, "norm": norm, "channels": True}
+    run = partial(solve, tol=1e-13, tangent=tight, **options)
+    rng = np.random.default_rng(4)
+    w, v = rng.normal(size=(2, *SHAPE)) * MASK
+    alpha_map, direction = rng.uniform(0.5, 1.5, (2, *SHAPE[1:]))
+
+    def loss(x, alpha):
+        return jnp.sum(w * run(x, alpha).image)
+
+    @jax.jit
+    def derivatives(x, alpha, *tangents):
+        slopes = jax.grad(loss, argnums=(0, 1))(x, alpha)
+        return slopes, jax.jvp(loss, (x, alpha), tangents)[1]
+
+    def reference_loss(x, alpha):
+        return np.sum(w * reference.rof(x, alpha, num_steps=10_000, **options))
+
+    x = noisy()
+    for alpha, change in ((ALPHA, 1.0), (alpha_map, direction)):
+        (in_data, in_strength), forward = derivatives(x, alpha, v, change)
+        # the error is quadratic in the width, but at merging regions
+        along_data = reference.central_difference(
+            lambda x, alpha=alpha: reference_loss(x, alpha), x, v, 1e-4
+        )
+        along_strength = reference.central_difference(
+            lambda alpha: reference_loss(x, alpha), alpha, change, 1e-4
+        )
+        np.testing.assert_allclose(np.sum(in_data * v), along_data, atol=1e-3)
+        np.testing.assert_allclose(
+            np.sum(in_strength * change), along_strength, atol=1e-3
+        )
+        np.testing.assert_allclose(forward, along_data + along_strength, atol=2e-3)
+
+
+def test_denoiser_is_the_solution_and_goes_on_from_its_memory():
+    y = jnp.asarray(noisy(), jnp.float32)
+    denoiser = VectorTV(ALPHA, mask=MASK)
+    assert isinstance(denoiser, TV)
+    expected = solve(y, denoiser.alpha, mask=MASK, channels=True).image
+    np.testing.assert_allclose(denoiser(y), expected, atol=1e-4)
+    image, memory = denoiser.resume(y, denoiser.start(y))
+    again, _ = denoiser.resume(y, memory)
+    # both are within √(1e-4 · 400) of the solution, all pixels together
+    assert distance(again, image) < 2 * np.sqrt(1e-4 * 400)
+
+
+def test_a_dual_field_is_a_start():
+    first = solve(noisy(), ALPHA, channels=True)
+    again = solve(noisy(), ALPHA, channels=True, dual=first.dual)
+    assert again.num_steps <= 20 < first.num_steps
+
+
+def test_misuse_gets_a_sentence():
+    x = noisy()
+    for arguments, message in (
+        ((x[0, 0], 1.0), "`x` must have an axis of channels and those of the image"),
+        ((x, np.ones(SHAPE)), r"`alpha` must .* image's shape \(7, 6\), got"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            solve(*arguments, channels=True)
+    with pytest.raises(ValueError, match=r"`mask` must .* shape \(7, 6\), got"):
+        solve(x, 1.0, channels=True, mask=np.ones(SHAPE, bool))
+    with pytest.raises(ValueError, match=r"`dual` must have shape \(2, 3, 7, 6\)"):
+        solve(x, 1.0, channels=True, dual=jnp.zeros((3, *SHAPE)))
