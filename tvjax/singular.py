@@ -159,14 +159,23 @@ def optimal_shrinkage(
     return jnp.where(kept, scale * jnp.sqrt(safe) / jnp.where(kept, y, 1), 0)
 
 
-def noise_edge(shape: tuple[int, int]) -> float:
-    """The largest singular value of noise of standard deviation one, √m (1 + √β).
+def noise_edge(shape: tuple[int, int], deviations: float = 0.0) -> float:
+    """The largest singular value of noise of standard deviation one.
 
-    The edge of the distribution of Marchenko and Pastur, with m the greater of the two
-    sizes and β ≤ 1 their ratio. What lies above is signal; what signal lies below has
-    singular vectors that are not its own.
+    (√m + √n)² + x (√m + √n)(1/√m + 1/√n)^⅓, the root of it
+
+    The edge of the distribution of Marchenko and Pastur, and x scales of the law of
+    Tracy and Widom by which the largest value scatters about it: x is above 2 once in
+    a hundred times. What lies above is signal; what signal lies below has singular
+    vectors that are not its own. Johnstone 2001 (10.1214/aos/1009210544).
+
+    Args:
+        shape: Rows and columns m and n of the matrix.
+        deviations: x.
     """
-    return max(shape) ** 0.5 + min(shape) ** 0.5
+    rows, columns = (size**0.5 for size in shape)
+    scale = (rows + columns) * (1 / rows + 1 / columns) ** (1 / 3)
+    return ((rows + columns) ** 2 + deviations * scale) ** 0.5
 
 
 def noise_values(shape: tuple[int, int], count: int) -> Float[np.ndarray, " count"]:

@@ -45,6 +45,7 @@ def denoise_coefficients(
     image: Float[np.ndarray, "y x"],
     response: Response,
     *,
+    clear: bool,
     variance: Float[np.ndarray, "y x"] | None,
     mask: Bool[np.ndarray, "y x"] | None,
     extra: Sequence[Denoiser],
@@ -55,6 +56,8 @@ def denoise_coefficients(
     Args:
         image: Of noise of variance one on average; zero where invalid.
         response: Of the basis vector it belongs to.
+        clear: Whether its singular value is more than noise can have. If not, it is
+            dropped unless its image is more than noise can have.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
         extra: Denoisers beside those of this package.
@@ -86,7 +89,9 @@ def denoise_coefficients(
     slopes = jnp.stack([direction] + [slope for _, slope in pairs])
     if valid is not None:
         images = jnp.where(valid, images, 0)
-    weights, cost = _mix(images, slopes, w, direction, v, response)
+    weights, cost = _mix(
+        images, slopes, w, direction, v, response, 0.0 if clear else SIGNIFICANT
+    )
     mixed = jnp.tensordot(weights, images, 1)
     return Denoised(np.asarray(mixed), float(alpha), np.asarray(weights), float(cost))
 
@@ -99,14 +104,15 @@ def _mix(
     direction: Array,
     variance: Array,
     response: Response,
+    least: float,
 ) -> tuple[Array, Array]:
     """The weights of least risk, and the share in the risk that is left with them.
 
     Both follow from what the images have in common with the noisy one beyond their
     divergence. For noise alone this is not zero but scatters: its variance is no more
     than the power of the image and three times its divergence (twice for the random
-    probe), and there is the doubt about the basis. A component that does not exceed
-    that by far is dropped.
+    probe), and there is the doubt about the basis. A component of less power than
+    `least` times the deviation is dropped.
     """
     divergences = jnp.sum(direction * slopes, axis=(1, 2))
     alike = jnp.sum(images * variance * w, axis=(1, 2))
@@ -115,7 +121,7 @@ def _mix(
     power = jnp.sum(jnp.tensordot(weights, images, 1) ** 2)
     doubt = response.doubt * (weights @ (alike + divergences))
     scatter = power + 3 * weights**2 @ jnp.abs(divergences) + doubt**2
-    weights = jnp.where(power > SIGNIFICANT * jnp.sqrt(scatter), weights, 0)
+    weights = jnp.where(power > least * jnp.sqrt(scatter), weights, 0)
     mixed = jnp.tensordot(weights, images, 1)
     return weights, jnp.sum((mixed - w) ** 2) + 2 * weights @ whole
 

@@ -155,6 +155,7 @@ def fit_components(
         denoise_coefficients(
             image,
             jax.tree.map(operator.itemgetter(k), responses),
+            clear=k < clear,
             variance=None if variances is None else variances[k],
             mask=mask,
             extra=extra,

@@ -15,8 +15,9 @@ from tvjax.singular import noise_edge, noise_level
 
 # Of the variance: what differs less over the frame is taken as the same everywhere.
 EVEN = 0.1
-# Of the edge of the noise, in squares: how far it scatters in a small stack.
-CLEAR = 1.03
+# Scales of Tracy and Widom beyond the edge of the noise: one for chance, and more for a
+# noise level that is estimated.
+CLEAR = 3.0
 # The second has the levels of the first to tell signal from noise by.
 ROUNDS = 2
 
@@ -67,7 +68,7 @@ def noise_levels(
 
 def num_above_noise(values: Float[np.ndarray, " value"], shape: tuple[int, int]) -> int:
     """How many singular values are more than unit noise can have."""
-    return int(np.sum(values**2 > CLEAR * noise_edge(shape) ** 2))
+    return int(np.sum(values > noise_edge(shape, CLEAR)))
 
 
 def uneven_variance(
