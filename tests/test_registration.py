@@ -1,5 +1,7 @@
 """Displacements that are known are found, and undone without inventing anything."""
 
+from functools import cache
+
 import jax
 import numpy as np
 import pytest
@@ -48,8 +50,17 @@ def discs(shift, brightness, seed=1, shape=SHAPE):
     return image.astype(np.float32)
 
 
-def edge_stack(jitter, sigma, seed=2, count=40, shape=(96, 96)):
-    """Grains of which half darken, some below zero, across an edge; and the jitter."""
+def edge_stack(jitter):
+    """Grains of which half darken, some below zero, across an edge; and the jitter.
+
+    Noise of 0.1 for grains of about 0.5.
+    """
+    stack, shifts = simulated_edge(jitter)
+    return stack.copy(), shifts
+
+
+@cache
+def simulated_edge(jitter, sigma=0.1, seed=2, count=40, shape=(96, 96)):
     rng = np.random.default_rng(seed)
     before = rng.uniform(0.2, 0.6, 60)
     change = np.where(np.arange(60) % 2, 1, -1) * rng.uniform(0.3, 0.9, 60)
@@ -61,6 +72,13 @@ def edge_stack(jitter, sigma, seed=2, count=40, shape=(96, 96)):
     ]
     noise = sigma * rng.normal(size=(count, *shape))
     return (np.stack(stack) + noise).astype(np.float32), shifts
+
+
+@pytest.fixture(scope="module")
+def jittered():
+    """Frames, where they are, and where they were found."""
+    stack, shifts = edge_stack(4)
+    return stack, shifts, register(stack)
 
 
 def rms(found, shifts):
@@ -245,8 +263,7 @@ def test_derivatives_in_image_and_shift_are_those_of_differences():
 
 @pytest.mark.parametrize("jitter", [2, 6])
 def test_jitter_is_found_while_the_contrast_changes(jitter):
-    # Noise of 0.1 for grains of about 0.5, which in part turn dark.
-    stack, shifts = edge_stack(jitter, 0.1)
+    stack, shifts = edge_stack(jitter)
     found = register(stack)
     # measured: 0.08, of which 0.06 stays without noise, since where grains overlap
     # and change, the edges between them do move
@@ -257,7 +274,7 @@ def test_jitter_is_found_while_the_contrast_changes(jitter):
 
 @pytest.mark.parametrize("reference", ["mean", -3])
 def test_any_reference_leads_to_the_same_shifts(reference):
-    stack, shifts = edge_stack(4, 0.1)
+    stack, shifts = edge_stack(4)
     found = register(stack, reference=reference)
     assert rms(found.shifts, shifts) < 0.1
     origin = found.shifts[-3] if reference == -3 else found.shifts.mean(0)
@@ -265,12 +282,12 @@ def test_any_reference_leads_to_the_same_shifts(reference):
 
 
 def test_pairs_alone_do_not_drift():
-    stack, shifts = edge_stack(4, 0.1)
+    stack, shifts = edge_stack(4)
     assert rms(register(stack, num_rounds=0).shifts, shifts) < 0.1
 
 
 def test_a_frame_without_contrast_stays_and_spoils_no_other():
-    stack, shifts = edge_stack(4, 0.1)
+    stack, shifts = edge_stack(4)
     stack[17] = 3.0
     found = register(stack)
     np.testing.assert_array_equal(found.shifts[17], 0)
@@ -292,12 +309,14 @@ def test_two_frames_come_to_rest():
 
 
 def test_aligned_frames_are_valid_where_the_registration_says():
-    stack, _ = edge_stack(4, 0.1)
+    stack, _ = edge_stack(4)
     mask = np.ones(stack.shape[1:], bool)
     mask[40:44] = False
     stack[:, ~mask] = np.nan
-    for whole_pixels in (False, True):
-        found = register(stack, mask=mask, whole_pixels=whole_pixels)
+    for whole_pixels, num_rounds in ((False, 3), (True, 1)):
+        found = register(
+            stack, mask=mask, whole_pixels=whole_pixels, num_rounds=num_rounds
+        )
         aligned = align(stack, found, mask=mask, whole_pixels=whole_pixels)
         assert np.isfinite(aligned.stack).all()
         np.testing.assert_array_equal(aligned.mask.all(0), aligned.common)
@@ -309,10 +328,9 @@ def test_aligned_frames_are_valid_where_the_registration_says():
     np.testing.assert_array_equal(aligned.stack[5, 30, 50], inside)
 
 
-def test_shifts_of_smoothed_frames_serve_the_raw_ones():
-    raw, shifts = edge_stack(4, 0.1)
+def test_shifts_of_smoothed_frames_serve_the_raw_ones(jittered):
+    raw, _, found = jittered
     counts = np.round(100 * (raw + 3)).astype(np.int32)
-    found = register(raw)
     aligned = align(counts, found, whole_pixels=True)
     assert aligned.stack.dtype == counts.dtype
     assert {*np.unique(aligned.stack[aligned.mask])} <= {*np.unique(counts)}

@@ -328,12 +328,12 @@ def _least_squares(incidence, found, trust, max_shift):
     The tolerance of contradictions falls in steps from the search to `AGREEMENT`, so
     that the start, where wrong pairs still count, is not what the end depends on.
     """
-    shifts = jnp.zeros((incidence.shape[1], 2), found.dtype)
-    weight = trust
     exact = lax.Precision.HIGHEST
-    for scale in np.geomspace(max(max_shift, AGREEMENT), AGREEMENT, 8):
+
+    def solve(last, scale):
+        shifts, _ = last
         residual = found - jnp.matmul(incidence, shifts, precision=exact)
-        weight = trust / (1 + jnp.sum(residual**2, 1) / float(scale) ** 2) ** 2
+        weight = trust / (1 + jnp.sum(residual**2, 1) / scale**2) ** 2
         weighted = incidence.T * weight
         normal = jnp.matmul(weighted, incidence, precision=exact)
         # A step from where we are: the damping, for frames that are tied to no other,
@@ -341,8 +341,11 @@ def _least_squares(incidence, found, trust, max_shift):
         damping = 1e-5 * jnp.max(jnp.diag(normal)) + jnp.finfo(found.dtype).tiny
         normal = normal + damping * jnp.eye(len(shifts), dtype=found.dtype)
         right = jnp.matmul(weighted, residual, precision=exact)
-        shifts = shifts + jnp.linalg.solve(normal, right)
-    return shifts, weight
+        return (shifts + jnp.linalg.solve(normal, right), weight), None
+
+    scales = np.geomspace(max(max_shift, AGREEMENT), AGREEMENT, 8)
+    start = jnp.zeros((incidence.shape[1], 2), found.dtype), trust
+    return lax.scan(solve, start, jnp.asarray(scales, found.dtype))[0]
 
 
 @partial(jax.jit, static_argnums=(5, 6))
@@ -476,11 +479,14 @@ def _compare(a, b, max_shift):
     best = jnp.stack(jnp.unravel_index(jnp.argmax(rho), rho.shape))
     inner = jnp.clip(best, 1, 2 * max_shift - 1)
     around = lax.dynamic_slice(rho, inner - 1, (3, 3))
-    shift = inner - max_shift + _vertex(around)
-    for step in (0.5, 0.25):
+
+    def closer(shift, step):
         around = _correlation(_sums_at(cross, shape, shift, step), floor)
-        shift = shift + step * _vertex(around)
-    peak = around[1, 1]
+        return shift + step * _vertex(around), around[1, 1]
+
+    shift = inner - max_shift + _vertex(around)
+    shift, peaks = lax.scan(closer, shift, jnp.asarray([0.5, 0.25], shift.dtype))
+    peak = peaks[-1]
     found = (peak > 0) & jnp.all(best == inner)
     margin = jnp.maximum(peak - _second_peak(rho, best), 0)
     return ShiftEstimate(

@@ -96,7 +96,7 @@ def test_mean_risk_is_the_mean_error(draws):
     _, errors, risks, probed = draws
     off = risks - errors
     deviation = np.std(off) / np.sqrt(len(off))
-    # at most 2 σ²/N for each of 48 weights that are found from the same data
+    # the order of 2 σ²/N for each of 48 weights that are found from the same data
     assert -2 * 48 / SCENE.size - 4 * deviation < np.mean(off) < 4 * deviation
     # the derivative along a direction knows how the weights move
     off = probed - errors

@@ -108,7 +108,7 @@ def wavelet_risk(
         Σ_i [(f_i − y_i)² − v_i] + 2 Σ_i v_i ∂f_i/∂y_i          over valid pixels, mean
 
     The weights are taken as fixed though they are found from the same data, which makes
-    the risk too small by 2 σ²/N or less for each of some 50 weights.
+    the risk too small, by the order of 2 σ²/N for each of some 50 weights.
 
     Args:
         y: Noisy data.
