@@ -33,7 +33,16 @@ ALLOWED = {
     "automatic": {
         *("operators", "solvers", "denoisers", "noise", "risk", "tuning", "strength"),
     },
-    "stack": {"operators", "singular", "expansion", "denoisers", "noise", "strength"},
+    "stack": {
+        "operators",
+        "singular",
+        "expansion",
+        "denoisers",
+        "noise",
+        "risk",
+        "tuning",
+        "strength",
+    },
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
     "chemistry": {"xanes"},

@@ -32,6 +32,13 @@ LEAST = 0.05
 SIGNIFICANT = 3.5
 
 
+class Probed(NamedTuple):
+    """A denoised image, and its divergence by one random probe."""
+
+    image: Float[Array, "y x"]
+    divergence: Float[Array, ""]  # Σ_i v_i ∂f_i/∂w_i
+
+
 class Denoised(NamedTuple):
     """A coefficient image, denoised."""
 
@@ -48,6 +55,7 @@ def denoise_coefficients(
     clear: bool,
     variance: Float[np.ndarray, "y x"] | None,
     mask: Bool[np.ndarray, "y x"] | None,
+    shared: Sequence[Probed],
     extra: Sequence[Denoiser],
     key: PRNGKeyArray,
 ) -> Denoised:
@@ -60,6 +68,7 @@ def denoise_coefficients(
             dropped unless its image is more than noise can have.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
+        shared: What has been made of it together with other components.
         extra: Denoisers beside those of this package.
         key: Of the random probes.
     """
@@ -68,7 +77,7 @@ def denoise_coefficients(
     v = jnp.ones_like(w) if variance is None else jnp.asarray(variance, w.dtype)
     of_alpha, of_probe = jax.random.split(key)
     # A strength that follows the variance is a trust in each pixel that follows it.
-    profile = None if variance is None else _profile(v, valid)[None]
+    profile = None if variance is None else profile_of(v, valid)[None]
     tuned = choose_alpha(
         w[None],
         Gaussian(1.0 if variance is None else jnp.sqrt(v)),
@@ -79,19 +88,22 @@ def denoise_coefficients(
     alpha = tuned.denoiser.alpha
     strength = alpha if profile is None else alpha * profile[0]
     deviation = 1.0 if variance is None else jnp.sqrt(jnp.maximum(v, LEAST))
-    members = (TV(strength, mask=valid), Wavelet(deviation, mask=valid), *extra)
+    members = (TV(strength, mask=valid), Wavelet(deviation, mask=valid))
     signs = jax.random.rademacher(of_probe, w.shape, w.dtype)
     direction = signs * jnp.sqrt(v)
     if valid is not None:
         direction = jnp.where(valid, direction, 0)
-    pairs = [_probe(member, w, direction) for member in members]
-    images = jnp.stack([w] + [f for f, _ in pairs])
-    slopes = jnp.stack([direction] + [slope for _, slope in pairs])
+    found = [
+        Probed(w, jnp.sum(direction**2)),
+        *(_probe(member, w, direction) for member in members),
+        *(_probe(member, w, direction) for member in extra),
+        *shared,
+    ]
+    images, divergences = (jnp.stack(part) for part in zip(*found, strict=True))
     if valid is not None:
         images = jnp.where(valid, images, 0)
-    weights, cost = _mix(
-        images, slopes, w, direction, v, response, 0.0 if clear else SIGNIFICANT
-    )
+    least = 0.0 if clear else SIGNIFICANT
+    weights, cost = _mix(images, divergences, w, v, response, least)
     mixed = jnp.tensordot(weights, images, 1)
     return Denoised(np.asarray(mixed), float(alpha), np.asarray(weights), float(cost))
 
@@ -99,9 +111,8 @@ def denoise_coefficients(
 @jax.jit
 def _mix(
     images: Array,
-    slopes: Array,
+    divergences: Array,
     w: Array,
-    direction: Array,
     variance: Array,
     response: Response,
     least: float,
@@ -114,7 +125,6 @@ def _mix(
     probe), and there is the doubt about the basis. A component of less power than
     `least` times the deviation is dropped.
     """
-    divergences = jnp.sum(direction * slopes, axis=(1, 2))
     alike = jnp.sum(images * variance * w, axis=(1, 2))
     whole = (1 + response.push) * divergences + response.pull * alike
     weights = least_risk_mixture(images, w, whole, 1.0)
@@ -126,26 +136,22 @@ def _mix(
     return weights, jnp.sum((mixed - w) ** 2) + 2 * weights @ whole
 
 
-def _profile(variance: Array, mask: Array | None) -> Array:
+def profile_of(variance: Array, mask: Array | None) -> Array:
     """The variance over its mean; never zero."""
     mean = jnp.mean(variance, where=mask)
     return jnp.maximum(variance, LEAST * mean) / mean
 
 
-def _probe(member: Denoiser, w: Array, direction: Array) -> tuple[Array, Array]:
-    """The denoised image, and its derivative along a direction.
-
-    Exact for the denoisers of this package, by a finite step for any other callable.
-    """
+def _probe(member: Denoiser, w: Array, direction: Array) -> Probed:
+    """Exact for the denoisers of this package, by a finite step for other callables."""
     if isinstance(member, AbstractDenoiser):
         return _differentiate(member, w, direction)
     f = jnp.asarray(member(w), w.dtype)
     moved = jnp.asarray(member(w + WIDTH * direction), w.dtype)
-    return f, (moved - f) / WIDTH
+    return Probed(f, jnp.sum(direction * (moved - f)) / WIDTH)
 
 
 @eqx.filter_jit
-def _differentiate(
-    member: AbstractDenoiser, w: Array, direction: Array
-) -> tuple[Array, Array]:
-    return jax.jvp(member, (w,), (direction,))
+def _differentiate(member: AbstractDenoiser, w: Array, direction: Array) -> Probed:
+    f, slope = jax.jvp(member, (w,), (direction,))
+    return Probed(f, jnp.sum(direction * slope))

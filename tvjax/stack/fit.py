@@ -21,8 +21,9 @@ from tvjax.stack.blocks import (
     project,
     Sliceable,
 )
-from tvjax.stack.coefficients import denoise_coefficients, Denoised, Denoiser
+from tvjax.stack.coefficients import denoise_coefficients, Denoised, Denoiser, Probed
 from tvjax.stack.components import Components
+from tvjax.stack.edges import share_edges
 from tvjax.stack.levels import (
     noise_levels,
     num_above_noise,
@@ -58,6 +59,7 @@ def denoise_stack(
     noise: Noise | None = None,
     rank: int | None = None,
     mask: Bool[ArrayLike, "height width"] | None = None,
+    shared_edges: bool = False,
     extra: Sequence[Denoiser] = (),
     key: PRNGKeyArray | None = None,
 ) -> StackResult:
@@ -80,6 +82,8 @@ def denoise_stack(
         rank: By default chosen.
         mask: True where a pixel is valid, at all energies. The others come back as
             they are.
+        shared_edges: Whether to mix in what vector TV makes of all clear components
+            together: worth it where faint components have the edges of stronger ones.
         extra: Denoisers to be mixed in for what they are worth, callables from an image
             with noise of variance one to an image.
         key: Of the random probes; the same by default in every call.
@@ -91,7 +95,14 @@ def denoise_stack(
     in_numpy = not isinstance(stack, jax.Array)
     y = np.asarray(stack)
     found = fit_components(
-        y, noise=noise, rank=rank, mask=mask, extra=extra, key=key, memory=2**28
+        y,
+        noise=noise,
+        rank=rank,
+        mask=mask,
+        shared_edges=shared_edges,
+        extra=extra,
+        key=key,
+        memory=2**28,
     )
     x = found.frames(0, len(y))
     if found.mask is not None:
@@ -105,6 +116,7 @@ def fit_components(
     noise: Noise | None = None,
     rank: int | None = None,
     mask: Bool[ArrayLike, "height width"] | None = None,
+    shared_edges: bool = False,
     extra: Sequence[Denoiser] = (),
     key: PRNGKeyArray | None = None,
     memory: int = 2**30,
@@ -120,6 +132,7 @@ def fit_components(
         noise: As for `denoise_stack`, like the other arguments.
         rank: See there.
         mask: See there.
+        shared_edges: See there.
         extra: See there.
         key: See there.
         memory: Bytes that a block may take.
@@ -151,6 +164,15 @@ def fit_components(
     elif follows_the_pixels(noise):
         variances = component_variances(blocks, noise, images, vectors, sigma, clear)
     responses = basis_response(basis.values, blocks.num_valid)
+    together: list[Probed] = []
+    if shared_edges and min(clear, num) > 1:
+        together = share_edges(
+            images[:clear],
+            basis.values[: min(clear, num)] ** 2 / blocks.num_valid,
+            variance=None if variances is None else variances[:clear],
+            mask=mask,
+            key=jax.random.fold_in(key, num),
+        )
     denoised = [
         denoise_coefficients(
             image,
@@ -158,6 +180,7 @@ def fit_components(
             clear=k < clear,
             variance=None if variances is None else variances[k],
             mask=mask,
+            shared=together[k : k + 1],
             extra=extra,
             key=jax.random.fold_in(key, k),
         )
@@ -181,7 +204,9 @@ def _gather(
     squares = basis.values**2
     left = np.sum(squares) - np.cumsum(squares)[: len(costs)]
     risks = (costs + left) / (shape[0] * shape[1]) - 1
-    weights = np.stack([d.weights for d in denoised])
+    weights = np.zeros((len(denoised), max(len(d.weights) for d in denoised)))
+    for row, d in zip(weights, denoised, strict=True):
+        row[: len(d.weights)] = d.weights
     rank = rank or 1 + int(np.max(np.flatnonzero(weights.any(axis=1)), initial=0))
     used = np.arange(len(denoised)) < rank
     return Components(
