@@ -130,8 +130,9 @@ def map_stack(
     def before(rows: slice) -> Float[np.ndarray, "energy y x"]:
         return stack[0 : stack.shape[0], rows]
 
-    # What is left of the noise lies in as many directions as there are components.
-    per_direction = max(components.risk, 0.0) * stack.shape[0] / components.rank
+    # What is left of the noise lies in as many directions as there are components, and
+    # in none of them is it more than it was.
+    per_direction = min(max(components.risk, 0) * stack.shape[0] / components.rank, 1)
     chemistry = chart(after, noise * np.sqrt(per_direction))
     return chemistry, chart(before, noise) if compare else None, notes
 
