@@ -42,21 +42,14 @@ def test_faint_images_gain_from_the_edges_of_others(scene):
 
 
 def test_divergence_is_that_of_each_image(scene):
-    found, other = shared(draw(scene), key=KEY), shared(draw(scene), key=KEY)
-    assert [float(f.divergence) for f in found] == [float(f.divergence) for f in other]
-    pixels = SHAPE[0] * SHAPE[1]
-    # Stein: the mean of ⟨f, noise⟩, here over pixels and two draws
+    # Stein: the mean of ⟨f, noise⟩; ⟨truth, noise⟩ has none, and is taken off
     gains = []
     for seed in range(6):
         noisy = draw(scene, seed)
         found = shared(noisy, key=jax.random.key(seed))
-        gains.append(
-            [
-                np.vdot(f.image, noisy[k] - scene[k]) - f.divergence
-                for k, f in enumerate(found)
-            ]
-        )
-    np.testing.assert_allclose(np.mean(gains, axis=0) / pixels, 0, atol=0.03)
+        parts = zip(found, noisy, scene, strict=True)
+        gains.append([np.vdot(f.image - x, y - x) - f.divergence for f, y, x in parts])
+    np.testing.assert_allclose(np.mean(gains, axis=0) / scene[0].size, 0, atol=0.03)
 
 
 def test_invalid_pixels_and_an_uneven_variance_are_heeded(scene):
@@ -66,6 +59,6 @@ def test_invalid_pixels_and_an_uneven_variance_are_heeded(scene):
     variance = np.broadcast_to(deviation**2, scene.shape)
     found = shared(noisy, variance=variance, mask=mask, key=KEY)
     assert np.mean(((found[2].image - scene[2]) ** 2)[mask]) < 0.15
-    spoiled = np.where(mask, noisy, 0) + np.where(mask, 0, 0)
-    again = shared(spoiled, variance=variance, mask=mask, key=KEY)
-    np.testing.assert_array_equal(found[2].image, again[2].image)
+    # what its variance calls sure is changed less than what it calls doubtful
+    change = np.where(mask, np.abs(found[2].image - noisy[2]), 0)
+    assert change[:, :12].sum() < 0.6 * change[:, -12:].sum()
