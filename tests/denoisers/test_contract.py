@@ -8,7 +8,7 @@ import reference
 from jax import Array, numpy as jnp
 
 import tvjax
-from tvjax.denoisers import AbstractDenoiser, Resumable
+from tvjax.denoisers import AbstractDenoiser, Network, Resumable
 
 SHAPE = (12, 10)
 
@@ -33,6 +33,10 @@ IMPLEMENTATIONS = {
     "tv-map": lambda alpha, mask: tvjax.TV(jnp.full(SHAPE, alpha), mask=mask),
     "fgp": lambda alpha, mask: Solver(jnp.asarray(alpha), mask, "fgp"),
     "chambolle": lambda alpha, mask: Solver(jnp.asarray(alpha), mask, "chambolle"),
+    # it has no strength
+    "network": lambda alpha, mask: Network(
+        (4, 6), (1, 1), key=jax.random.key(0), mask=mask
+    ),
 }
 
 
