@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def run_quick(name: str, folder: Path) -> dict:
-    """Run an experiment on tiny images, and return the tables that it saved."""
+def run(name: str, folder: Path, *options: str) -> None:
+    """Run an experiment on tiny images."""
     subprocess.run(
         [
             sys.executable,
@@ -19,6 +20,7 @@ def run_quick(name: str, folder: Path) -> dict:
             "--quick",
             "--output",
             folder,
+            *options,
         ],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=True,
@@ -26,6 +28,11 @@ def run_quick(name: str, folder: Path) -> dict:
         text=True,
         timeout=300,
     )
+
+
+def run_quick(name: str, folder: Path) -> dict:
+    """Run an experiment on tiny images, and return the tables that it saved."""
+    run(name, folder)
     (saved,) = folder.glob("*.json")
     assert saved.with_suffix(".md").read_text().startswith("# ")
     return json.loads(saved.read_text())["tables"]
@@ -82,3 +89,32 @@ def test_a_certified_solve_is_one_loop_that_never_talks_to_the_host(tmp_path):
     assert double[key] < 1e-9
     # 1e-7 of the greatest count, some hundred roundings
     assert single[key] < 1e-5 * single["greatest count"]
+
+
+@pytest.mark.skipif(find_spec("skimage") is None, reason="the images are missing")
+def test_denoisers_are_compared(tmp_path):
+    tables = run_quick("denoiser_psnr", tmp_path)
+    rows = tables["Mean of scikit-image"]
+    assert [row["sigma"] for row in rows] == [15, 25, 50]
+    for row in rows:
+        # 64² pixels tell the level of noise within some 0.1 dB
+        assert abs(row["noisy, dB"] - 20 * math.log10(255 / row["sigma"])) < 0.5
+        assert row["network, dB"] > row["TV, dB"]
+    assert {row["denoiser"] for row in tables["Time"]} >= {"TV", "network"}
+    assert (tmp_path / "denoiser_psnr.png").exists()
+
+
+@pytest.mark.skipif(
+    find_spec("skimage") is None or find_spec("pywt") is None,
+    reason="the images are missing",
+)
+def test_training_that_was_cut_off_ends_at_the_same_weights(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    tables = run_quick("train_network", whole)
+    assert len(tables["Loss"]) == 8
+    run("train_network", parts, "--stop", "3")
+    assert (parts / "train_network.checkpoint").exists()
+    assert run_quick("train_network", parts)["Loss"] == tables["Loss"]
+    assert not (parts / "train_network.checkpoint").exists()
+    first, second = (f / "network.safetensors" for f in (whole, parts))
+    assert first.read_bytes() == second.read_bytes()
