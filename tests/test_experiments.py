@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[1]
 
 
-def run_quick(name: str, folder: Path, *options: str) -> dict:
-    """Run an experiment on tiny images, and return the tables that it saved."""
+def run(name: str, folder: Path, *options: str) -> None:
+    """Run an experiment on tiny images."""
     subprocess.run(
         [
             sys.executable,
@@ -28,6 +30,11 @@ def run_quick(name: str, folder: Path, *options: str) -> dict:
         text=True,
         timeout=300,
     )
+
+
+def run_quick(name: str, folder: Path, *options: str) -> dict:
+    """Run an experiment on tiny images, and return the tables that it saved."""
+    run(name, folder, *options)
     (saved,) = folder.glob("*.json")
     assert saved.with_suffix(".md").read_text().startswith("# ")
     return json.loads(saved.read_text())["tables"]
@@ -135,3 +142,35 @@ def test_rivals_are_what_they_are_said_to_be(monkeypatch):
 def keep(image, sigma):
     """No denoiser."""
     return image
+
+
+@pytest.mark.skipif(find_spec("skimage") is None, reason="the images are missing")
+def test_denoisers_are_compared(tmp_path):
+    tables = run_quick("denoiser_psnr", tmp_path)
+    rows = tables["Mean of scikit-image"]
+    assert [row["sigma"] for row in rows] == [15, 25, 50]
+    for row in rows:
+        # 64² pixels tell the level of noise within some 0.1 dB
+        assert abs(row["noisy, dB"] - 20 * math.log10(255 / row["sigma"])) < 0.5
+        assert row["network, dB"] > row["TV, dB"]
+    assert {row["denoiser"] for row in tables["Time"]} >= {"TV", "network"}
+    assert (tmp_path / "denoiser_psnr.png").exists()
+
+
+@pytest.mark.skipif(
+    find_spec("skimage") is None or find_spec("pywt") is None,
+    reason="the images are missing",
+)
+def test_training_that_was_cut_off_ends_at_the_same_weights(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    tables = run_quick("train_network", whole)
+    assert len(tables["Loss"]) == 8
+    run("train_network", parts, "--stop", "3")
+    assert (parts / "train_network.checkpoint").exists()
+    assert run_quick("train_network", parts)["Loss"] == tables["Loss"]
+    assert not (parts / "train_network.checkpoint").exists()
+    # the same numbers; the header's entries come in any order
+    first, second = (load_file(f / "network.safetensors") for f in (whole, parts))
+    assert first and first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])

@@ -1,5 +1,7 @@
 """What every denoiser and every solver keeps to; add new ones to the list."""
 
+from functools import cache
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -8,7 +10,7 @@ import reference
 from jax import Array, numpy as jnp
 
 import tvjax
-from tvjax.denoisers import AbstractDenoiser, Resumable, Wavelet
+from tvjax.denoisers import AbstractDenoiser, Network, Resumable, Wavelet
 
 SHAPE = (12, 10)
 
@@ -24,6 +26,12 @@ class Solver(AbstractDenoiser):
         return tvjax.solve(y, self.alpha, mask=self.mask, solver=self.solver).image
 
 
+@cache
+def network():
+    """Random weights, drawn in one compilation."""
+    return jax.jit(lambda key: Network((4, 6), (1, 1), key=key))(jax.random.key(0))
+
+
 # From a strength and a mask to a denoiser.
 IMPLEMENTATIONS = {
     "tv": lambda alpha, mask: tvjax.TV(alpha, mask=mask),
@@ -34,6 +42,10 @@ IMPLEMENTATIONS = {
     "fgp": lambda alpha, mask: Solver(jnp.asarray(alpha), mask, "fgp"),
     "chambolle": lambda alpha, mask: Solver(jnp.asarray(alpha), mask, "chambolle"),
     "wavelet": lambda sigma, mask: Wavelet(sigma, mask=mask, num_levels=2),
+    # it has no strength
+    "network": lambda alpha, mask: eqx.tree_at(
+        lambda n: n.mask, network(), mask, is_leaf=lambda leaf: leaf is None
+    ),
 }
 
 

@@ -1,6 +1,11 @@
 """One method a file; any callable image -> image is a denoiser."""
 
 from tvjax.denoisers.mixture import Mixture as Mixture
+from tvjax.denoisers.network import (
+    load_network as load_network,
+    Network as Network,
+    save_network as save_network,
+)
 from tvjax.denoisers.protocol import (
     AbstractDenoiser as AbstractDenoiser,
     Resumable as Resumable,
