@@ -23,7 +23,7 @@ from matplotlib import pyplot as plt
 from measure import interleave, output_folder, parser, Record, Report
 
 import tvjax
-from tvjax.denoisers import load_network
+from tvjax.denoisers import load_network, Wavelet
 from tvjax.metrics import psnr
 
 DATA = Path(os.environ.get("TVJAX_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -41,6 +41,7 @@ def members() -> dict[str, Member]:
     return {
         "noisy": lambda y, sigma: y,
         "TV": lambda y, sigma: tvjax.denoise(y, noise=tvjax.Gaussian(sigma)).image,
+        "wavelet": eqx.filter_jit(lambda y, sigma: Wavelet(sigma)(y)),
         "network": lambda y, sigma: network(y),
     }
 

@@ -132,9 +132,15 @@ def test_a_better_denoiser_takes_over(truth, noisy, denoised):
         return clean
 
     helped = denoise_stack(noisy, rank=1, extra=[cheat])
-    assert helped.weights.shape == (1, 4) and len(seen) == 2
-    assert helped.weights[0, 3] == pytest.approx(1, abs=0.1)
+    assert helped.weights.shape == (1, 5) and len(seen) == 2
+    assert helped.weights[0, 4] == pytest.approx(1, abs=0.1)
     assert helped.risk < denoised.risks[0]
+
+
+def test_edges_are_shared_on_request(noisy, truth, denoised):
+    shared = denoise_stack(noisy, shared_edges=True)
+    assert shared.weights.shape[1] == denoised.weights.shape[1] + 1
+    assert mse(shared.image, truth) < 1.1 * mse(denoised.image, truth)
 
 
 @pytest.mark.parametrize(

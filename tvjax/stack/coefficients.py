@@ -1,13 +1,14 @@
 """How are the coefficient images denoised, and how much does that leave to the noise?
 
 Each image has noise of variance one, and several denoisers: none, TV with a strength of
-its own, wavelets, and whatever else is given. They are mixed with the weights of least
-risk. The risk is that of the whole stack: the basis follows the noise, too, and with a
-basis taken as fixed the risk would promise too little error above the true rank, and
-keep components of nothing but noise.
+its own, wavelets, the network, and whatever else is given. They are mixed with the
+weights of least risk. The risk is that of the whole stack: the basis follows the noise,
+too, and with a basis taken as fixed the risk would promise too little error above the
+true rank, and keep components of nothing but noise.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import equinox as eqx
@@ -16,7 +17,7 @@ import numpy as np
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from tvjax.denoisers import AbstractDenoiser, TV, Wavelet
+from tvjax.denoisers import AbstractDenoiser, load_network, Network, TV, Wavelet
 from tvjax.expansion import least_risk_mixture
 from tvjax.noise import Gaussian
 from tvjax.singular import Response
@@ -88,7 +89,11 @@ def denoise_coefficients(
     alpha = tuned.denoiser.alpha
     strength = alpha if profile is None else alpha * profile[0]
     deviation = 1.0 if variance is None else jnp.sqrt(jnp.maximum(v, LEAST))
-    members = (TV(strength, mask=valid), Wavelet(deviation, mask=valid))
+    members = (
+        TV(strength, mask=valid),
+        Wavelet(deviation, mask=valid),
+        _network(valid),
+    )
     signs = jax.random.rademacher(of_probe, w.shape, w.dtype)
     direction = signs * jnp.sqrt(v)
     if valid is not None:
@@ -134,6 +139,16 @@ def _mix(
     weights = jnp.where(power > least * jnp.sqrt(scatter), weights, 0)
     mixed = jnp.tensordot(weights, images, 1)
     return weights, jnp.sum((mixed - w) ** 2) + 2 * weights @ whole
+
+
+def _network(mask: Array | None) -> Network:
+    return eqx.tree_at(
+        lambda n: n.mask, _shipped_network(), mask, is_leaf=lambda m: m is None
+    )
+
+
+# read but once
+_shipped_network = cache(load_network)
 
 
 def profile_of(variance: Array, mask: Array | None) -> Array:

@@ -65,14 +65,14 @@ def denoise_stack(
 ) -> StackResult:
     """Denoise a stack in its own subspace: SUM with nothing to set.
 
-        X = Σ_k (a_k w_k + b_k TV_{α_k}(w_k) + c_k Wavelet(w_k) + ...) v_kᵀ,   k ≤ rank
+        X = Σ_k Σ_j a_kj F_kj(w_k) v_kᵀ,   k ≤ rank
 
     on the stack divided by its noise level at each energy, with the temporal basis v of
-    the data themselves and their coefficient images w. Each α_k is chosen as
-    `tvjax.denoise` does, the weights a_k, b_k, c_k by Stein's risk of the whole, with
-    the basis' own dependence on the noise in it, and the rank is that of the last
-    component whose gain is more than chance. Li et al. 2021 have one denoiser for all,
-    and a basis taken as fixed.
+    the data themselves and their coefficient images w. The F_kj are the identity, TV
+    with an α_k chosen as `tvjax.denoise` does it, wavelets and the network; the weights
+    a_kj are those of least risk of the whole, with the basis' own dependence on the
+    noise in it, and the rank is that of the last component that is more than noise. Li
+    et al. 2021 have one denoiser for all, and a basis taken as fixed.
 
     Args:
         stack: Optical density or counts, energies along the first axis.
