@@ -1,4 +1,6 @@
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -6,6 +8,20 @@ import numpy as np
 import pytest
 
 REAL_DATA = Path(__file__).parents[1] / "../shared/data"
+
+
+def pytest_configure(config):
+    """Let what one process compiles serve all: workers, commands and experiments."""
+    if not hasattr(config, "workerinput"):  # the workers inherit its environment
+        folder = tempfile.mkdtemp(prefix="tvjax-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["XDG_CACHE_HOME"] = folder
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{folder}/tvjax"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    jax.config.update(
+        "jax_compilation_cache_dir", f"{os.environ['XDG_CACHE_HOME']}/tvjax"
+    )
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture(scope="session")

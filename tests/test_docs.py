@@ -1,6 +1,5 @@
 """Everything that a reader can copy from README and docs runs as it stands."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -16,28 +15,21 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """What one command compiles serves the next."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory, cache):
+def demo(tmp_path_factory):
     """The folder `tvjax_demo`, as the command leaves it but for fewer frames."""
     folder = tmp_path_factory.mktemp("demo")
-    run("tvjax demo --frames 2", folder, cache)
+    run("tvjax demo --frames 2", folder)
     return folder / "tvjax_demo"
 
 
-def run(line, folder, cache):
-    """Run a command as a shell would, with a cache that all of them share."""
+def run(line, folder):
+    """Run a command as a shell would."""
     program, *arguments = shlex.split(line)
     assert program == "tvjax"
     code = "from tvjax.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
-        env=os.environ | {"XDG_CACHE_HOME": str(cache)},
         capture_output=True,
         text=True,
     )
@@ -61,7 +53,7 @@ def test_code_runs(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_run(page, tmp_path, cache, request):
+def test_commands_run(page, tmp_path, request):
     blocks = [
         code for kind, code in BLOCK.findall(page.read_text()) if kind == "console"
     ]
@@ -72,7 +64,7 @@ def test_commands_run(page, tmp_path, cache, request):
         if command.startswith("tvjax demo "):
             command += " --frames 16"
         if command != "tvjax demo":
-            run(command, tmp_path, cache)
+            run(command, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -91,4 +83,4 @@ def test_readme_sets_up_in_two_commands():
     commands = [code for kind, code in BLOCK.findall(page) if kind == "bash"]
     assert [command.count("\n") for command in commands] == [1, 1]
     assert commands[0].endswith("tvjax demo\n")
-    assert commands[1].endswith("pytest -n 2\n")
+    assert commands[1].endswith("pytest -n 2 --dist loadfile\n")
