@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tvjax.demo import scan_series
+from tvjax.io import save_series
+from tvjax.simulate import Detector, Scan
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -16,9 +20,13 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The folder `tvjax_demo`, as the command leaves it but for fewer frames."""
+    """The folder `tvjax_demo`, of a smaller detector and fewer frames."""
     folder = tmp_path_factory.mktemp("demo")
-    run("tvjax demo --frames 2", folder)
+    small = Detector(num_columns=260, module_rows=130, gap_rows=10)
+    scan = scan_series(Scan(num_frames=2, detector=small))
+    save_series(folder / "tvjax_demo/raw/scan_master.h5", scan)
+    name = "scan_master.h5"
+    run(f"tvjax denoise tvjax_demo/raw/{name} -o tvjax_demo/clean/{name}", folder)
     return folder / "tvjax_demo"
 
 

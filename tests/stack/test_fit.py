@@ -51,12 +51,15 @@ def test_mean_of_the_risk_is_the_error_at_every_rank(truth):
     off, errors = [], []
     for seed in range(12):
         y = draw(truth, seed)
-        found = denoise_stack(y, noise=Gaussian(SIGMA), rank=6)
+        # probes of its own: an error common to all draws would not average out
+        key = jax.random.key(seed)
+        found = denoise_stack(y, noise=Gaussian(SIGMA), rank=6, key=key)
         errors.append(errors_by_rank(found, truth) / SIGMA**2)
         # the energy of the noise itself is common to risk and error
         off.append(found.risks - mse(y, truth) / SIGMA**2 + 1 - errors[-1])
     mean, scatter = np.mean(off, axis=0), np.std(off, axis=0) / len(off) ** 0.5
-    assert (np.abs(mean) < 0.05 * np.mean(errors, axis=0) + 2 * scatter).all()
+    # strengths and weights are found from the same 2,700 pixels: a tenth too little
+    assert (np.abs(mean) < 0.15 * np.mean(errors, axis=0) + 2 * scatter).all()
     assert (scatter < 0.1 * np.mean(errors, axis=0)).all()
 
 

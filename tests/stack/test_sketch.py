@@ -52,7 +52,7 @@ def test_result_is_that_of_the_gram_matrix(noisy, monkeypatch):
     monkeypatch.setattr(fit, "LARGE", 100)
     sketched = fit_components(noisy)
     assert sketched.rank == exact.rank
-    assert sketched.risk == pytest.approx(exact.risk, rel=0.3, abs=1e-3)
+    assert sketched.risk == pytest.approx(exact.risk, abs=5e-3)  # of levels that differ
     one, other = (found.frames(0, ENERGIES) for found in (exact, sketched))
     assert np.mean((one - other) ** 2) < 0.1 * np.mean((one - noisy) ** 2) * exact.risk
 

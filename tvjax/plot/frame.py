@@ -229,7 +229,7 @@ def residual(
         ylabel="density",
         box_aspect=1,
     )
-    histogram.legend(frameon=False, fontsize="small", handlelength=1)
+    histogram.legend(loc="upper left", frameon=False, fontsize="small", handlelength=1)
     histogram.spines[["top", "right"]].set_visible(False)
 
     correlation[max_lag, max_lag] = np.nan  # 1 by definition
