@@ -6,19 +6,21 @@ import pytest
 
 from tvjax.io import create_series, open_series
 from tvjax.pipeline import denoise_series
+from tvjax.settings import Settings
 
 pytestmark = pytest.mark.real
 
 
-def check(source, output):
+def check(source, output, frames=None):
     """Denoise and compare what was written with the input."""
-    outcome = denoise_series(source, output)
+    outcome = denoise_series(source, output, Settings(frames=frames))
     assert all(record.converged for record in outcome.records)
     assert all(record.alpha > 0 for record in outcome.records)
     assert outcome.tally.counts_out == pytest.approx(outcome.tally.counts_in, rel=1e-3)
     with open_series(source) as before, open_series(output) as after:
         assert after.denoised_by
-        for old, new in zip(before.frames(), after.frames(), strict=True):
+        first = before.frames(0, len(outcome.records))
+        for old, new in zip(first, after.frames(), strict=True):
             np.testing.assert_array_equal(new.mask, old.mask)
     with fabio.open(str(output)) as image:
         assert image.nframes == len(outcome.records)
@@ -27,7 +29,7 @@ def check(source, output):
 
 def test_eiger_9m_hdf5(data, tmp_path):
     source = data / "eiger9m_biocat_h5/vac_007_data_000001.h5"
-    check(source, tmp_path / source.name)
+    check(source, tmp_path / source.name, frames="0:1")
 
 
 def test_pilatus_6m_cbf(data, tmp_path):
