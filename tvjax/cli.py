@@ -64,6 +64,15 @@ Frames = Annotated[
 Mask = Annotated[
     str | None, typer.Option(help="File of bad pixels: zero is valid, all else is not.")
 ]
+ReportFolder = Annotated[
+    Path | None, typer.Option(help="Folder for pictures and a report.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an existing output.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Denoise what tvjax has denoised before.")
+]
 
 
 @app.command(name="denoise")
@@ -89,9 +98,7 @@ def denoise_command(
     mask: Mask = None,
     frames: Frames = None,
     dataset: Dataset = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for pictures and a report.")
-    ] = None,
+    report: ReportFolder = None,
     dtype: Annotated[
         Dtype | None,
         typer.Option(help="Type of the output; integers stay integers by default."),
@@ -107,12 +114,8 @@ def denoise_command(
             help="Write the lines that these programs need for the scale.",
         ),
     ] = "",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Denoise what tvjax has denoised before.")
-    ] = False,
+    overwrite: Overwrite = False,
+    force: Force = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Choose noise and strength, write nothing."),
@@ -204,19 +207,13 @@ def stack_command(
     map_file: Annotated[
         str | None, typer.Option("--map", help="HDF5 file for the maps.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for pictures and a report.")
-    ] = None,
+    report: ReportFolder = None,
     memory: Annotated[
         str, typer.Option(metavar="SIZE", help="What parts of the stack may take.")
     ] = "2GB",
     dtype: Annotated[FloatType | None, typer.Option(help="Type of the output.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Denoise what tvjax has denoised before.")
-    ] = False,
+    overwrite: Overwrite = False,
+    force: Force = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Choose rank and strengths, write nothing."),

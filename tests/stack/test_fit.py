@@ -91,6 +91,19 @@ def test_photons_are_denoised_with_their_own_variance(truth, counts):
     assert mse(denoise_stack(y).image, expected) < 1.2 * error
 
 
+def test_a_low_rank_leaves_the_noise_as_it_is(truth):
+    expected = 100 * np.exp(-2 * truth / truth.max())
+    y = np.random.default_rng(7).poisson(expected).astype(np.int32)
+    for noise in (Poisson(), None):
+        whole = denoise_stack(y, noise=noise)
+        part = denoise_stack(y, noise=noise, rank=1)
+        assert whole.rank > 1 and part.images.shape == (1, *SHAPE)
+        np.testing.assert_allclose(part.images[0], whole.images[0], rtol=1e-4)
+        # the same variance, so the same strength and weights
+        np.testing.assert_allclose(part.alphas, whole.alphas[:1], rtol=1e-3)
+        np.testing.assert_allclose(part.weights[0], whole.weights[0], atol=1e-3)
+
+
 def test_read_noise_adds_to_the_photons(truth):
     expected = 2 * np.exp(-2 * truth / truth.max())
     rng = np.random.default_rng(6)

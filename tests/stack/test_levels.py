@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tvjax.simulate import nickel_energies, scale_to_bytes, xanes_stack
-from tvjax.stack.levels import noise_levels, spectrum, uneven_variance
+from tvjax.stack.levels import noise_levels, temporal_basis_of, uneven_variance
 
 SHAPE, ENERGIES = (48, 56), 24
 
@@ -23,9 +23,9 @@ def test_noise_of_each_energy_is_found(truth, sigma):
     np.testing.assert_allclose(np.mean(found / sigma), 1, rtol=0.02)
 
 
-def test_spectrum_is_that_of_the_stack(truth):
+def test_basis_is_that_of_the_stack(truth):
     u, d, vt = np.linalg.svd(truth.T, full_matrices=False)
-    vectors, values = spectrum(truth @ truth.T)
+    vectors, values = temporal_basis_of(truth @ truth.T)
     np.testing.assert_allclose(values[:3], d[:3], rtol=1e-9)
     assert (np.max(vectors, axis=0) == np.max(np.abs(vectors), axis=0)).all()
     np.testing.assert_allclose(

@@ -6,7 +6,7 @@ from tvjax.noise import Gaussian
 from tvjax.simulate import nickel_energies, scale_to_bytes, xanes_stack
 from tvjax.stack import fit, fit_components
 from tvjax.stack.blocks import Blocks
-from tvjax.stack.levels import spectrum
+from tvjax.stack.levels import temporal_basis_of
 from tvjax.stack.sketch import NUM_PASSES, sketch
 
 SIGMA, SHAPE, ENERGIES = 30.0, (48, 48), 240
@@ -38,7 +38,7 @@ def test_leading_components_and_levels_are_those_of_the_whole(noisy, noise):
     # 2,300 pixels tell a deviation to 1.5 percent
     np.testing.assert_allclose(sigma, truth, rtol=1e-5 if noise else 0.07)
     whitened = noisy.reshape(ENERGIES, -1) / sigma[:, None]
-    vectors, values = spectrum(whitened.astype(float) @ whitened.T)
+    vectors, values = temporal_basis_of(whitened.astype(float) @ whitened.T)
     assert len(found.values) == len(values)
     np.testing.assert_allclose(found.values[:2], values[:2], rtol=1e-3)
     overlap = np.abs(np.sum(found.vectors[:, :2] * vectors[:, :2], axis=0))
@@ -54,6 +54,8 @@ def test_result_is_that_of_the_gram_matrix(noisy, monkeypatch):
     assert sketched.rank == exact.rank
     assert sketched.risk == pytest.approx(exact.risk, abs=5e-3)  # of levels that differ
     one, other = (found.frames(0, ENERGIES) for found in (exact, sketched))
+    with pytest.raises(ValueError, match="`rank` must be from 1 to 64 for a stack"):
+        fit_components(noisy, rank=65)
     assert np.mean((one - other) ** 2) < 0.1 * np.mean((one - noisy) ** 2) * exact.risk
 
 

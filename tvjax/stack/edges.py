@@ -21,10 +21,9 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from tvjax.denoisers import TV, VectorTV
 from tvjax.risk import couple, held_out_error
 from tvjax.stack.coefficients import Probed, profile_of
+from tvjax.strength import FRACTION
 from tvjax.tuning import secant, tune
 
-# Of the exposure that the strength is chosen on; the rest judges.
-FRACTION = 0.9
 MAX_MOVES = 8
 # Of the strength's logarithm.
 TOLERANCE = 0.1

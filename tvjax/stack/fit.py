@@ -11,6 +11,7 @@ from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, PRNGKeyArray
 
+from tvjax.denoisers.subspace import Basis
 from tvjax.noise import Gaussian, Noise
 from tvjax.singular import basis_response
 from tvjax.stack.blocks import (
@@ -27,8 +28,7 @@ from tvjax.stack.edges import share_edges
 from tvjax.stack.levels import (
     noise_levels,
     num_above_noise,
-    Spectrum,
-    spectrum,
+    temporal_basis_of,
     uneven_variance,
 )
 from tvjax.stack.sketch import NUM_PASSES as SKETCH_PASSES, sketch
@@ -151,10 +151,17 @@ def fit_components(
     else:
         sums = add_up(blocks, noise)
         sigma = _levels(stack, sums.gram, sums.variance, noise, blocks)
-        basis = spectrum(sums.gram / np.outer(sigma, sigma))
+        basis = temporal_basis_of(sums.gram / np.outer(sigma, sigma))
+    known = basis.vectors.shape[1]
+    if rank is not None and rank > known:
+        raise ValueError(
+            f"`rank` must be from 1 to {known} for a stack of more than {LARGE} "
+            f"energies, got {rank}."
+        )
     clear = max(num_above_noise(basis.values, shape), 1)
-    num = rank or min(clear + SURPLUS, basis.vectors.shape[1])
-    vectors = basis.vectors[:, :num]
+    num = rank or min(clear + SURPLUS, known)
+    # all that is clear tells of the noise, also where a lower rank is asked for
+    vectors = basis.vectors[:, : max(num, clear)]
     images, power = project(blocks, vectors, sigma)
     variances = None
     if noise is None:
@@ -165,10 +172,10 @@ def fit_components(
         variances = component_variances(blocks, noise, images, vectors, sigma, clear)
     responses = basis_response(basis.values, blocks.num_valid)
     together: list[Probed] = []
-    if shared_edges and min(clear, num) > 1:
+    if shared_edges and clear > 1:
         together = share_edges(
             images[:clear],
-            basis.values[: min(clear, num)] ** 2 / blocks.num_valid,
+            basis.values[:clear] ** 2 / blocks.num_valid,
             variance=None if variances is None else variances[:clear],
             mask=mask,
             key=jax.random.fold_in(key, num),
@@ -184,8 +191,9 @@ def fit_components(
             extra=extra,
             key=jax.random.fold_in(key, k),
         )
-        for k, image in enumerate(images)
+        for k, image in enumerate(images[:num])
     ]
+    images, vectors = images[:num], vectors[:, :num]
     return _gather(denoised, images, vectors, basis, sigma, shape, rank, mask)
 
 
@@ -193,7 +201,7 @@ def _gather(
     denoised: list[Denoised],
     images: np.ndarray,
     vectors: np.ndarray,
-    basis: Spectrum,
+    basis: Basis,
     sigma: np.ndarray,
     shape: tuple[int, int],
     rank: int | None,

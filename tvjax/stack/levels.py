@@ -4,12 +4,11 @@ Texture, which an estimate from one image takes for noise, is common to the ener
 what is left when their common subspace is taken out has none.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Bool, Float
 
+from tvjax.denoisers.subspace import Basis
 from tvjax.operators import local_mean
 from tvjax.singular import noise_edge, noise_level
 
@@ -22,20 +21,22 @@ CLEAR = 3.0
 ROUNDS = 2
 
 
-class Spectrum(NamedTuple):
-    """Eigenvectors of a Gram matrix, and the singular values they belong to."""
+def temporal_basis_of(gram: Float[np.ndarray, "energy energy"]) -> Basis:
+    """The temporal basis of a stack, of its Gram matrix, in double precision.
 
-    vectors: Float[np.ndarray, "energy value"]  # leading first
-    values: Float[np.ndarray, " value"]  # descending
-
-
-def spectrum(gram: Float[np.ndarray, "energy energy"]) -> Spectrum:
-    """The temporal basis of a stack; the largest entry of each vector is positive."""
+    As `tvjax.denoisers.subspace.temporal_basis` has it of the stack itself.
+    """
     squares, vectors = np.linalg.eigh(gram)
-    vectors, squares = vectors[:, ::-1], np.maximum(squares[::-1], 0)
+    values = np.sqrt(np.maximum(squares[::-1], 0))
+    return Basis(with_signs(vectors[:, ::-1]), values)
+
+
+def with_signs(
+    vectors: Float[np.ndarray, "energy value"],
+) -> Float[np.ndarray, "energy value"]:
+    """The vectors with their entry of greatest magnitude positive."""
     greatest = np.argmax(np.abs(vectors), axis=0)
-    signs = np.sign(vectors[greatest, np.arange(len(gram))])
-    return Spectrum(vectors * signs, np.sqrt(squares))
+    return vectors * np.sign(vectors[greatest, np.arange(vectors.shape[1])])
 
 
 def noise_levels(
@@ -56,7 +57,7 @@ def noise_levels(
     sigma = 1 / np.sqrt(np.diagonal(inverse) * freedom)
     for _ in range(ROUNDS):
         whitened = gram / np.outer(sigma, sigma)
-        vectors, values = spectrum(whitened)
+        vectors, values = temporal_basis_of(whitened)
         level = float(noise_level(values, shape))
         rank = min(num_above_noise(values / level, shape), size // 2)
         outside = np.eye(size) - vectors[:, :rank] @ vectors[:, :rank].T

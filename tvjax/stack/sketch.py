@@ -11,10 +11,11 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from tvjax.denoisers.subspace import Basis
 from tvjax.noise import Noise
 from tvjax.singular import noise_values
 from tvjax.stack.blocks import Blocks, check_power, variances_of
-from tvjax.stack.levels import num_above_noise, Spectrum
+from tvjax.stack.levels import num_above_noise, with_signs
 
 # Dimensions of the subspace; a stack that needs nearly as many has no low rank.
 SIZE = 64
@@ -24,7 +25,7 @@ NUM_PASSES = 4
 
 def sketch(
     blocks: Blocks, noise: Noise | None, key: PRNGKeyArray
-) -> tuple[Float[np.ndarray, " energy"], Spectrum]:
+) -> tuple[Float[np.ndarray, " energy"], Basis]:
     """The noise level of each energy, and the leading part of the temporal basis.
 
     Raises:
@@ -74,7 +75,7 @@ def _multiply(
 
 def _ritz(
     blocks: Blocks, subspace: np.ndarray, sigma: np.ndarray, power: np.ndarray
-) -> tuple[Spectrum, np.ndarray]:
+) -> tuple[Basis, np.ndarray]:
     """The best components within a subspace, and what the Gram matrix turns it to.
 
     Both of the stack divided by `sigma`; the singular values beyond the subspace are
@@ -84,19 +85,18 @@ def _ritz(
     _, _, turned = _multiply(blocks, basis / sigma[:, None], None)
     turned /= sigma[:, None]
     squares, rotation = np.linalg.eigh(basis.T @ turned)
-    vectors = basis @ rotation[:, ::-1]
-    signs = np.sign(vectors[np.argmax(np.abs(vectors), axis=0), np.arange(SIZE)])
+    vectors = with_signs(basis @ rotation[:, ::-1])
     leading = np.maximum(squares[::-1], 0)
     shape = (blocks.num_valid, blocks.num_energies)
     clear = num_above_noise(np.sqrt(leading), shape)
     rest = noise_values(shape, min(shape) - clear)[SIZE - clear :] ** 2
     rest *= max(np.sum(power / sigma**2) - np.sum(leading), 0) / np.sum(rest)
     values = np.sqrt(np.concatenate([leading, rest]))
-    return Spectrum(vectors * signs, values), turned
+    return Basis(vectors, values), turned
 
 
 def _outside(
-    found: Spectrum, rank: int, power: np.ndarray, num_pixels: int
+    found: Basis, rank: int, power: np.ndarray, num_pixels: int
 ) -> Float[np.ndarray, " energy"]:
     """The standard deviation that each energy has outside the leading components."""
     vectors, values = found.vectors[:, :rank], found.values[:rank]
