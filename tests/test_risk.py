@@ -11,6 +11,7 @@ import tvjax
 from tvjax.noise import Gaussian, Poisson, PoissonGaussian
 from tvjax.risk import (
     couple,
+    draw_noise,
     held_out_error,
     pure,
     split,
@@ -143,7 +144,7 @@ def test_mean_of_the_held_out_error_is_the_error_of_the_seen_share(kind):
         of_noise, of_split = jax.random.split(key)
         if kind == "gaussian":
             y = truth + 0.8 * jax.random.normal(of_noise, SHAPE)
-            parts = couple(y, jnp.full(SHAPE, 0.64), key=of_split, fraction=0.7)
+            parts = couple(y, draw_noise(jnp.full(SHAPE, 0.64), of_split), fraction=0.7)
         else:
             y = jax.random.poisson(of_noise, truth).astype(jnp.float32)
             parts = thin(y, noise, key=of_split, fraction=0.7)
@@ -272,7 +273,7 @@ def test_two_measurements_made_of_one_are_independent(fraction):
             gain**2 * 2.0,
         ),
         "white": (
-            couple(white, jnp.ones_like(white), key=keys[1], fraction=fraction),
+            couple(white, draw_noise(jnp.ones_like(white), keys[1]), fraction=fraction),
             2.0,
             1.0,
         ),

@@ -247,30 +247,32 @@ def thin(
 
 
 def couple(
-    y: Float[Array, "*shape"],
-    variance: Float[Array, "*shape"],
-    *,
-    key: PRNGKeyArray,
-    fraction: float,
+    y: Float[Array, "*shape"], other: Float[Array, "*shape"], *, fraction: float
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """The same for white noise: two independent measurements made of one.
+    """The same for Gaussian noise: two independent measurements made of one.
 
-    With ω white of the variance v of y, and p = `fraction`,
+    With ω another draw of the noise of y, of covariance C, and p = `fraction`,
 
         y₁ = y + √((1 − p)/p) ω,    y₂ = y − √(p/(1 − p)) ω
 
-    have variances v/p and v/(1 − p) and no covariance. The coupled bootstrap of
-    Oliveira, Lei, Tibshirani 2021 (arXiv 2111.09447); for p → 1 its risk is Stein's.
+    have covariances C/p and C/(1 − p) and none with each other. The coupled bootstrap
+    of Oliveira, Lei, Tibshirani 2021 (arXiv 2111.09447), for noise that need not be
+    white; for p → 1 its risk is Stein's.
 
     Args:
         y: Noisy data.
-        variance: Of its noise; must not depend on the noise itself.
-        key: Of ω.
+        other: ω, independent of the noise in y.
         fraction: Share of the information that goes to the first.
     """
-    extra = jnp.sqrt(variance) * jax.random.normal(key, y.shape, y.dtype)
     odds = (1 - fraction) / fraction
-    return y + odds**0.5 * extra, y - odds**-0.5 * extra
+    return y + odds**0.5 * other, y - odds**-0.5 * other
+
+
+def draw_noise(
+    variance: Float[Array, "*shape"], key: PRNGKeyArray
+) -> Float[Array, "*shape"]:
+    """White Gaussian noise of a variance in each pixel."""
+    return jnp.sqrt(variance) * jax.random.normal(key, variance.shape, variance.dtype)
 
 
 def split(
@@ -310,7 +312,8 @@ def split(
         variance = noise.variance(held_out) / (1 - fraction)
     elif isinstance(noise, Gaussian):
         variance = noise.variance(y)
-        seen, held_out = couple(y, variance, key=key, fraction=fraction)
+        other = draw_noise(jnp.broadcast_to(variance, y.shape), key)
+        seen, held_out = couple(y, other, fraction=fraction)
         variance = variance / (1 - fraction)
     else:
         raise ValueError(

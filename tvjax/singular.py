@@ -194,6 +194,40 @@ def noise_values(shape: tuple[int, int], count: int) -> Float[np.ndarray, " coun
     return np.sqrt(max(shape) * np.interp(wanted, share, t))
 
 
+def independent_rows(d: Float[Array, " values"], shape: tuple[int, int]) -> float:
+    """How many independent rows noise has whose rows may be correlated, or uneven.
+
+    Correlation widens the distribution of the squares of the singular values as fewer
+    rows would: a covariance C of the rows as (tr C)²/tr C² of them. From the lower half
+    of the values, where few hold signal: the ratio of two quantiles, whatever the level
+    of the noise.
+
+    Args:
+        d: Singular values, descending, more of noise than of signal.
+        shape: Rows and columns of the matrix, of fewer columns than rows.
+
+    Returns:
+        At most all rows.
+    """
+    rows, columns = shape
+    middle, low = np.quantile(np.asarray(d) ** 2, (0.5, 0.1))
+
+    def spread(num: float) -> float:
+        squares = noise_values((num, columns), 1000) ** 2
+        return float(np.diff(np.log(np.quantile(squares, (0.1, 0.5))))[0])
+
+    fewest, most = np.log(2.0 * columns), np.log(rows)
+    wanted = np.log(middle / low)
+    if most <= fewest or wanted <= spread(rows):
+        return float(rows)
+    if wanted >= spread(2 * columns):
+        return 2.0 * columns
+    for _ in range(30):
+        num = (fewest + most) / 2
+        fewest, most = (num, most) if spread(np.exp(num)) > wanted else (fewest, num)
+    return float(np.exp((fewest + most) / 2))
+
+
 def noise_level(d: Float[Array, " values"], shape: tuple[int, int]) -> Float[Array, ""]:
     """σ from the median singular value, where fewer than half of them hold signal.
 

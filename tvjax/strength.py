@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from tvjax.denoisers import TV
 from tvjax.noise import Noise, Poisson
 from tvjax.operators import local_mean, Norm
-from tvjax.risk import couple, held_out_error, thin
+from tvjax.risk import couple, draw_noise, held_out_error, thin
 from tvjax.solvers import Accuracy, blank_memory, Memory
 from tvjax.tuning import path, secant, tune, Tuned
 
@@ -47,6 +47,7 @@ def choose_alpha(
     weights: Weights = "uniform",
     norm: Norm = "isotropic",
     profile: Float[Array, "frame height width"] | None = None,
+    other: Float[Array, "frame height width"] | None = None,
     key: PRNGKeyArray,
 ) -> Tuned:
     """The strength of least risk, for all frames or for each.
@@ -57,12 +58,16 @@ def choose_alpha(
     With a profile, the strength in each pixel is its profile times what is chosen; the
     noise is then to have a level of each pixel's own, too.
 
+    With another draw of the noise itself, `other`, that noise need not be white.
+
     Returns:
         A `Tuned` whose denoiser is a `TV`, with a leading axis where `per_frame`.
     """
     if per_frame:
-        masks = [None] * len(frames) if mask is None else list(mask)
-        profiles = [None] * len(frames) if profile is None else list(profile)
+        none = [None] * len(frames)
+        masks = none if mask is None else list(mask)
+        profiles = none if profile is None else list(profile)
+        others = none if other is None else list(other)
         each = [
             choose_alpha(
                 frame[None],
@@ -71,14 +76,17 @@ def choose_alpha(
                 weights=weights,
                 norm=norm,
                 profile=None if shape is None else shape[None],
+                other=None if draw is None else draw[None],
                 key=key,
             )
-            for frame, valid, shape in zip(frames, masks, profiles, strict=True)
+            for frame, valid, shape, draw in zip(
+                frames, masks, profiles, others, strict=True
+            )
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     divide = _divider(frames, noise, mask, weights, key)
-    tiles = None if profile is not None else _sample(frames, mask, noise)
+    tiles = None if profile is not None else _sample(frames, mask, other, noise)
     scene = None
     start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
     if tiles is not None:
@@ -86,7 +94,7 @@ def choose_alpha(
         tuned = _descend(_start(start, scene), _mosaic(scene))
         start = tuned.denoiser
     if scene is None or scene.seen.size < SAMPLE:
-        everything = divide(frames, mask)
+        everything = divide(frames, mask, other)
         everything = eqx.tree_at(
             lambda s: s.profile, everything, profile, is_leaf=lambda p: p is None
         )
@@ -116,7 +124,7 @@ def risks_at(
     held out, and may be negative.
     """
     divide = _divider(frames, noise, mask, weights, key)
-    scene = divide(*(_sample(frames, mask, noise) or (frames, mask)))
+    scene = divide(*(_sample(frames, mask, None, noise) or (frames, mask, None)))
     return _risks_at(alphas / FRACTION**0.5, _mosaic(scene), norm)
 
 
@@ -148,6 +156,7 @@ class _Scene(eqx.Module):
 def _divide(
     frames: Array,
     mask: Array | None,
+    other: Array | None,
     *,
     noise: Noise,
     weights: Weights,
@@ -167,7 +176,9 @@ def _divide(
         seen, held_out = thin(y, noise, key=key, fraction=FRACTION)
         variance = noise.variance(held_out)
     else:
-        seen, held_out = couple(y, smooth, key=key, fraction=FRACTION)
+        if other is None:
+            other = draw_noise(jnp.broadcast_to(smooth, y.shape), key)
+        seen, held_out = couple(y, other, fraction=FRACTION)
         variance = smooth
     return _Scene(seen, held_out, variance / (1 - FRACTION), mask, weight)
 
@@ -242,7 +253,7 @@ def _divider(
     mask: Array | None,
     weights: Weights,
     key: PRNGKeyArray,
-) -> Callable[[Array, Array | None], _Scene]:
+) -> Callable[[Array, Array | None, Array | None], _Scene]:
     """`_divide` for data of one kind: counts if all of it are whole counts."""
     counts = _are_whole_counts(frames, noise, mask)
     return partial(_divide, noise=noise, weights=weights, key=key, whole_counts=counts)
@@ -258,8 +269,8 @@ def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
 
 
 def _sample(
-    frames: Array, mask: Array | None, noise: Noise
-) -> tuple[Array, Array | None] | None:
+    frames: Array, mask: Array | None, other: Array | None, noise: Noise
+) -> tuple[Array, Array | None, Array | None] | None:
     """Tiles evenly spread over the frames: a quarter of the pixels, or `SAMPLE`.
 
     None for images too small, and for a noise level of each pixel's own.
@@ -281,8 +292,9 @@ def _sample(
         share = _cut(mask, corners, side).mean((1, 2), dtype=np.float32)
         corners = corners[np.asarray(share) > min(0.5, share.max() / 2)]
     chosen = corners[np.linspace(0, len(corners) - 1, count).astype(int)]
-    tiles = _cut(frames, chosen, side)
-    return tiles, None if mask is None else _cut(mask, chosen, side)
+    return tuple(
+        None if z is None else _cut(z, chosen, side) for z in (frames, mask, other)
+    )
 
 
 @partial(jax.jit, static_argnames="side")

@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from tvjax.stack.draws import white_draws
 from tvjax.stack.edges import share_edges
 
 SHAPE, KEY = (48, 48), jax.random.key(0)
@@ -23,9 +24,10 @@ def draw(scene, seed=0, deviation=1.0):
     return (scene + noise).astype(np.float32)
 
 
-def shared(noisy, **options):
+def shared(noisy, *, key=KEY, variance=None, mask=None):
     powers = np.mean(noisy**2, axis=(1, 2))
-    return share_edges(noisy, powers, **{"variance": None, "mask": None} | options)
+    draws = white_draws(noisy.shape, variance, mask, key)
+    return share_edges(noisy, powers, variance=variance, mask=mask, draws=draws)
 
 
 def errors(found, scene):
@@ -34,9 +36,9 @@ def errors(found, scene):
 
 def test_faint_images_gain_from_the_edges_of_others(scene):
     noisy = draw(scene)
-    together = errors(shared(noisy, key=KEY), scene)
+    together = errors(shared(noisy), scene)
     # the same image in the place of all others: nothing new is told
-    alone = errors(shared(noisy[[0, 2]], key=KEY), scene[[0, 2]])
+    alone = errors(shared(noisy[[0, 2]]), scene[[0, 2]])
     assert together[2] < 0.75 * alone[1]
     assert together[2] < 0.1
 
@@ -57,7 +59,7 @@ def test_invalid_pixels_and_an_uneven_variance_are_heeded(scene):
     deviation = np.linspace(0.5, 1.5, SHAPE[1]) * np.ones(SHAPE)
     noisy = np.where(mask, draw(scene, 2, deviation), 0)
     variance = np.broadcast_to(deviation**2, scene.shape)
-    found = shared(noisy, variance=variance, mask=mask, key=KEY)
+    found = shared(noisy, variance=variance, mask=mask)
     assert np.mean(((found[2].image - scene[2]) ** 2)[mask]) < 0.15
     # what its variance calls sure is changed less than what it calls doubtful
     change = np.where(mask, np.abs(found[2].image - noisy[2]), 0)

@@ -16,11 +16,12 @@ def truth():
 @pytest.mark.parametrize("sigma", [np.full(ENERGIES, 40.0), np.geomspace(8, 80, 24)])
 def test_noise_of_each_energy_is_found(truth, sigma):
     y = truth + sigma[:, None] * np.random.default_rng(0).normal(size=truth.shape)
-    found = noise_levels(y @ y.T, y.shape[1])
+    found, num_independent = noise_levels(y @ y.T, y.shape[1])
     # 2,700 pixels tell a deviation to 1.4 percent; a faint component beyond the rank of
     # least risk, strongest at the edge, is taken for noise
     np.testing.assert_allclose(found, sigma, rtol=0.1)
     np.testing.assert_allclose(np.mean(found / sigma), 1, rtol=0.02)
+    assert num_independent > 0.75 * y.shape[1]
 
 
 def test_basis_is_that_of_the_stack(truth):

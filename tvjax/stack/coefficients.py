@@ -15,12 +15,13 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax import Array, numpy as jnp
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float
 
 from tvjax.denoisers import AbstractDenoiser, load_network, Network, TV, Wavelet
 from tvjax.expansion import least_risk_mixture
 from tvjax.noise import Gaussian
 from tvjax.singular import Response
+from tvjax.stack.draws import Draws
 from tvjax.strength import choose_alpha
 
 Denoiser = Callable[[Array], Array]
@@ -56,9 +57,10 @@ def denoise_coefficients(
     clear: bool,
     variance: Float[np.ndarray, "y x"] | None,
     mask: Bool[np.ndarray, "y x"] | None,
+    draws: Draws,
+    correlation: float,
     shared: Sequence[Probed],
     extra: Sequence[Denoiser],
-    key: PRNGKeyArray,
 ) -> Denoised:
     """Denoise one coefficient image.
 
@@ -69,14 +71,14 @@ def denoise_coefficients(
             dropped unless its image is more than noise can have.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
+        draws: Of its noise.
+        correlation: How many pixels one independent pixel stands for.
         shared: What has been made of it together with other components.
         extra: Denoisers beside those of this package.
-        key: Of the random probes.
     """
     w = jnp.asarray(image)
     valid = None if mask is None else jnp.asarray(mask)
     v = jnp.ones_like(w) if variance is None else jnp.asarray(variance, w.dtype)
-    of_alpha, of_probe = jax.random.split(key)
     # A strength that follows the variance is a trust in each pixel that follows it.
     profile = None if variance is None else profile_of(v, valid)[None]
     tuned = choose_alpha(
@@ -84,7 +86,8 @@ def denoise_coefficients(
         Gaussian(1.0 if variance is None else jnp.sqrt(v)),
         mask=None if valid is None else valid[None],
         profile=profile,
-        key=of_alpha,
+        other=jnp.asarray(draws.others)[None],
+        key=jax.random.key(0),  # for tuning only
     )
     alpha = tuned.denoiser.alpha
     strength = alpha if profile is None else alpha * profile[0]
@@ -94,10 +97,7 @@ def denoise_coefficients(
         Wavelet(deviation, mask=valid),
         _network(valid),
     )
-    signs = jax.random.rademacher(of_probe, w.shape, w.dtype)
-    direction = signs * jnp.sqrt(v)
-    if valid is not None:
-        direction = jnp.where(valid, direction, 0)
+    direction = jnp.asarray(draws.probes, w.dtype)
     found = [
         Probed(w, jnp.sum(direction**2)),
         *(_probe(member, w, direction) for member in members),
@@ -108,7 +108,7 @@ def denoise_coefficients(
     if valid is not None:
         images = jnp.where(valid, images, 0)
     least = 0.0 if clear else SIGNIFICANT
-    weights, cost = _mix(images, divergences, w, v, response, least)
+    weights, cost = _mix(images, divergences, w, v, response, least, correlation)
     mixed = jnp.tensordot(weights, images, 1)
     return Denoised(np.asarray(mixed), float(alpha), np.asarray(weights), float(cost))
 
@@ -121,6 +121,7 @@ def _mix(
     variance: Array,
     response: Response,
     least: float,
+    correlation: float,
 ) -> tuple[Array, Array]:
     """The weights of least risk, and the share in the risk that is left with them.
 
@@ -135,7 +136,7 @@ def _mix(
     weights = least_risk_mixture(images, w, whole, 1.0)
     power = jnp.sum(jnp.tensordot(weights, images, 1) ** 2)
     doubt = response.doubt * (weights @ (alike + divergences))
-    scatter = power + 3 * weights**2 @ jnp.abs(divergences) + doubt**2
+    scatter = correlation * power + 3 * weights**2 @ jnp.abs(divergences) + doubt**2
     weights = jnp.where(power > least * jnp.sqrt(scatter), weights, 0)
     mixed = jnp.tensordot(weights, images, 1)
     return weights, jnp.sum((mixed - w) ** 2) + 2 * weights @ whole

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from tvjax.denoisers import TV, VectorTV
 from tvjax.risk import couple, held_out_error
 from tvjax.stack.coefficients import Probed, profile_of
+from tvjax.stack.draws import Draws
 from tvjax.strength import FRACTION
 from tvjax.tuning import secant, tune
 
@@ -38,7 +39,7 @@ def share_edges(
     *,
     variance: Float[np.ndarray, "component y x"] | None,
     mask: Bool[np.ndarray, "y x"] | None,
-    key: PRNGKeyArray,
+    draws: Draws,
 ) -> list[Probed]:
     """Vector TV of the coefficient images, its strength chosen for all but the first.
 
@@ -47,7 +48,7 @@ def share_edges(
         powers: Mean square of each over the valid pixels.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
-        key: Of the held-out share, and of the random probe.
+        draws: Of the noise of each.
 
     Returns:
         One a component.
@@ -62,7 +63,7 @@ def share_edges(
         v,
         None if variance is None else profile_of(jnp.mean(v, axis=0), mask),
         None if mask is None else jnp.asarray(mask),
-        key,
+        jax.tree.map(lambda z: jnp.asarray(z, w.dtype), draws),
     )
     return [Probed(*pair) for pair in zip(found, divergences, strict=True)]
 
@@ -74,10 +75,9 @@ def _denoise(
     v: Array,
     profile: Array | None,
     mask: Array | None,
-    key: PRNGKeyArray,
+    draws: Draws,
 ) -> tuple[Array, Array]:
-    of_share, of_probe = jax.random.split(key)
-    seen, held_out = couple(w, v, key=of_share, fraction=FRACTION)
+    seen, held_out = couple(w, draws.others, fraction=FRACTION)
     others = jnp.arange(len(w)) > 0
     judged = jnp.broadcast_to(others[:, None, None], w.shape)
     if mask is not None:
@@ -98,14 +98,11 @@ def _denoise(
         loss,
         optimizer=secant(first_step=0.3, max_step=1.0),
         num_steps=MAX_MOVES,
-        key=of_share,
+        key=jax.random.key(0),  # the loss draws nothing
         tol=TOLERANCE,
         bounds=BOUNDS,
     )
     # the noise falls as the root of the exposure, and the strength with it
     tv = TV(FRACTION**0.5 * tuned.denoiser.alpha)
-    direction = jax.random.rademacher(of_probe, w.shape, w.dtype) * jnp.sqrt(v)
-    if mask is not None:
-        direction = jnp.where(mask, direction, 0)
-    f, slope = jax.jvp(partial(denoise, tv), (w,), (direction,))
-    return f, jnp.sum(direction * slope, axis=(1, 2))
+    f, slope = jax.jvp(partial(denoise, tv), (w,), (draws.probes,))
+    return f, jnp.sum(draws.probes * slope, axis=(1, 2))

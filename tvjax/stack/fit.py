@@ -24,8 +24,10 @@ from tvjax.stack.blocks import (
 )
 from tvjax.stack.coefficients import denoise_coefficients, Denoised, Denoiser, Probed
 from tvjax.stack.components import Components
+from tvjax.stack.draws import Draws, empty_directions, white_draws
 from tvjax.stack.edges import share_edges
 from tvjax.stack.levels import (
+    Levels,
     noise_levels,
     num_above_noise,
     temporal_basis_of,
@@ -148,9 +150,10 @@ def fit_components(
     shape = (blocks.num_valid, blocks.num_energies)
     if many:
         sigma, basis = sketch(blocks, noise, key)
+        num_independent = float(blocks.num_valid)
     else:
         sums = add_up(blocks, noise)
-        sigma = _levels(stack, sums.gram, sums.variance, noise, blocks)
+        sigma, num_independent = _levels(stack, sums.gram, sums.variance, noise, blocks)
         basis = temporal_basis_of(sums.gram / np.outer(sigma, sigma))
     known = basis.vectors.shape[1]
     if rank is not None and rank > known:
@@ -158,18 +161,33 @@ def fit_components(
             f"`rank` must be from 1 to {known} for a stack of more than {LARGE} "
             f"energies, got {rank}."
         )
-    clear = max(num_above_noise(basis.values, shape), 1)
+    fewer = num_independent / blocks.num_valid
+    clear = max(
+        num_above_noise(basis.values * fewer**0.5, (num_independent, shape[1])), 1
+    )
     num = rank or min(clear + SURPLUS, known)
     # all that is clear tells of the noise, also where a lower rank is asked for
     vectors = basis.vectors[:, : max(num, clear)]
+    tried = vectors.shape[1]
+    has_draws = noise is None and len(sigma) - tried >= FEW
+    if has_draws:
+        directions = empty_directions(vectors, 2 * tried, key)
+        vectors = np.concatenate([vectors, directions], axis=1)
     images, power = project(blocks, vectors, sigma)
+    images, drawn = images[:tried], images[tried:]
+    vectors = vectors[:, :tried]
     variances = None
     if noise is None:
-        uneven = uneven_variance(images[:clear], power, len(sigma), mask)
+        uneven = uneven_variance(images[:clear], power, len(sigma), mask, fewer)
         if uneven is not None:
             variances = np.broadcast_to(uneven, images.shape)
     elif follows_the_pixels(noise):
         variances = component_variances(blocks, noise, images, vectors, sigma, clear)
+    draws = (
+        Draws(drawn[:tried], drawn[tried:])
+        if has_draws
+        else white_draws(images.shape, variances, mask, key)
+    )
     responses = basis_response(basis.values, blocks.num_valid)
     together: list[Probed] = []
     if shared_edges and clear > 1:
@@ -178,7 +196,7 @@ def fit_components(
             basis.values[:clear] ** 2 / blocks.num_valid,
             variance=None if variances is None else variances[:clear],
             mask=mask,
-            key=jax.random.fold_in(key, num),
+            draws=jax.tree.map(lambda z: z[:clear], draws),
         )
     denoised = [
         denoise_coefficients(
@@ -186,10 +204,11 @@ def fit_components(
             jax.tree.map(operator.itemgetter(k), responses),
             clear=k < clear,
             variance=None if variances is None else variances[k],
+            draws=jax.tree.map(operator.itemgetter(k), draws),
+            correlation=1 / fewer,
             mask=mask,
             shared=together[k : k + 1],
             extra=extra,
-            key=jax.random.fold_in(key, k),
         )
         for k, image in enumerate(images[:num])
     ]
@@ -264,18 +283,20 @@ def _levels(
     variance: np.ndarray,
     noise: Noise | None,
     blocks: Blocks,
-) -> Float[np.ndarray, " energy"]:
+) -> Levels:
     """The standard deviation of the noise at each energy."""
+    num_independent = float(blocks.num_valid)
     if noise is not None:
         sigma = np.sqrt(variance)
     elif blocks.num_energies >= FEW:
-        sigma = noise_levels(gram, blocks.num_valid)
+        sigma, num_independent = noise_levels(gram, blocks.num_valid)
     else:
         frames = (stack[t : t + 1, :][0] for t in range(blocks.num_energies))
         sigma = np.array([_of_image(frame, blocks) for frame in frames])
     # what has no noise at all still has the rounding of its type
     rounding = np.finfo(blocks.dtype).eps * np.sqrt(np.diagonal(gram))
-    return np.maximum(sigma, rounding / blocks.num_valid**0.5)
+    sigma = np.maximum(sigma, rounding / blocks.num_valid**0.5)
+    return Levels(sigma, num_independent)
 
 
 def _of_image(frame: np.ndarray, blocks: Blocks) -> float:

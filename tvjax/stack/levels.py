@@ -4,13 +4,15 @@ Texture, which an estimate from one image takes for noise, is common to the ener
 what is left when their common subspace is taken out has none.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Bool, Float
 
 from tvjax.denoisers.subspace import Basis
 from tvjax.operators import local_mean
-from tvjax.singular import noise_edge, noise_level
+from tvjax.singular import independent_rows, noise_edge, noise_level
 
 # Of the variance: what differs less over the frame is taken as the same everywhere.
 EVEN = 0.1
@@ -39,9 +41,14 @@ def with_signs(
     return vectors * np.sign(vectors[greatest, np.arange(vectors.shape[1])])
 
 
-def noise_levels(
-    gram: Float[np.ndarray, "energy energy"], num_pixels: int
-) -> Float[np.ndarray, " energy"]:
+class Levels(NamedTuple):
+    """How noisy a stack is."""
+
+    sigma: Float[np.ndarray, " energy"]
+    num_independent: float  # as many pixels of white noise would tell as much
+
+
+def noise_levels(gram: Float[np.ndarray, "energy energy"], num_pixels: int) -> Levels:
     """The standard deviation of the noise at each energy, from the Gram matrix alone.
 
     First, what no combination of the other energies tells of an energy: as the inverse
@@ -50,7 +57,8 @@ def noise_levels(
     components above the noise are taken out; what remains has the variance, less the
     subspace's share.
     """
-    size, shape = len(gram), (num_pixels, len(gram))
+    size = len(gram)
+    shape = (num_pixels, size)
     tiny = np.finfo(float).eps * np.trace(gram)
     freedom = max(num_pixels - size + 1, 1)
     inverse = np.linalg.inv(gram + tiny * np.eye(size))
@@ -58,16 +66,21 @@ def noise_levels(
     for _ in range(ROUNDS):
         whitened = gram / np.outer(sigma, sigma)
         vectors, values = temporal_basis_of(whitened)
-        level = float(noise_level(values, shape))
-        rank = min(num_above_noise(values / level, shape), size // 2)
+        num_independent = independent_rows(values, shape)
+        # as so many pixels would have them
+        fewer = values * (num_independent / num_pixels) ** 0.5
+        level = float(noise_level(fewer, (num_independent, size)))
+        rank = min(num_above_noise(fewer / level, (num_independent, size)), size // 2)
         outside = np.eye(size) - vectors[:, :rank] @ vectors[:, :rank].T
         rest = np.einsum("ti,ij,tj->t", outside, whitened, outside)
         share = np.maximum(np.diagonal(outside), 1 / size)
         sigma = sigma * np.sqrt(np.maximum(rest, 0) / (share * (num_pixels - rank)))
-    return sigma
+    return Levels(sigma, num_independent)
 
 
-def num_above_noise(values: Float[np.ndarray, " value"], shape: tuple[int, int]) -> int:
+def num_above_noise(
+    values: Float[np.ndarray, " value"], shape: tuple[float, int]
+) -> int:
     """How many singular values are more than unit noise can have."""
     return int(np.sum(values > noise_edge(shape, CLEAR)))
 
@@ -77,6 +90,7 @@ def uneven_variance(
     power: Float[np.ndarray, "y x"],
     num_energies: int,
     mask: Bool[np.ndarray, "y x"] | None,
+    independent: float = 1.0,
 ) -> Float[np.ndarray, "y x"] | None:
     """The variance of the noise over the frame, mean 1; None where it is even.
 
@@ -88,6 +102,7 @@ def uneven_variance(
         power: Of each pixel of the whitened stack, Σ_t ỹ_t².
         num_energies: Of the stack.
         mask: True where a pixel is valid.
+        independent: Share of the pixels whose noise is independent.
     """
     left = num_energies - len(images)
     if left < 1:
@@ -97,7 +112,7 @@ def uneven_variance(
     variance = np.asarray(local_mean(jnp.asarray(rest)[None], valid)[0])
     variance = variance / np.mean(variance, where=True if mask is None else mask)
     # white noise itself scatters by this much in a square of nine pixels
-    scatter = (2 / (left * 81)) ** 0.5
+    scatter = (2 / (left * 81 * independent)) ** 0.5
     if np.std(variance, where=True if mask is None else mask) < max(EVEN, 3 * scatter):
         return None
     return np.maximum(variance, EVEN)
