@@ -35,10 +35,10 @@ SIGNIFICANT = 3.5
 
 
 class Probed(NamedTuple):
-    """A denoised image, and its divergence by one random probe."""
+    """A denoised image, and its divergence by one random probe n."""
 
     image: Float[Array, "y x"]
-    divergence: Float[Array, ""]  # Σ_i v_i ∂f_i/∂w_i
+    divergence: Float[Array, "y x"]  # n_i Σ_j ∂f_i/∂w_j n_j
 
 
 class Denoised(NamedTuple):
@@ -55,6 +55,7 @@ def denoise_coefficients(
     response: Response,
     *,
     clear: bool,
+    leading: Float[np.ndarray, "y x"] | None,
     variance: Float[np.ndarray, "y x"] | None,
     mask: Bool[np.ndarray, "y x"] | None,
     draws: Draws,
@@ -69,6 +70,7 @@ def denoise_coefficients(
         response: Of the basis vector it belongs to.
         clear: Whether its singular value is more than noise can have. If not, it is
             dropped unless its image is more than noise can have.
+        leading: The first component, denoised, for all others.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
         draws: Of its noise.
@@ -99,7 +101,7 @@ def denoise_coefficients(
     )
     direction = jnp.asarray(draws.probes, w.dtype)
     found = [
-        Probed(w, jnp.sum(direction**2)),
+        Probed(w, direction**2),
         *(_probe(member, w, direction) for member in members),
         *(_probe(member, w, direction) for member in extra),
         *shared,
@@ -107,10 +109,31 @@ def denoise_coefficients(
     images, divergences = (jnp.stack(part) for part in zip(*found, strict=True))
     if valid is not None:
         images = jnp.where(valid, images, 0)
+    gain = jnp.ones_like(w) if leading is None else local_gain(w, leading, v)
+    if leading is not None:
+        images = jnp.concatenate([images, gain * images])
+        divergences = jnp.concatenate([divergences, gain * divergences])
     least = 0.0 if clear else SIGNIFICANT
     weights, cost = _mix(images, divergences, w, v, response, least, correlation)
     mixed = jnp.tensordot(weights, images, 1)
+    if leading is not None:
+        plain, local = jnp.split(weights, 2)
+        weights = plain + jnp.mean(gain, where=valid) * local
     return Denoised(np.asarray(mixed), float(alpha), np.asarray(weights), float(cost))
+
+
+def local_gain(w: Array, leading: Array, variance: Array) -> Array:
+    """How much of a component is signal, where there is much of the sample or little.
+
+        g = s/(s + v),   s = x_1² (⟨w²⟩ − ⟨v⟩)₊/⟨x_1²⟩
+
+    Wiener's gain for a signal that is as strong as the leading component x_1: what a
+    state differs by from the mean of all is in proportion to how much there is of it.
+    """
+    excess = jnp.maximum(jnp.mean(w**2) - jnp.mean(variance), 0)
+    thickness = jnp.asarray(leading, w.dtype) ** 2
+    signal = excess * thickness / jnp.mean(thickness)
+    return signal / (signal + jnp.maximum(variance, LEAST))
 
 
 @jax.jit
@@ -131,6 +154,7 @@ def _mix(
     probe), and there is the doubt about the basis. A component of less power than
     `least` times the deviation is dropped.
     """
+    divergences = jnp.sum(divergences, axis=(1, 2))
     alike = jnp.sum(images * variance * w, axis=(1, 2))
     whole = (1 + response.push) * divergences + response.pull * alike
     weights = least_risk_mixture(images, w, whole, 1.0)
@@ -164,10 +188,10 @@ def _probe(member: Denoiser, w: Array, direction: Array) -> Probed:
         return _differentiate(member, w, direction)
     f = jnp.asarray(member(w), w.dtype)
     moved = jnp.asarray(member(w + WIDTH * direction), w.dtype)
-    return Probed(f, jnp.sum(direction * (moved - f)) / WIDTH)
+    return Probed(f, direction * (moved - f) / WIDTH)
 
 
 @eqx.filter_jit
 def _differentiate(member: AbstractDenoiser, w: Array, direction: Array) -> Probed:
     f, slope = jax.jvp(member, (w,), (direction,))
-    return Probed(f, jnp.sum(direction * slope))
+    return Probed(f, direction * slope)

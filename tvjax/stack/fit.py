@@ -198,11 +198,13 @@ def fit_components(
             mask=mask,
             draws=jax.tree.map(lambda z: z[:clear], draws),
         )
-    denoised = [
-        denoise_coefficients(
+    denoised: list[Denoised] = []
+    for k, image in enumerate(images[:num]):
+        one = denoise_coefficients(
             image,
             jax.tree.map(operator.itemgetter(k), responses),
             clear=k < clear,
+            leading=denoised[0].image if denoised else None,
             variance=None if variances is None else variances[k],
             draws=jax.tree.map(operator.itemgetter(k), draws),
             correlation=1 / fewer,
@@ -210,8 +212,7 @@ def fit_components(
             shared=together[k : k + 1],
             extra=extra,
         )
-        for k, image in enumerate(images[:num])
-    ]
+        denoised.append(one)
     images, vectors = images[:num], vectors[:, :num]
     return _gather(denoised, images, vectors, basis, sigma, shape, rank, mask)
 
