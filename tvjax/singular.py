@@ -178,6 +178,23 @@ def noise_edge(shape: tuple[int, int], deviations: float = 0.0) -> float:
     return ((rows + columns) ** 2 + deviations * scale) ** 0.5
 
 
+def uneven_noise_edge(powers: Float[np.ndarray, " row"], columns: int) -> float:
+    """The same where each row has noise of its own variance p_i, without scatter.
+
+        λ = n/u + Σ_i p_i/(1 − p_i u),   u < 1/max p with  Σ_i (p_i u/(1 − p_i u))² = n
+
+    The squared singular value at which the spectrum of noise ends, (√m + √n)² where all
+    p_i are 1. Silverstein, Choi 1995 (10.1006/jmva.1995.1058).
+    """
+    powers = powers[powers > 0]
+    low, high = 0.0, 1 / float(np.max(powers))
+    for _ in range(60):
+        u = (low + high) / 2
+        part = powers * u / (1 - powers * u)
+        low, high = (u, high) if np.sum(part**2) < columns else (low, u)
+    return float(columns / low + np.sum(powers / (1 - powers * low)))
+
+
 def noise_values(shape: tuple[int, int], count: int) -> Float[np.ndarray, " count"]:
     """The singular values of noise of standard deviation one, as expected; descending.
 

@@ -5,10 +5,9 @@ from tvjax.noise import Gaussian, Poisson
 from tvjax.stack.blocks import (
     add_up,
     Blocks,
-    component_variances,
-    follows_the_pixels,
     project,
 )
+from tvjax.stack.variances import component_variances, follows_the_pixels
 
 SHAPE = (5, 12, 7)
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tvjax.simulate import nickel_energies, scale_to_bytes, xanes_stack
-from tvjax.stack.levels import noise_levels, temporal_basis_of, uneven_variance
+from tvjax.stack.levels import noise_levels, temporal_basis_of
+from tvjax.stack.variances import uneven_variance
 
 SHAPE, ENERGIES = (48, 56), 24
 

@@ -4,7 +4,7 @@ import pytest
 
 from tvjax.noise import Gaussian
 from tvjax.simulate import nickel_energies, scale_to_bytes, xanes_stack
-from tvjax.stack import fit, fit_components
+from tvjax.stack import fit_components, survey
 from tvjax.stack.blocks import Blocks
 from tvjax.stack.levels import temporal_basis_of
 from tvjax.stack.sketch import NUM_PASSES, sketch
@@ -49,7 +49,7 @@ def test_leading_components_and_levels_are_those_of_the_whole(noisy, noise):
 
 def test_result_is_that_of_the_gram_matrix(noisy, monkeypatch):
     exact = fit_components(noisy)
-    monkeypatch.setattr(fit, "LARGE", 100)
+    monkeypatch.setattr(survey, "LARGE", 100)
     sketched = fit_components(noisy)
     assert sketched.rank == exact.rank
     assert sketched.risk == pytest.approx(exact.risk, abs=5e-3)  # of levels that differ

@@ -14,10 +14,13 @@ import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Bool, Float, Num
 
-from tvjax.noise import Gaussian, Noise
+from tvjax.noise import Noise
+from tvjax.stack.gathering import squares
 
 # Bytes a value takes while a block is at work: as read, and in double precision.
 BYTES = 12
+# Sides of the squares of pixels that are summed before their Gram matrix is taken.
+COARSE = (4, 16)
 
 
 class Sliceable(Protocol):
@@ -33,6 +36,7 @@ class Sums(NamedTuple):
     """What the first pass adds up, over the valid pixels."""
 
     gram: Float[np.ndarray, "energy energy"]  # YᵀY, in double precision
+    coarse: Float[np.ndarray, "side energy energy"]  # of sums over squares of pixels
     variance: Float[np.ndarray, " energy"]  # of a noise model, else zero
 
 
@@ -64,6 +68,8 @@ class Blocks:
         self._stack = stack
         row = self.num_energies * self.width * BYTES
         self._rows = int(np.clip(memory // row, 1, self.height))
+        if self._rows > COARSE[-1]:
+            self._rows -= self._rows % COARSE[-1]  # no square is cut
         self._progress = progress
         self._done, self._total = 0, num_passes * self.height
 
@@ -93,14 +99,19 @@ def add_up(blocks: Blocks, noise: Noise | None) -> Sums:
         ValueError: A frame holds a valid pixel that is not finite, or nothing at all.
     """
     gram = np.zeros((blocks.num_energies,) * 2)
+    coarse = np.zeros((len(COARSE), *gram.shape))
     variance = np.zeros(blocks.num_energies)
     for rows, block in blocks.read():
         double = block.astype(float)
         gram += double @ double.T
+        for total, side in zip(coarse, COARSE, strict=True):
+            images = double.reshape(len(double), -1, blocks.width)
+            sums = squares(images, side).reshape(len(double), -1)
+            total += sums @ sums.T
         if noise is not None:
             variance += variances_of(noise, block, rows, blocks).sum(axis=1)
     check_power(np.diagonal(gram))
-    return Sums(gram, variance / blocks.num_valid)
+    return Sums(gram, coarse, variance / blocks.num_valid)
 
 
 def check_power(power: Float[np.ndarray, " energy"]) -> None:
@@ -131,39 +142,6 @@ def project(
     return Projection(images, power)
 
 
-def component_variances(
-    blocks: Blocks,
-    noise: Noise,
-    images: Float[np.ndarray, "component y x"],
-    vectors: Float[np.ndarray, "energy component"],
-    sigma: Float[np.ndarray, " energy"],
-    clear: int,
-) -> Float[np.ndarray, "component y x"]:
-    """The variance of the noise in every pixel of the coefficient images.
-
-        var w_k = Σ_t v_kt² var(x_t)/σ_t²
-
-    with the variance that the model has at the truncated stack x, which is nearer to
-    the truth than the data are, and does not go up and down with their noise.
-
-    Args:
-        blocks: The stack.
-        noise: Its model.
-        images: Coefficient images.
-        vectors: Of the temporal basis.
-        sigma: What the stack was divided by at each energy.
-        clear: Components of which x is made.
-    """
-    variances = np.zeros_like(images)
-    spectra = (vectors[:, :clear] * sigma[:, None]).astype(blocks.dtype)
-    shares = (vectors**2 / sigma[:, None] ** 2).T.astype(blocks.dtype)
-    for rows in blocks.rows():
-        x = spectra @ images[:clear, rows].reshape(clear, -1)
-        variance = shares @ variances_of(noise, x, rows, blocks)
-        variances[:, rows] = variance.reshape(len(images), -1, blocks.width)
-    return variances
-
-
 def variances_of(
     noise: Noise, block: np.ndarray, rows: slice, blocks: Blocks
 ) -> np.ndarray:
@@ -176,13 +154,6 @@ def variances_of(
     if blocks.mask is not None:
         variance = np.where(blocks.mask[rows], variance, 0)
     return variance.reshape(block.shape)
-
-
-def follows_the_pixels(noise: Noise) -> bool:
-    """Does the variance of this noise differ between the pixels of a frame?"""
-    if not isinstance(noise, Gaussian):
-        return True
-    return noise.sigma.ndim > 0 and noise.sigma.shape[-2:] != (1, 1)
 
 
 def _refuse(bad: Bool[np.ndarray, " energy"], what: str) -> None:

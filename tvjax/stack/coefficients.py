@@ -22,6 +22,7 @@ from tvjax.expansion import least_risk_mixture
 from tvjax.noise import Gaussian
 from tvjax.singular import Response
 from tvjax.stack.draws import Draws
+from tvjax.stack.refine import Refined
 from tvjax.strength import choose_alpha
 
 Denoiser = Callable[[Array], Array]
@@ -35,10 +36,10 @@ SIGNIFICANT = 3.5
 
 
 class Probed(NamedTuple):
-    """A denoised image, and its divergence by one random probe n."""
+    """A denoised image, and its answer to a draw n of the noise."""
 
     image: Float[Array, "y x"]
-    divergence: Float[Array, "y x"]  # n_i Σ_j ∂f_i/∂w_j n_j
+    slope: Float[Array, "y x"]  # Σ_j ∂f_i/∂w_j n_j
 
 
 class Denoised(NamedTuple):
@@ -52,9 +53,8 @@ class Denoised(NamedTuple):
 
 def denoise_coefficients(
     image: Float[np.ndarray, "y x"],
-    response: Response,
+    part: Refined,
     *,
-    clear: bool,
     leading: Float[np.ndarray, "y x"] | None,
     variance: Float[np.ndarray, "y x"] | None,
     mask: Bool[np.ndarray, "y x"] | None,
@@ -67,9 +67,8 @@ def denoise_coefficients(
 
     Args:
         image: Of noise of variance one on average; zero where invalid.
-        response: Of the basis vector it belongs to.
-        clear: Whether its singular value is more than noise can have. If not, it is
-            dropped unless its image is more than noise can have.
+        part: Of the basis it belongs to. If it is not clear there, it is dropped
+            unless its image is more than noise can have.
         leading: The first component, denoised, for all others.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
@@ -101,20 +100,31 @@ def denoise_coefficients(
     )
     direction = jnp.asarray(draws.probes, w.dtype)
     found = [
-        Probed(w, direction**2),
+        Probed(w, direction),
         *(_probe(member, w, direction) for member in members),
         *(_probe(member, w, direction) for member in extra),
         *shared,
     ]
-    images, divergences = (jnp.stack(part) for part in zip(*found, strict=True))
+    images, slopes = (jnp.stack(part) for part in zip(*found, strict=True))
     if valid is not None:
         images = jnp.where(valid, images, 0)
     gain = jnp.ones_like(w) if leading is None else local_gain(w, leading, v)
     if leading is not None:
         images = jnp.concatenate([images, gain * images])
-        divergences = jnp.concatenate([divergences, gain * divergences])
-    least = 0.0 if clear else SIGNIFICANT
-    weights, cost = _mix(images, divergences, w, v, response, least, correlation)
+        slopes = jnp.concatenate([slopes, gain * slopes])
+    seen = part.gathering.mean_over(np.stack([image, np.asarray(direction)]))
+    weights, cost = _mix(
+        images,
+        Parts(
+            divergences=jnp.sum(slopes * direction, axis=(1, 2)),
+            gathered=jnp.sum(slopes * seen[1], axis=(1, 2)),
+            alike=jnp.sum(images * v * seen[0], axis=(1, 2)),
+        ),
+        w,
+        part.response,
+        0.0 if part.clear else SIGNIFICANT,
+        correlation,
+    )
     mixed = jnp.tensordot(weights, images, 1)
     if leading is not None:
         plain, local = jnp.split(weights, 2)
@@ -136,12 +146,19 @@ def local_gain(w: Array, leading: Array, variance: Array) -> Array:
     return signal / (signal + jnp.maximum(variance, LEAST))
 
 
+class Parts(NamedTuple):
+    """What the divergence of each member is made of, see `basis_response`."""
+
+    divergences: Float[Array, " member"]  # tr J
+    gathered: Float[Array, " member"]  # tr QJ
+    alike: Float[Array, " member"]  # ⟨f, Qw⟩
+
+
 @jax.jit
 def _mix(
     images: Array,
-    divergences: Array,
+    parts: Parts,
     w: Array,
-    variance: Array,
     response: Response,
     least: float,
     correlation: float,
@@ -154,12 +171,11 @@ def _mix(
     probe), and there is the doubt about the basis. A component of less power than
     `least` times the deviation is dropped.
     """
-    divergences = jnp.sum(divergences, axis=(1, 2))
-    alike = jnp.sum(images * variance * w, axis=(1, 2))
-    whole = (1 + response.push) * divergences + response.pull * alike
+    divergences, gathered, alike = parts
+    whole = divergences + response.push * gathered + response.pull * alike
     weights = least_risk_mixture(images, w, whole, 1.0)
     power = jnp.sum(jnp.tensordot(weights, images, 1) ** 2)
-    doubt = response.doubt * (weights @ (alike + divergences))
+    doubt = response.doubt * (weights @ (alike + gathered))
     scatter = correlation * power + 3 * weights**2 @ jnp.abs(divergences) + doubt**2
     weights = jnp.where(power > least * jnp.sqrt(scatter), weights, 0)
     mixed = jnp.tensordot(weights, images, 1)
@@ -188,10 +204,9 @@ def _probe(member: Denoiser, w: Array, direction: Array) -> Probed:
         return _differentiate(member, w, direction)
     f = jnp.asarray(member(w), w.dtype)
     moved = jnp.asarray(member(w + WIDTH * direction), w.dtype)
-    return Probed(f, direction * (moved - f) / WIDTH)
+    return Probed(f, (moved - f) / WIDTH)
 
 
 @eqx.filter_jit
 def _differentiate(member: AbstractDenoiser, w: Array, direction: Array) -> Probed:
-    f, slope = jax.jvp(member, (w,), (direction,))
-    return Probed(f, direction * slope)
+    return Probed(*jax.jvp(member, (w,), (direction,)))

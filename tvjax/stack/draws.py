@@ -6,7 +6,7 @@ needed: what it holds along any direction of the energies that no component has 
 of unit variance, as correlated from pixel to pixel and as uneven as it is.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import jax
 import numpy as np
@@ -22,14 +22,22 @@ class Draws(NamedTuple):
     others: Float[np.ndarray, "component y x"]  # to deal out the data with
     probes: Float[np.ndarray, "component y x"]  # to find divergences with
 
+    @classmethod
+    def of(cls, images: Float[np.ndarray, "draw y x"], num: int) -> Self:
+        """Deal images out; where they are too few, some serve twice."""
+        pairs = np.arange(2 * num) % len(images)
+        return cls(images[pairs[::2]], images[pairs[1::2]])
+
 
 def empty_directions(
     vectors: Float[np.ndarray, "energy value"], num: int, key: PRNGKeyArray
 ) -> Float[np.ndarray, "energy num"]:
-    """Random unit vectors that are orthogonal to given orthonormal ones."""
+    """Random orthonormal vectors that are orthogonal to given ones."""
     drawn = np.asarray(jax.random.normal(key, (len(vectors), num)), float)
-    drawn -= vectors @ (vectors.T @ drawn)
-    return drawn / np.linalg.norm(drawn, axis=0)
+    for _ in range(2):  # once is not exact
+        drawn -= vectors @ (vectors.T @ drawn)
+        drawn, _ = np.linalg.qr(drawn)
+    return drawn
 
 
 def white_draws(
@@ -53,3 +61,23 @@ def white_draws(
         np.asarray(draw_noise(variance, of_others)),
         np.asarray(signs * jnp.sqrt(variance)),
     )
+
+
+def without(
+    drawn: Float[np.ndarray, "draw y x"],
+    directions: Float[np.ndarray, "energy draw"],
+    images: Float[np.ndarray, "component y x"],
+    vectors: Float[np.ndarray, "energy component"],
+) -> Float[np.ndarray, "draw y x"]:
+    """Draws without what the components have of them, so that both are independent.
+
+    Args:
+        drawn: The stack along the directions.
+        directions: Orthonormal.
+        images: The stack along the vectors.
+        vectors: Orthonormal.
+    """
+    common = vectors.T @ directions
+    left = np.sqrt(1 - np.sum(common**2, axis=0))
+    shares = np.tensordot((common / left).T.astype(drawn.dtype), images, 1)
+    return drawn / left[:, None, None].astype(drawn.dtype) - shares

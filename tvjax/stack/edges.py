@@ -35,7 +35,6 @@ FAINTEST = 0.05
 
 def share_edges(
     images: Float[np.ndarray, "component y x"],
-    powers: Float[np.ndarray, " component"],
     *,
     variance: Float[np.ndarray, "component y x"] | None,
     mask: Bool[np.ndarray, "y x"] | None,
@@ -45,7 +44,6 @@ def share_edges(
 
     Args:
         images: Two or more, of noise of variance one; zero where invalid.
-        powers: Mean square of each over the valid pixels.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
         draws: Of the noise of each.
@@ -53,6 +51,7 @@ def share_edges(
     Returns:
         One a component.
     """
+    powers = np.mean(images**2, axis=(1, 2), where=True if mask is None else mask)
     size = np.sqrt(np.maximum(powers - 1, FAINTEST))
     scale = np.where(np.arange(len(images)) == 0, size[1] / size[0], 1)
     w = jnp.asarray(images)
@@ -104,5 +103,4 @@ def _denoise(
     )
     # the noise falls as the root of the exposure, and the strength with it
     tv = TV(FRACTION**0.5 * tuned.denoiser.alpha)
-    f, slope = jax.jvp(partial(denoise, tv), (w,), (draws.probes,))
-    return f, draws.probes * slope
+    return jax.jvp(partial(denoise, tv), (w,), (draws.probes,))

@@ -7,41 +7,26 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import Array, numpy as jnp
+from jax import numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from tvjax.denoisers.subspace import Basis
-from tvjax.noise import Gaussian, Noise
-from tvjax.singular import basis_response
-from tvjax.stack.blocks import (
-    add_up,
-    Blocks,
-    component_variances,
-    follows_the_pixels,
-    project,
-    Sliceable,
-)
+from tvjax.noise import Noise
+from tvjax.stack.blocks import Blocks, project, Sliceable
 from tvjax.stack.coefficients import denoise_coefficients, Denoised, Denoiser, Probed
 from tvjax.stack.components import Components
-from tvjax.stack.draws import Draws, empty_directions, white_draws
+from tvjax.stack.draws import Draws, empty_directions, white_draws, without
 from tvjax.stack.edges import share_edges
-from tvjax.stack.levels import (
-    Levels,
-    noise_levels,
-    num_above_noise,
-    temporal_basis_of,
-    uneven_variance,
-)
-from tvjax.stack.sketch import NUM_PASSES as SKETCH_PASSES, sketch
+from tvjax.stack.levels import with_signs
+from tvjax.stack.refine import refine
+from tvjax.stack.survey import FEW, num_passes, Survey, survey
+from tvjax.stack.variances import PixelNoise
 
 # Components that are tried beyond those that stand out of the noise: denoised, they may
 # be worth keeping.
 SURPLUS = 2
-# With more energies the Gram matrix costs more than it tells.
-LARGE = 1500
-# With fewer energies the noise is estimated from the images, as for a photograph.
-FEW = 12
+# Draws of the noise that are taken from the stack.
+NUM_DRAWS = 24
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -145,93 +130,96 @@ def fit_components(
     """
     mask = _check(stack, mask, rank)
     key = jax.random.key(0) if key is None else key
-    many = stack.shape[0] > LARGE
-    blocks = Blocks(stack, mask, memory, progress, SKETCH_PASSES + 1 if many else 2)
-    shape = (blocks.num_valid, blocks.num_energies)
-    if many:
-        sigma, basis = sketch(blocks, noise, key)
-        num_independent = float(blocks.num_valid)
-    else:
-        sums = add_up(blocks, noise)
-        sigma, num_independent = _levels(stack, sums.gram, sums.variance, noise, blocks)
-        basis = temporal_basis_of(sums.gram / np.outer(sigma, sigma))
-    known = basis.vectors.shape[1]
+    blocks = Blocks(stack, mask, memory, progress, num_passes=num_passes(stack))
+    found = survey(stack, blocks, noise, key)
+    sigma, known = found.sigma, found.basis.vectors.shape[1]
     if rank is not None and rank > known:
         raise ValueError(
-            f"`rank` must be from 1 to {known} for a stack of more than {LARGE} "
-            f"energies, got {rank}."
+            f"`rank` must be from 1 to {known} for a stack of so many energies, "
+            f"got {rank}."
         )
-    fewer = num_independent / blocks.num_valid
-    clear = max(
-        num_above_noise(basis.values * fewer**0.5, (num_independent, shape[1])), 1
+    clear = found.num_clear(blocks.num_valid)
+    least = max(rank or 0, min(clear + SURPLUS, known))
+    candidates = found.directions(clear, least)
+    of_empty, of_scales, of_draws = jax.random.split(key, 3)
+    empty = np.empty((len(sigma), 0))
+    if noise is None and len(sigma) - clear >= FEW:
+        num_draws = min(len(sigma) - clear, NUM_DRAWS)
+        empty = empty_directions(found.basis.vectors[:, :clear], num_draws, of_empty)
+    projected = project(blocks, np.concatenate([candidates, empty], axis=1), sigma)
+    images, drawn = np.split(projected.images, [candidates.shape[1]])
+
+    independent = found.num_independent / blocks.num_valid
+    pixels = PixelNoise(noise, blocks, sigma, projected.power, independent)
+    variances = pixels.variances(images[:clear], candidates[:, :clear], clear)
+    if not empty.size:
+        shape = (NUM_DRAWS, *images.shape[1:])
+        one = None if variances is None else np.broadcast_to(variances[0], shape)
+        drawn = white_draws(shape, one, mask, of_scales).others
+    refined = refine(
+        images,
+        drawn,
+        found.leading_response(blocks.num_valid),
+        variance=None if variances is None else variances[0],
+        num_energies=len(sigma),
+        least=least if rank else 0,
+        surplus=SURPLUS,
+        mask=mask,
     )
-    num = rank or min(clear + SURPLUS, known)
-    # all that is clear tells of the noise, also where a lower rank is asked for
-    vectors = basis.vectors[:, : max(num, clear)]
-    tried = vectors.shape[1]
-    has_draws = noise is None and len(sigma) - tried >= FEW
-    if has_draws:
-        directions = empty_directions(vectors, 2 * tried, key)
-        vectors = np.concatenate([vectors, directions], axis=1)
-    images, power = project(blocks, vectors, sigma)
-    images, drawn = images[:tried], images[tried:]
-    vectors = vectors[:, :tried]
-    variances = None
-    if noise is None:
-        uneven = uneven_variance(images[:clear], power, len(sigma), mask, fewer)
-        if uneven is not None:
-            variances = np.broadcast_to(uneven, images.shape)
-    elif follows_the_pixels(noise):
-        variances = component_variances(blocks, noise, images, vectors, sigma, clear)
-    draws = (
-        Draws(drawn[:tried], drawn[tried:])
-        if has_draws
-        else white_draws(images.shape, variances, mask, key)
+    clear = sum(part.clear for part in refined)
+    vectors = with_signs(
+        candidates @ np.stack([part.rotation for part in refined], axis=1)
     )
-    responses = basis_response(basis.values, blocks.num_valid)
+    rotation = (candidates.T @ vectors).astype(images.dtype)
+    images = np.tensordot(rotation.T, images, 1)
+
+    variances = pixels.variances(images, vectors, clear)
+    if empty.size:
+        draws = Draws.of(without(drawn, empty, images, vectors), len(images))
+    else:
+        draws = white_draws(images.shape, variances, mask, of_draws)
     together: list[Probed] = []
     if shared_edges and clear > 1:
         together = share_edges(
             images[:clear],
-            basis.values[:clear] ** 2 / blocks.num_valid,
             variance=None if variances is None else variances[:clear],
             mask=mask,
             draws=jax.tree.map(lambda z: z[:clear], draws),
         )
     denoised: list[Denoised] = []
-    for k, image in enumerate(images[:num]):
+    for k, part in enumerate(refined[:rank]):
         one = denoise_coefficients(
-            image,
-            jax.tree.map(operator.itemgetter(k), responses),
-            clear=k < clear,
+            images[k],
+            part,
             leading=denoised[0].image if denoised else None,
             variance=None if variances is None else variances[k],
             draws=jax.tree.map(operator.itemgetter(k), draws),
-            correlation=1 / fewer,
+            correlation=1 / independent,
             mask=mask,
             shared=together[k : k + 1],
             extra=extra,
         )
         denoised.append(one)
-    images, vectors = images[:num], vectors[:, :num]
-    return _gather(denoised, images, vectors, basis, sigma, shape, rank, mask)
+    num = len(denoised)
+    return _gather(
+        denoised, images[:num], vectors[:, :num], found, blocks.num_valid, rank, mask
+    )
 
 
 def _gather(
     denoised: list[Denoised],
     images: np.ndarray,
     vectors: np.ndarray,
-    basis: Basis,
-    sigma: np.ndarray,
-    shape: tuple[int, int],
+    found: Survey,
+    num_pixels: int,
     rank: int | None,
     mask: np.ndarray | None,
 ) -> Components:
     """Choose the rank, and drop what is beyond it."""
     costs = np.cumsum([d.cost for d in denoised])
-    squares = basis.values**2
-    left = np.sum(squares) - np.cumsum(squares)[: len(costs)]
-    risks = (costs + left) / (shape[0] * shape[1]) - 1
+    total, kept = np.sum(found.basis.values**2), np.sum(images**2, axis=(1, 2))
+    left = total - np.cumsum(kept, dtype=float)
+    risks = (costs + left) / (num_pixels * len(found.sigma)) - 1
     weights = np.zeros((len(denoised), max(len(d.weights) for d in denoised)))
     for row, d in zip(weights, denoised, strict=True):
         row[: len(d.weights)] = d.weights
@@ -239,13 +227,13 @@ def _gather(
     used = np.arange(len(denoised)) < rank
     return Components(
         rank=rank,
-        sigma=sigma,
+        sigma=found.sigma,
         risk=float(risks[rank - 1]),
         risks=risks,
         alphas=np.array([d.alpha for d in denoised]),
         weights=np.where(used[:, None], weights, 0),
-        singular_values=basis.values,
-        spectra=(vectors * sigma[:, None]).T,
+        singular_values=found.basis.values,
+        spectra=(vectors * found.sigma[:, None]).T,
         images=images,
         denoised=np.where(used[:, None, None], [d.image for d in denoised], 0),
         mask=mask,
@@ -276,31 +264,3 @@ def _check(
             f"got shape {mask.shape} with {int(mask.sum())}."
         )
     return mask
-
-
-def _levels(
-    stack: Sliceable,
-    gram: np.ndarray,
-    variance: np.ndarray,
-    noise: Noise | None,
-    blocks: Blocks,
-) -> Levels:
-    """The standard deviation of the noise at each energy."""
-    num_independent = float(blocks.num_valid)
-    if noise is not None:
-        sigma = np.sqrt(variance)
-    elif blocks.num_energies >= FEW:
-        sigma, num_independent = noise_levels(gram, blocks.num_valid)
-    else:
-        frames = (stack[t : t + 1, :][0] for t in range(blocks.num_energies))
-        sigma = np.array([_of_image(frame, blocks) for frame in frames])
-    # what has no noise at all still has the rounding of its type
-    rounding = np.finfo(blocks.dtype).eps * np.sqrt(np.diagonal(gram))
-    sigma = np.maximum(sigma, rounding / blocks.num_valid**0.5)
-    return Levels(sigma, num_independent)
-
-
-def _of_image(frame: np.ndarray, blocks: Blocks) -> float:
-    y: Array = jnp.asarray(frame, blocks.dtype)
-    mask = None if blocks.mask is None else jnp.asarray(blocks.mask)
-    return float(Gaussian.estimate(y, mask).sigma)

@@ -1,4 +1,4 @@
-"""How noisy is a stack at each energy, and where, by its own testimony?
+"""How noisy is a stack at each energy, by its own testimony?
 
 Texture, which an estimate from one image takes for noise, is common to the energies:
 what is left when their common subspace is taken out has none.
@@ -7,15 +7,11 @@ what is left when their common subspace is taken out has none.
 from typing import NamedTuple
 
 import numpy as np
-from jax import numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from tvjax.denoisers.subspace import Basis
-from tvjax.operators import local_mean
 from tvjax.singular import independent_rows, noise_edge, noise_level
 
-# Of the variance: what differs less over the frame is taken as the same everywhere.
-EVEN = 0.1
 # Scales of Tracy and Widom beyond the edge of the noise: one for chance, and more for a
 # noise level that is estimated.
 CLEAR = 3.0
@@ -83,36 +79,3 @@ def num_above_noise(
 ) -> int:
     """How many singular values are more than unit noise can have."""
     return int(np.sum(values > noise_edge(shape, CLEAR)))
-
-
-def uneven_variance(
-    images: Float[np.ndarray, "component y x"],
-    power: Float[np.ndarray, "y x"],
-    num_energies: int,
-    mask: Bool[np.ndarray, "y x"] | None,
-    independent: float = 1.0,
-) -> Float[np.ndarray, "y x"] | None:
-    """The variance of the noise over the frame, mean 1; None where it is even.
-
-    The power of each pixel outside the subspace, over the energies that are left,
-    averaged over a neighborhood.
-
-    Args:
-        images: Coefficient images of the whitened stack, all that hold signal.
-        power: Of each pixel of the whitened stack, Σ_t ỹ_t².
-        num_energies: Of the stack.
-        mask: True where a pixel is valid.
-        independent: Share of the pixels whose noise is independent.
-    """
-    left = num_energies - len(images)
-    if left < 1:
-        return None
-    rest = (power - np.sum(images**2, axis=0)) / left
-    valid = None if mask is None else jnp.asarray(mask)[None]
-    variance = np.asarray(local_mean(jnp.asarray(rest)[None], valid)[0])
-    variance = variance / np.mean(variance, where=True if mask is None else mask)
-    # white noise itself scatters by this much in a square of nine pixels
-    scatter = (2 / (left * 81 * independent)) ** 0.5
-    if np.std(variance, where=True if mask is None else mask) < max(EVEN, 3 * scatter):
-        return None
-    return np.maximum(variance, EVEN)
