@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
+from scipy.ndimage import convolve1d
 
 from tvjax.metrics import mse
 from tvjax.noise import Gaussian, Poisson, PoissonGaussian
@@ -110,6 +111,22 @@ def test_read_noise_adds_to_the_photons(truth):
     variance = expected.mean(axis=(1, 2)) + 1.5**2
     np.testing.assert_allclose(found.sigma**2, variance, rtol=0.05)
     assert mse(found.image, expected) < 0.5 * min(truncation_errors(y, expected))
+
+
+def test_noise_that_is_correlated_is_recognized(truth):
+    # as it is in frames that were moved by fractions of a pixel
+    rng = np.random.default_rng(8)
+    white = rng.normal(size=truth.shape)
+    kernel = np.array([1, 2, 1]) / 4
+    smooth = convolve1d(convolve1d(white, kernel, axis=1), kernel, axis=2)
+    y = (truth + 40 * smooth / smooth.std()).astype(np.float32)
+    found = denoise_stack(y)
+    np.testing.assert_allclose(np.mean(found.sigma), 40, rtol=0.1)
+    error = mse(found.image, truth)
+    assert error < 0.6 * min(truncation_errors(y, truth))
+    # taken for white, it is left in
+    as_white = denoise_stack(y, noise=Gaussian(found.sigma[:, None, None]))
+    assert error < 0.8 * mse(as_white.image, truth)
 
 
 def test_invalid_pixels_come_back_and_take_no_part(noisy):

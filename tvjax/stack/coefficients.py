@@ -179,7 +179,9 @@ def _mix(
     scatter = correlation * power + 3 * weights**2 @ jnp.abs(divergences) + doubt**2
     weights = jnp.where(power > least * jnp.sqrt(scatter), weights, 0)
     mixed = jnp.tensordot(weights, images, 1)
-    return weights, jnp.sum((mixed - w) ** 2) + 2 * weights @ whole
+    # each weight has followed the noise along one image
+    fitted = jnp.sum(weights != 0)
+    return weights, jnp.sum((mixed - w) ** 2) + 2 * (weights @ whole + fitted)
 
 
 def _network(mask: Array | None) -> Network:
