@@ -34,3 +34,27 @@ Overwrite = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Denoise what tvjax has denoised before.")
 ]
+Axes = Annotated[
+    str | None,
+    typer.Option(metavar="EYX", help="Order of energy, row and column, where unknown."),
+]
+Energies = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|START:STOP:N|none", help="Energies, where not in the input."
+    ),
+]
+Flat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[:PATH]",
+        help="Counts without the sample, or an I0: gives optical density.",
+    ),
+]
+Dark = Annotated[
+    str | None,
+    typer.Option(metavar="FILE[:PATH]", help="Counts without light."),
+]
+Memory = Annotated[
+    str, typer.Option(metavar="SIZE", help="What parts of the stack may take.")
+]

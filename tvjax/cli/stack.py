@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from tvjax.cli.options import Dataset, Force, Inputs, Mask, Overwrite, ReportFolder
+from tvjax.cli.options import (
+    Axes,
+    Dark,
+    Dataset,
+    Energies,
+    Flat,
+    Force,
+    Inputs,
+    Mask,
+    Memory,
+    Overwrite,
+    ReportFolder,
+)
 from tvjax.cli.report import check_report, report_stack
 from tvjax.cli.running import keep_compiled, progress_bar, sentences
 from tvjax.settings import parse_memory, SettingsError, StackSettings
@@ -33,30 +45,11 @@ def stack(
         ),
     ] = "auto",
     mask: Mask = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EYX", help="Order of energy, row and column, where unknown."
-        ),
-    ] = None,
-    energies: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|START:STOP:N|none", help="Energies, where not in the input."
-        ),
-    ] = None,
+    axes: Axes = None,
+    energies: Energies = None,
     dataset: Dataset = None,
-    flat: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE[:PATH]",
-            help="Counts without the sample, or an I0: gives optical density.",
-        ),
-    ] = None,
-    dark: Annotated[
-        str | None,
-        typer.Option(metavar="FILE[:PATH]", help="Counts without light."),
-    ] = None,
+    flat: Flat = None,
+    dark: Dark = None,
     register: Annotated[
         bool, typer.Option("--register", help="Undo the jitter between frames.")
     ] = False,
@@ -74,9 +67,7 @@ def stack(
         str | None, typer.Option("--map", help="HDF5 file for the maps.")
     ] = None,
     report: ReportFolder = None,
-    memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="What parts of the stack may take.")
-    ] = "2GB",
+    memory: Memory = "2GB",
     dtype: Annotated[FloatType | None, typer.Option(help="Type of the output.")] = None,
     overwrite: Overwrite = False,
     force: Force = False,
