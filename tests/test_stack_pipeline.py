@@ -38,7 +38,7 @@ class Components:
         return np.tensordot(self.spectra[:, start:stop].T, self.denoised, 1)
 
     def verdict(self):
-        return ["kept"] * self.rank
+        return ["kept"] * self.rank + ["dropped"] * (len(self.images) - self.rank)
 
 
 class Truncate:
@@ -53,21 +53,23 @@ class Truncate:
         self.calls.append(options | {"mask": mask, "data": data})
         rank = rank or self.rank
         u, d, v = np.linalg.svd(data.reshape(len(data), -1), full_matrices=False)
-        images = (d[:, None] * v)[:rank].reshape(rank, *mask.shape)
+        tried = min(rank + 1, len(data))
+        images = (d[:, None] * v)[:tried].reshape(tried, *mask.shape)
+        denoised = np.where(np.arange(tried)[:, None, None] < rank, images, 0)
         progress(len(data), len(data))
         sigma = d[rank:].std() if len(d) > rank else 1.0
-        noise = np.sqrt(np.mean((data - np.tensordot(u[:, :rank], images, 1)) ** 2))
+        noise = np.sqrt(np.mean((data - np.tensordot(u[:, :tried], denoised, 1)) ** 2))
         return Components(
             rank=rank,
             sigma=np.full(len(data), noise or 1.0, np.float32),
             risk=rank / len(data),
-            risks=np.geomspace(1, rank / len(data), rank + 1)[: rank + 1],
-            alphas=np.zeros(rank),
-            weights=np.ones((rank, 2)) / 2,
+            risks=np.geomspace(1, rank / len(data), tried),
+            alphas=np.zeros(tried),
+            weights=np.ones((tried, 2)) / 2,
             singular_values=d / (sigma or 1.0),
-            spectra=u[:, :rank].T,
+            spectra=u[:, :tried].T,
             images=images,
-            denoised=images,
+            denoised=denoised,
         )
 
 

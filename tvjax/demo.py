@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt32
+from jaxtyping import Bool, Float, UInt32
 
 from tvjax.io import save_stack, stack_of
 from tvjax.io.marks import Marks
@@ -50,6 +51,44 @@ def save_cathode(
     references.write_text("\n".join(lines) + "\n")
     valences = ",".join(f"{valence:g}" for valence in scene.valences)
     return stack, flat, f"{references}={valences}"
+
+
+class StackErrors(NamedTuple):
+    """True mean square errors of a stack, over the variance of its noise."""
+
+    before: float
+    by_rank: Float[np.ndarray, " rank"]
+
+    def gain(self, rank: int) -> float:
+        """Return by how much the error is less at a rank, in dB."""
+        return float(10 * np.log10(self.before / self.by_rank[rank - 1]))
+
+
+def stack_errors(
+    scene: XanesStack, components: object, mask: Bool[np.ndarray, "y x"]
+) -> StackErrors:
+    """Return the true error of what `save_cathode` wrote, and of it denoised.
+
+    mean ((Σ_k≤r denoised_k spectrum_k − truth) / σ)² at each rank r, with the noise σ
+    of each energy that the components were found with.
+
+    Args:
+        scene: The truth.
+        components: As in `tvjax.stack.Components`.
+        mask: True where a pixel is valid at all energies.
+    """
+    from tvjax.xanes import optical_density  # loads jax
+
+    counts = count(scene, photons=PHOTONS)
+    noisy = np.asarray(optical_density(counts.sample, counts.flat).density)
+    sigma = np.asarray(components.sigma)[:, None]
+    truth = scene.truth[:, mask] / sigma
+    error, by_rank = truth.copy(), []
+    for spectrum, image in zip(components.spectra, components.denoised, strict=True):
+        error -= spectrum[:, None] / sigma * image[mask]
+        by_rank.append(np.mean(error**2))
+    before = float(np.mean((noisy[:, mask] / sigma - truth) ** 2))
+    return StackErrors(before, np.array(by_rank))
 
 
 def true_errors(

@@ -1,3 +1,5 @@
+import json
+
 import h5py
 
 from tvjax.io import open_series, open_stack
@@ -29,6 +31,9 @@ def test_the_demo_leaves_a_stack_its_maps_and_a_report_beside_the_truth(
         assert list(file["entry/fractions/reference"].asstr()) == [
             *("Ni 2+", "Ni 3+", "Ni 4+")
         ]
+    assert "dB below the data's\nreport " in result.stdout
+    report = json.loads((folder / "report/report.json").read_text())
+    assert report["summary"]["true gain, dB"] > 5
     assert "true_rmse_after" in (folder / "report/report.json").read_text()
     again = tvjax("demo", "--stack", "--frames", 16)
     assert again.exit_code == 1 and "holds a report" in again.stderr

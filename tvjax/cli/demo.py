@@ -67,7 +67,7 @@ def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
 
 
 def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
-    from tvjax.demo import cathode, save_cathode
+    from tvjax.demo import cathode, save_cathode, stack_errors
     from tvjax.pipeline import denoise_stack_file
 
     scene = cathode(num_energies)
@@ -86,6 +86,12 @@ def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
             compare=True,
             progress=progress,
         )
+    errors = stack_errors(scene, outcome.components, outcome.mask)
+    rank = outcome.components.rank
     typer.echo(outcome.report())
-    page = report_stack(folder / "report", outcome, overwrite, scene)
+    typer.echo(
+        f"truth      error {errors.by_rank[rank - 1]:.3g} of the noise's variance, "
+        f"{errors.gain(rank):.1f} dB below the data's"
+    )
+    page = report_stack(folder / "report", outcome, overwrite, scene, errors)
     typer.echo(f"report     {page}")

@@ -49,9 +49,13 @@ def report_scan(
 
 
 def report_stack(
-    folder: Path, outcome: object, overwrite: bool, scene: object = None
+    folder: Path,
+    outcome: object,
+    overwrite: bool,
+    scene: object = None,
+    errors: object = None,
 ) -> Path:
-    """Write the report of a stack, next to the truth where its scene is known."""
+    """Write the report of a stack, next to the truth where it is known."""
     import numpy as np
 
     from tvjax.report import write_stack_report
@@ -74,6 +78,7 @@ def report_stack(
         for name in ("before", "after"):
             error = maps[name] - maps["truth"]
             summary[f"true map rmse {name}"] = np.sqrt(np.nanmean(error**2))
+        summary["true gain, dB"] = errors.gain(components.rank)
     return write_stack_report(
         folder,
         evidence.before,
@@ -98,6 +103,7 @@ def report_stack(
         map_label="" if after is None else after.title,
         shifts=None if outcome.jitter is None else outcome.jitter._asdict(),
         truth=None if scene is None else scene.truth[index],
+        oracle=None if errors is None else errors.by_rank,
         unit=outcome.unit or "value",
         overwrite=overwrite,
     )

@@ -104,8 +104,9 @@ def write_stack_report(
         section(
             "How the rank was chosen",
             "rank.png",
-            "The mean square error of the whole denoised stack, estimated from the "
-            "noisy data alone, over the variance of the noise.",
+            "The mean square error of the whole denoised stack over the variance of "
+            "the noise, estimated from the noisy data alone"
+            + ("." if oracle is None else ", and in truth."),
             plot.rank_risk(
                 components["risks"],
                 components["rank"],
