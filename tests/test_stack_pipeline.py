@@ -6,9 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from tvjax.io import FileError, open_stack, save_stack, stack_of
+from tvjax.io import FileError, open_stack, read_light, save_stack, stack_of
 from tvjax.io.stack import Stack
 from tvjax.pipeline import denoise_stack_file, stack as stacks
+from tvjax.pipeline.density import density_of
 from tvjax.settings import SettingsError, StackSettings
 from tvjax.simulate import (
     count,
@@ -204,6 +205,17 @@ def test_counts_become_optical_density(tmp_path, scene, truncate):
     assert "optical density" in outcome.report()
     with h5py.File(tmp_path / "clean.h5") as file:
         assert file["entry/data/data"].attrs["units"] == "optical density"
+
+
+def test_repeats_of_a_flat_have_the_bias_of_their_mean(tmp_path, scene):
+    rng, photons = np.random.default_rng(0), 40.0
+    sample = rng.poisson(photons * np.exp(-scene.truth)).astype(np.float32)
+    flats = rng.poisson(photons, (5, *SHAPE)).astype(np.float32)
+    save_stack(tmp_path / "flats.h5", stack_of(flats))
+    counts = stack_of(sample, scene.energies)
+    density = density_of(counts, read_light(str(tmp_path / "flats.h5"), counts))
+    # as one exposure, the light would seem greater by 0.4 photons
+    assert abs(np.mean(density[:] - scene.truth)) < 0.3 * 0.4 / photons
 
 
 def test_maps_follow_the_truth(tmp_path, scene, truncate):

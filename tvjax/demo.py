@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, UInt32
 from tvjax.io import save_stack, stack_of
 from tvjax.io.marks import Marks
 from tvjax.io.series import Metadata, Series
-from tvjax.simulate import count, nickel_energies, Scan, xanes_stack, XanesStack
+from tvjax.simulate import count, Counts, nickel_energies, Scan, xanes_stack, XanesStack
 
 EXPOSURE = 0.25
 """Time of one frame in s, as in the scan that the default `Scan` follows."""
 
-PHOTONS = 150
+PHOTONS = 250
 """Mean counts of a pixel of the stack without the sample."""
 
 
@@ -37,7 +37,7 @@ def save_cathode(
     Returns:
         The stack, the flats, and the references with their valences.
     """
-    counts = count(scene, photons=PHOTONS)
+    counts = _exposed(scene)
     stack, flat = folder / "stack.h5", folder / "flat.h5"
     save_stack(stack, stack_of(counts.sample, scene.energies), overwrite=overwrite)
     save_stack(flat, stack_of(counts.flat, scene.energies), overwrite=overwrite)
@@ -79,7 +79,7 @@ def stack_errors(
     """
     from tvjax.xanes import optical_density  # loads jax
 
-    counts = count(scene, photons=PHOTONS)
+    counts = _exposed(scene)
     noisy = np.asarray(optical_density(counts.sample, counts.flat).density)
     sigma = np.asarray(components.sigma)[:, None]
     truth = scene.truth[:, mask] / sigma
@@ -138,3 +138,8 @@ def scan_series(scan: Scan) -> Series:
         metadata=metadata,
         kind="simulated scan",
     )
+
+
+def _exposed(scene: XanesStack) -> Counts:
+    # files do not tell of how many exposures a flat is the mean
+    return count(scene, photons=PHOTONS, num_flats=1)

@@ -16,6 +16,11 @@ CAUTION = (
     "the raw data beside the denoised."
 )
 
+OFFSET = (
+    "The two differ by a nearly constant amount, the noise of the estimate, which has "
+    "no say in the rank."
+)
+
 
 def write_stack_report(
     folder: str | Path,
@@ -106,7 +111,7 @@ def write_stack_report(
             "rank.png",
             "The mean square error of the whole denoised stack over the variance of "
             "the noise, estimated from the noisy data alone"
-            + ("." if oracle is None else ", and in truth."),
+            + ("." if oracle is None else f", and in truth. {OFFSET}"),
             plot.rank_risk(
                 components["risks"],
                 components["rank"],
