@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import h5py
@@ -336,6 +337,12 @@ def test_pixels_that_are_never_all_valid(tmp_path, scene, truncate):
     refuse(source, tmp_path, "no pixel that is valid at all energies")
 
 
+def test_a_mask_that_leaves_nothing_to_denoise(tmp_path, scene, truncate):
+    source = write_density(tmp_path / "raw.h5", scene)
+    np.save(tmp_path / "mask.npy", np.zeros(SHAPE, bool))
+    refuse(source, tmp_path, "no valid pixel", mask=str(tmp_path / "mask.npy"))
+
+
 def test_settings_that_the_stack_does_not_allow(tmp_path, scene, truncate):
     source = write_density(tmp_path / "raw.h5", scene)
     tell = {"rank": 25}
@@ -410,6 +417,23 @@ def test_an_interrupt_in_any_pass_leaves_nothing(tmp_path, scene, call):
         )
     assert [path.name for path in tmp_path.iterdir()] == ["raw.h5"]
     assert source.read_bytes() == before
+
+
+def test_an_interrupt_in_the_second_pass_of_the_denoiser_leaves_nothing(
+    tmp_path, scene
+):
+    source = write_density(tmp_path / "raw.h5", scene)
+
+    def progress(done, total):
+        if done > 0.6 * total:
+            raise KeyboardInterrupt
+
+    settings = StackSettings(memory=200_000, map=str(tmp_path / "map.h5"))
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        denoise_stack_file(source, tmp_path / "clean.h5", settings, progress=progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.h5"]
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize(

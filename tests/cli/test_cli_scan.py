@@ -1,10 +1,12 @@
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
-from tvjax.io import open_series
+from tvjax.io import open_series, save_series, series_of
 from tvjax.pipeline import scan as scans
 
 
@@ -101,6 +103,16 @@ def test_data_that_cannot_be_denoised_are_no_misuse(tvjax, scan, tmp_path, monke
     assert result.stderr == "tvjax: images of at least 2 x 2 are needed.\n"
 
 
+def test_an_image_of_one_pixel_needs_a_noise_model(tvjax, tmp_path, halve):
+    save_series(tmp_path / "raw.h5", series_of(np.ones((2, 1, 1), np.uint32)))
+    result = tvjax("denoise", tmp_path / "raw.h5", "-o", tmp_path / "c.h5")
+    assert result.exit_code == 1
+    assert "at least 2 x 2, got shape (2, 1, 1); give the noise" in result.stderr
+    options = "--noise", "poisson:1"
+    result = tvjax("denoise", tmp_path / "raw.h5", "-o", tmp_path / "c.h5", *options)
+    assert result.exit_code == 0, result.output
+
+
 def test_an_existing_output_is_kept(tvjax, scan, tmp_path, halve):
     (tmp_path / "c.h5").write_text("precious")
     result = tvjax("denoise", scan, "-o", tmp_path / "c.h5")
@@ -119,4 +131,42 @@ def test_an_interruption_is_one_sentence_and_leaves_nothing(
     result = tvjax("denoise", scan, "-o", tmp_path / "clean" / "c_master.h5")
     assert result.exit_code == 130
     assert result.stderr == "tvjax: Interrupted: nothing was written.\n"
+    assert not list((tmp_path / "clean").iterdir())
+
+
+SIGNALS = """
+import os, signal, sys
+from types import SimpleNamespace
+from tvjax.cli import main
+from tvjax.pipeline import scan
+
+def denoise(y, **options):
+    # the choice, three frames, and then a signal while they are written
+    calls.append(y)
+    if len(calls) == 5:
+        os.kill(os.getpid(), number)
+    return SimpleNamespace(
+        image=y / 2, alpha=1.0, gap=0.0, converged=True, at_bound=False,
+        curve=None, noise=options["noise"],
+    )
+
+scan._default_denoise = lambda: denoise
+for number in (signal.SIGINT, signal.SIGTERM):
+    calls = []
+    try:
+        main()
+    except SystemExit as end:
+        print(len(calls), end.code)
+"""
+
+
+def test_a_signal_in_the_middle_of_writing_ends_it_cleanly(tmp_path):
+    counts = np.random.default_rng(0).poisson(2.0, (8, 40, 50)).astype(np.uint32)
+    save_series(tmp_path / "raw.h5", series_of(counts))
+    command = ["-c", SIGNALS, "denoise", "raw.h5", "-o", "clean/scan_master.h5"]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "5 130\n" * 2, done.stderr
+    assert done.stderr == "tvjax: Interrupted: nothing was written.\n" * 2
     assert not list((tmp_path / "clean").iterdir())

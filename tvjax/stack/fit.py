@@ -38,7 +38,8 @@ from tvjax.stack.sketch import NUM_PASSES as SKETCH_PASSES, sketch
 SURPLUS = 2
 # With more energies the Gram matrix costs more than it tells.
 LARGE = 1500
-# With fewer energies the noise is estimated from the images, as for a photograph.
+# With fewer energies the noise is estimated from the images, as for a photograph; so it
+# is with fewer pixels than energies, which leave nothing that no other energy explains.
 FEW = 12
 
 
@@ -268,7 +269,7 @@ def _levels(
     """The standard deviation of the noise at each energy."""
     if noise is not None:
         sigma = np.sqrt(variance)
-    elif blocks.num_energies >= FEW:
+    elif FEW <= blocks.num_energies < blocks.num_valid:
         sigma = noise_levels(gram, blocks.num_valid)
     else:
         frames = (stack[t : t + 1, :][0] for t in range(blocks.num_energies))
