@@ -46,7 +46,7 @@ ALLOWED = {
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
     "chemistry": {"xanes"},
-    "demo": {"automatic", "io", "simulate"},
+    "demo": {"automatic", "io", "simulate", "xanes"},
     "pipeline": {
         *("automatic", "chemistry", "io", "noise", "registration", "settings"),
         *("stack", "streaming", "xanes"),

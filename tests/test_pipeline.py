@@ -12,7 +12,6 @@ from tvjax.io import FileError, open_series, save_series, series_of
 from tvjax.noise import Gaussian, Poisson, PoissonGaussian
 from tvjax.pipeline import (
     denoise_series,
-    inspect_series,
     noise_model,
     scan as scans,
 )
@@ -435,12 +434,3 @@ def test_a_range_in_words(text, expected):
 def test_a_range_in_other_words_is_refused(text):
     with pytest.raises(ValueError, match="`frames` must be a range A:B"):
         Settings(frames=text)
-
-
-def test_inspection_tells_what_is_in_a_file(scan):
-    facts = inspect_series(scan, Settings())
-    assert facts["input"].endswith("scan_master.h5 (HDF5, 9 x 20 x 30)")
-    assert facts["valid pixels"] == "90.00%"
-    assert facts["mean"] == pytest.approx(2.0, rel=0.05)
-    assert facts["noise, gain"] == pytest.approx(1.0, rel=0.2)
-    assert "denoised by" not in facts

@@ -49,6 +49,9 @@ def test_the_rank_that_was_used_is_marked(risks):
     assert (*marker.get_xdata(), *marker.get_ydata()) == (2, risks[1])
     assert axes.get_yscale() == ("log" if min(risks) > 0 else "asinh")
     assert pixels(figure).std() > 0.03
+    truth = plot.rank_risk(risks, 2, oracle=[0.6, 0.1, 0.1]).axes[0].lines[1]
+    assert truth.get_label() == "true"
+    np.testing.assert_array_equal(truth.get_ydata(), [0.6, 0.1, 0.1])
     given = plot.rank_risk(risks, 2, chosen=False).axes[0]
     assert given.lines[-1].get_label() == "given: 2"
 

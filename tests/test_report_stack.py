@@ -53,6 +53,7 @@ def test_the_pages_hold_what_there_is(content, tmp_path):
         map_label="mean valence",
         shifts=shifts,
         truth=content["after"],
+        oracle=[0.3, 0.1],
     )
     text = (tmp_path / "report/report.md").read_text()
     pictures = re.findall(r"!\[.*\]\((.+)\)", text)
@@ -72,6 +73,7 @@ def test_the_pages_hold_what_there_is(content, tmp_path):
     assert measured["true_rmse_before"] == pytest.approx(0.5, rel=0.1)
     assert measured["true_rmse_after"] == 0
     assert "Mean valence in each pixel" in text
+    assert "from the noisy data alone, and in truth." in text
 
 
 def test_without_maps_and_shifts_there_are_no_pictures_of_them(content, tmp_path):

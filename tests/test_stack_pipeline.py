@@ -1,14 +1,16 @@
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from tvjax.io import FileError, open_stack, save_stack, stack_of
+from tvjax.io import FileError, open_stack, read_light, save_stack, stack_of
 from tvjax.io.stack import Stack
 from tvjax.pipeline import denoise_stack_file, stack as stacks
+from tvjax.pipeline.density import density_of
 from tvjax.settings import SettingsError, StackSettings
 from tvjax.simulate import (
     count,
@@ -38,7 +40,7 @@ class Components:
         return np.tensordot(self.spectra[:, start:stop].T, self.denoised, 1)
 
     def verdict(self):
-        return ["kept"] * self.rank
+        return ["kept"] * self.rank + ["dropped"] * (len(self.images) - self.rank)
 
 
 class Truncate:
@@ -53,21 +55,23 @@ class Truncate:
         self.calls.append(options | {"mask": mask, "data": data})
         rank = rank or self.rank
         u, d, v = np.linalg.svd(data.reshape(len(data), -1), full_matrices=False)
-        images = (d[:, None] * v)[:rank].reshape(rank, *mask.shape)
+        tried = min(rank + 1, len(data))
+        images = (d[:, None] * v)[:tried].reshape(tried, *mask.shape)
+        denoised = np.where(np.arange(tried)[:, None, None] < rank, images, 0)
         progress(len(data), len(data))
         sigma = d[rank:].std() if len(d) > rank else 1.0
-        noise = np.sqrt(np.mean((data - np.tensordot(u[:, :rank], images, 1)) ** 2))
+        noise = np.sqrt(np.mean((data - np.tensordot(u[:, :tried], denoised, 1)) ** 2))
         return Components(
             rank=rank,
             sigma=np.full(len(data), noise or 1.0, np.float32),
             risk=rank / len(data),
-            risks=np.geomspace(1, rank / len(data), rank + 1)[: rank + 1],
-            alphas=np.zeros(rank),
-            weights=np.ones((rank, 2)) / 2,
+            risks=np.geomspace(1, rank / len(data), tried),
+            alphas=np.zeros(tried),
+            weights=np.ones((tried, 2)) / 2,
             singular_values=d / (sigma or 1.0),
-            spectra=u[:, :rank].T,
+            spectra=u[:, :tried].T,
             images=images,
-            denoised=images,
+            denoised=denoised,
         )
 
 
@@ -204,6 +208,17 @@ def test_counts_become_optical_density(tmp_path, scene, truncate):
         assert file["entry/data/data"].attrs["units"] == "optical density"
 
 
+def test_repeats_of_a_flat_have_the_bias_of_their_mean(tmp_path, scene):
+    rng, photons = np.random.default_rng(0), 40.0
+    sample = rng.poisson(photons * np.exp(-scene.truth)).astype(np.float32)
+    flats = rng.poisson(photons, (5, *SHAPE)).astype(np.float32)
+    save_stack(tmp_path / "flats.h5", stack_of(flats))
+    counts = stack_of(sample, scene.energies)
+    density = density_of(counts, read_light(str(tmp_path / "flats.h5"), counts))
+    # as one exposure, the light would seem greater by 0.4 photons
+    assert abs(np.mean(density[:] - scene.truth)) < 0.3 * 0.4 / photons
+
+
 def test_maps_follow_the_truth(tmp_path, scene, truncate):
     source = write_density(tmp_path / "raw.h5", scene)
     settings = StackSettings(
@@ -322,6 +337,12 @@ def test_pixels_that_are_never_all_valid(tmp_path, scene, truncate):
     refuse(source, tmp_path, "no pixel that is valid at all energies")
 
 
+def test_a_mask_that_leaves_nothing_to_denoise(tmp_path, scene, truncate):
+    source = write_density(tmp_path / "raw.h5", scene)
+    np.save(tmp_path / "mask.npy", np.zeros(SHAPE, bool))
+    refuse(source, tmp_path, "no valid pixel", mask=str(tmp_path / "mask.npy"))
+
+
 def test_settings_that_the_stack_does_not_allow(tmp_path, scene, truncate):
     source = write_density(tmp_path / "raw.h5", scene)
     tell = {"rank": 25}
@@ -396,6 +417,23 @@ def test_an_interrupt_in_any_pass_leaves_nothing(tmp_path, scene, call):
         )
     assert [path.name for path in tmp_path.iterdir()] == ["raw.h5"]
     assert source.read_bytes() == before
+
+
+def test_an_interrupt_in_the_second_pass_of_the_denoiser_leaves_nothing(
+    tmp_path, scene
+):
+    source = write_density(tmp_path / "raw.h5", scene)
+
+    def progress(done, total):
+        if done > 0.6 * total:
+            raise KeyboardInterrupt
+
+    settings = StackSettings(memory=200_000, map=str(tmp_path / "map.h5"))
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        denoise_stack_file(source, tmp_path / "clean.h5", settings, progress=progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.h5"]
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt32
+from jaxtyping import Bool, Float, UInt32
 
 from tvjax.io import save_stack, stack_of
 from tvjax.io.marks import Marks
 from tvjax.io.series import Metadata, Series
-from tvjax.simulate import count, nickel_energies, Scan, xanes_stack, XanesStack
+from tvjax.simulate import count, Counts, nickel_energies, Scan, xanes_stack, XanesStack
 
 EXPOSURE = 0.25
 """Time of one frame in s, as in the scan that the default `Scan` follows."""
 
-PHOTONS = 150
+PHOTONS = 250
 """Mean counts of a pixel of the stack without the sample."""
 
 
@@ -36,7 +37,7 @@ def save_cathode(
     Returns:
         The stack, the flats, and the references with their valences.
     """
-    counts = count(scene, photons=PHOTONS)
+    counts = _exposed(scene)
     stack, flat = folder / "stack.h5", folder / "flat.h5"
     save_stack(stack, stack_of(counts.sample, scene.energies), overwrite=overwrite)
     save_stack(flat, stack_of(counts.flat, scene.energies), overwrite=overwrite)
@@ -50,6 +51,44 @@ def save_cathode(
     references.write_text("\n".join(lines) + "\n")
     valences = ",".join(f"{valence:g}" for valence in scene.valences)
     return stack, flat, f"{references}={valences}"
+
+
+class StackErrors(NamedTuple):
+    """True mean square errors of a stack, over the variance of its noise."""
+
+    before: float
+    by_rank: Float[np.ndarray, " rank"]
+
+    def gain(self, rank: int) -> float:
+        """Return by how much the error is less at a rank, in dB."""
+        return float(10 * np.log10(self.before / self.by_rank[rank - 1]))
+
+
+def stack_errors(
+    scene: XanesStack, components: object, mask: Bool[np.ndarray, "y x"]
+) -> StackErrors:
+    """Return the true error of what `save_cathode` wrote, and of it denoised.
+
+    mean ((Σ_k≤r denoised_k spectrum_k − truth) / σ)² at each rank r, with the noise σ
+    of each energy that the components were found with.
+
+    Args:
+        scene: The truth.
+        components: As in `tvjax.stack.Components`.
+        mask: True where a pixel is valid at all energies.
+    """
+    from tvjax.xanes import optical_density  # loads jax
+
+    counts = _exposed(scene)
+    noisy = np.asarray(optical_density(counts.sample, counts.flat).density)
+    sigma = np.asarray(components.sigma)[:, None]
+    truth = scene.truth[:, mask] / sigma
+    error, by_rank = truth.copy(), []
+    for spectrum, image in zip(components.spectra, components.denoised, strict=True):
+        error -= spectrum[:, None] / sigma * image[mask]
+        by_rank.append(np.mean(error**2))
+    before = float(np.mean((noisy[:, mask] / sigma - truth) ** 2))
+    return StackErrors(before, np.array(by_rank))
 
 
 def true_errors(
@@ -99,3 +138,8 @@ def scan_series(scan: Scan) -> Series:
         metadata=metadata,
         kind="simulated scan",
     )
+
+
+def _exposed(scene: XanesStack) -> Counts:
+    # files do not tell of how many exposures a flat is the mean
+    return count(scene, photons=PHOTONS, num_flats=1)

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from disk import tiny_disk
 from stacks import (
     ENERGIES,
     frames,
@@ -255,6 +256,16 @@ def test_two_lists_of_energies(tmp_path, data):
         assert stack.energies[0] == 701
 
 
+def test_a_truncated_stack_is_named(tmp_path, data):
+    for source in (
+        write_plain(tmp_path / "raw.h5", data),
+        write_tiff(tmp_path / "raw.tif", data),
+    ):
+        source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+        with pytest.raises(FileError, match=f"{source.name} is truncated or damaged"):
+            open_stack(source)
+
+
 def test_one_frame_is_no_stack(tmp_path, data):
     with pytest.raises(FileError, match="holds one frame: a stack needs two energies"):
         open_stack(write_tiff(tmp_path / "raw.tif", data[0]))
@@ -282,6 +293,18 @@ def test_an_interrupted_output_leaves_nothing(tmp_path, data, name):
             raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["raw.h5"]
     assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["clean.h5", "clean.tif", "clean_###.tif"])
+def test_a_full_disk_gets_a_sentence_and_leaves_nothing(tmp_path, name):
+    noise = np.random.default_rng(0).normal(size=(4, 60, 70)).astype(np.float32)
+    stack = stack_of(noise)
+    full = pytest.raises(FileError, match="clean.* disk is full or a quota is reached")
+    with full, tiny_disk(), create_stack(tmp_path / name, stack) as writer:
+        for frame in stack.series.frames():
+            writer.write(frame.data, frame)
+        writer.finish()
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_attached_file_appears_with_the_output(tmp_path, data):

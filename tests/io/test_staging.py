@@ -1,13 +1,12 @@
 import errno
 import os
-import resource
 import tracemalloc
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from disk import tiny_disk
 
 from tvjax.io import create_series, FileError, open_series, Series, series_of
 from tvjax.io.marks import Marks
@@ -25,20 +24,6 @@ def write(series, output, **options):
 @pytest.fixture
 def series(counts):
     return series_of(counts)
-
-
-@contextmanager
-def tiny_disk():
-    """Let no file grow beyond a few kilobytes, by the kernel's own hand.
-
-    As short as can be: the log that this test run is written to is a file, too.
-    """
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

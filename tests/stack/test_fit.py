@@ -168,6 +168,34 @@ def test_a_better_denoiser_takes_over(truth, noisy, denoised):
     assert helped.risk < denoised.risks[0]
 
 
+def test_a_stack_of_fewer_pixels_than_energies_is_denoised(noisy):
+    few = denoise_stack(noisy[:, :3, :4])
+    assert np.isfinite(few.image).all()
+    one = denoise_stack(noisy[:, :1, :1], noise=Gaussian(SIGMA))
+    assert np.isfinite(one.image).all()
+
+
+class Interrupt(Exception):
+    pass
+
+
+@pytest.mark.parametrize("reading", [1, 2])
+def test_either_pass_can_be_interrupted(noisy, reading):
+    done = []
+
+    def progress(rows, total):
+        done.append(rows)
+        if rows > (reading - 0.5) * total / 2:
+            raise Interrupt
+
+    row = noisy[:, 0].size * 12
+    with pytest.raises(Interrupt):
+        fit_components(noisy, memory=4 * row, progress=progress)
+    # block by block, and nothing after it
+    assert done == list(range(4, done[-1] + 4, 4))
+    assert done[-1] == 28 if reading == 1 else 76
+
+
 def test_edges_are_shared_on_request(noisy, truth, denoised):
     shared = denoise_stack(noisy, shared_edges=True)
     assert shared.weights.shape[1] == denoised.weights.shape[1] + 1
@@ -186,6 +214,7 @@ def test_edges_are_shared_on_request(noisy, truth, denoised):
             {},
             "frames 3 .* hold zero in every valid pixel",
         ),
+        (lambda y: y[:, :1, :1], {}, r"at least 2 x 2, got shape \(1, 1\); give the"),
         (lambda y: y, {"rank": 0}, "`rank` must be from 1 to 24, got 0"),
         (lambda y: y, {"rank": 25}, "`rank` must be from 1 to 24, got 25"),
         (lambda y: y, {"mask": np.zeros(SHAPE, bool)}, "a valid pixel"),

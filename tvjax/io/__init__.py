@@ -2,7 +2,11 @@
 
 from tvjax.io.encoding import fit_scale as fit_scale, Tally as Tally
 from tvjax.io.errors import FileError as FileError
-from tvjax.io.light import Light as Light, read_light as read_light
+from tvjax.io.light import (
+    find_lights as find_lights,
+    Light as Light,
+    read_light as read_light,
+)
 from tvjax.io.provenance import Provenance as Provenance
 from tvjax.io.reading import open_series as open_series, read_mask as read_mask
 from tvjax.io.series import (

@@ -1,18 +1,25 @@
 """What does the camera read without a sample, or without light?"""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 from jaxtyping import Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.hdf5 import arrange, FRAMES_FIRST, Layout
+from tvjax.io.hdf5 import arrange, FRAMES_FIRST, Layout, walk
 from tvjax.io.reading import holds_images, is_hdf5, open_series
 from tvjax.io.series import Series
 from tvjax.io.stack import cut_of, read_dataset, split_path, Stack
 from tvjax.io.tables import in_ev, read_table
+
+_NAMES = {
+    "flat": re.compile(r"(data_)?(flats?|white|bright|reference|i_?0|control)$", re.I),
+    "dark": re.compile(r"(data_)?darks?$", re.I),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +69,32 @@ def read_light(name: str, stack: Stack) -> Light:
         raise
 
 
-def _from_images(series: Series, name: str, stack: Stack) -> Light:
+def find_lights(stack: Stack) -> dict[str, str]:
+    """Return `FILE:PATH` of the `flat` and the `dark` beside a stack in an HDF5 file.
+
+    They are known by name, and by a shape that fits.
+    """
     layout = stack.series.layout
-    axes = layout.blocks[0].axes if isinstance(layout, Layout) else FRAMES_FIRST
-    if axes != FRAMES_FIRST and series.layout and series.num_frames > 1:
-        series = arrange(series, axes)
+    if not isinstance(layout, Layout):
+        return {}
+    images = layout.blocks[0].images
+    frame = stack.series.shape
+    found: dict[str, str] = {}
+    for name, item in walk(layout.file):
+        if not isinstance(item, h5py.Dataset) or item == images:
+            continue
+        fits = item.shape in (images.shape, stack.shape[:1]) or (
+            item.ndim in (2, 3) and item.shape[-2:] == frame
+        )
+        for kind, pattern in _NAMES.items():
+            if fits and any(pattern.match(part) for part in name.split("/")[-2:]):
+                found.setdefault(kind, f"{layout.path}:{name}")
+    return found
+
+
+def _from_images(series: Series, name: str, stack: Stack) -> Light:
+    if stack.axes != FRAMES_FIRST and series.layout and series.num_frames > 1:
+        series = arrange(series, stack.axes)
     if series.shape != stack.series.shape:
         _refuse(name, (series.num_frames, *series.shape), stack)
     if series.num_frames == stack.shape[0]:

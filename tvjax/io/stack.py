@@ -52,6 +52,12 @@ class Stack:
         """Energies, rows and columns."""
         return (self.series.num_frames, *self.series.shape)
 
+    @property
+    def axes(self) -> str:
+        """The order in which a file keeps E, Y and X."""
+        layout = self.series.layout
+        return layout.blocks[0].axes if isinstance(layout, Layout) else FRAMES_FIRST
+
     def __getitem__(
         self, key: slice | tuple[slice, slice]
     ) -> Float[np.ndarray, "energy y x"]:

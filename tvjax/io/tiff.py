@@ -1,5 +1,6 @@
 """How are TIFF images read and written, MarCCD's among them?"""
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def describe(path: Path) -> Description:
     with open_binary(path) as file, tifffile.TiffFile(file) as tiff:
         page = tiff.pages[0]
         by = page.software if page.software.startswith("tvjax ") else None
+        _check_chain(tiff)
         return Description(len(tiff.pages), header.parse(page.description), by)
 
 
@@ -91,6 +93,17 @@ class TiffSink:
             self._writer.close()
             self._file.close()
             self._writer = self._file = None
+
+
+def _check_chain(tiff: tifffile.TiffFile) -> None:
+    """Refuse a file whose last page names another beyond its end: tifffile does not."""
+    file, layout = tiff.filehandle, tiff.tiff
+    file.seek(tiff.pages[-1].offset)
+    (num_tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+    file.seek(num_tags * layout.tagsize, 1)
+    (offset,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
+    if offset >= file.size:
+        raise ValueError(f"page {len(tiff.pages)}, counted from 0, lies behind its end")
 
 
 def _size(like: Series) -> int:

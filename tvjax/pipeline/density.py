@@ -23,7 +23,11 @@ def density_of(stack: Stack, flat: Light, dark: Light | None = None) -> Stack:
         valid = stack.series.marks.valid(sample)
         empty, offset = _lights(sample.shape, frames, rows, flat, dark)
         counts = np.where(valid, sample, 0).astype(np.float32)
-        found = optical_density(counts, empty, dark=offset, mask=valid)
+        # the mean of repeats has less noise, and its logarithm less bias
+        repeats = flat.num_exposures
+        found = optical_density(
+            counts, empty, dark=offset, flat_variance=empty / repeats, mask=valid
+        )
         return np.where(found.mask, found.density, np.nan).astype(np.float32)
 
     def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy y x"]:

@@ -31,7 +31,7 @@ from tvjax.io import (
     Tally,
 )
 from tvjax.pipeline.scan_outcome import describe_noise, Example, Outcome, Record
-from tvjax.settings import parse_frames, parse_noise, Settings
+from tvjax.settings import parse_frames, parse_noise, Settings, StackSettings
 from tvjax.streaming import read_ahead, write_behind
 
 SAMPLES = 5
@@ -165,23 +165,32 @@ def open_input(
         inputs, dataset=settings.dataset, numbered=settings.frames is not None
     )
     try:
-        if series.denoised_by and not settings.force:
-            raise FileError(
-                f"{series.names[0]} was denoised by {series.denoised_by} before: "
-                "start from the raw data, or pass --force."
-            )
-        if settings.mask is None:
-            return series
-        mask = series.mask & read_mask(settings.mask, series.shape)
-        if not mask.any():
-            raise FileError(
-                f"{settings.mask} leaves no pixel that the input declares valid: "
-                "in a mask file zero is valid, any other value is bad."
-            )
-        return dataclasses.replace(series, mask=mask)
+        return admitted(series, settings)
     except BaseException:
         series.close()
         raise
+
+
+def admitted(series: Series, settings: Settings | StackSettings) -> Series:
+    """Return a series that may be denoised, with the user's mask.
+
+    Raises:
+        FileError: It was denoised before, or has no valid pixel.
+    """
+    if series.denoised_by and not settings.force:
+        raise FileError(
+            f"{series.names[0]} was denoised by {series.denoised_by} before: "
+            "start from the raw data, or pass --force."
+        )
+    if settings.mask is None:
+        return series
+    mask = series.mask & read_mask(settings.mask, series.shape)
+    if not mask.any():
+        raise FileError(
+            f"{settings.mask} leaves no pixel that the input declares valid: "
+            "in a mask file zero is valid, any other value is bad."
+        )
+    return dataclasses.replace(series, mask=mask)
 
 
 def frame_range(series: Series, frames: str | None) -> range:
@@ -219,34 +228,6 @@ def noise_model(
         "mixed": noise.PoissonGaussian,
     }[kind]
     return model(*numbers) if numbers else model.estimate(images, mask)
-
-
-def inspect_series(
-    inputs: str | PathLike[str] | Iterable[str | PathLike[str]], settings: Settings
-) -> dict[str, object]:
-    """Return what a series is and how noisy it is, by name.
-
-    Raises:
-        FileError: It cannot be read, or has no valid pixel.
-    """
-    from tvjax.noise import Gaussian, Poisson  # loads jax
-
-    with open_input(inputs, dataclasses.replace(settings, force=True)) as series:
-        sample = sample_frames(series, frame_range(series, settings.frames))
-        images, mask = stack(sample)
-        facts: dict[str, object] = {
-            "input": describe_series(series),
-            "type": str(series.dtype),
-            "denoised by": series.denoised_by,
-            **series.metadata.known(),
-            "valid pixels": f"{np.mean(mask):.2%}",
-            "mean": float(np.mean(images, where=mask)),
-            "largest": float(np.max(images, where=mask, initial=0)),
-            "noise, sigma": float(Gaussian.estimate(images, mask).sigma),
-        }
-        if series.dtype.kind in "ui":
-            facts["noise, gain"] = float(Poisson.estimate(images, mask).gain)
-        return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def describe_series(series: Series) -> str:

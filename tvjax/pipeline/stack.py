@@ -21,7 +21,6 @@ from tvjax.io import (
     open_stack,
     Provenance,
     read_light,
-    read_mask,
     SeriesWriter,
     Stack,
 )
@@ -30,6 +29,7 @@ from tvjax.pipeline.alignment import at_rest, check_memory
 from tvjax.pipeline.density import density_levels, density_of, UNIT
 from tvjax.pipeline.phases import attach_map, map_stack, read_references
 from tvjax.pipeline.scan import (
+    admitted,
     describe_series,
     noise_model,
     sample_frames,
@@ -105,7 +105,7 @@ def denoise_stack_file(
     settings = settings or StackSettings()
     fit = fit or _default_fit()
     with ExitStack() as files:
-        stack = files.enter_context(_open(inputs, settings))
+        stack = files.enter_context(open_energies(inputs, settings))
         references = read_references(settings, stack)
         with _create(output, stack, settings):
             pass  # what would fail at the start of writing shall fail before the work
@@ -180,7 +180,7 @@ def _default_fit() -> Fit:
     return fit_components
 
 
-def _open(inputs: Paths, settings: StackSettings) -> Stack:
+def open_energies(inputs: Paths, settings: StackSettings) -> Stack:
     """Open what is to be denoised, with the user's mask.
 
     Raises:
@@ -193,12 +193,7 @@ def _open(inputs: Paths, settings: StackSettings) -> Stack:
         energies=settings.energies,
     )
     try:
-        series = stack.series
-        if series.denoised_by and not settings.force:
-            raise FileError(
-                f"{series.names[0]} was denoised by {series.denoised_by} before: "
-                "start from the raw data, or pass --force."
-            )
+        series = admitted(stack.series, settings)
         if settings.rank is not None and settings.rank > stack.shape[0]:
             raise SettingsError(
                 f"`rank` must be at most the {stack.shape[0]} energies of "
@@ -209,17 +204,7 @@ def _open(inputs: Paths, settings: StackSettings) -> Stack:
                 f"{series.names[0]} tells no energies, and a map needs them: "
                 "pass --energies with a file or START:STOP:N."
             )
-        if settings.mask is not None:
-            mask = series.mask & read_mask(settings.mask, series.shape)
-            if not mask.any():
-                raise FileError(
-                    f"{settings.mask} leaves no pixel that the input declares valid: "
-                    "in a mask file zero is valid, any other value is bad."
-                )
-            stack = dataclasses.replace(
-                stack, series=dataclasses.replace(series, mask=mask)
-            )
-        return stack
+        return dataclasses.replace(stack, series=series)
     except BaseException:
         stack.series.close()
         raise

@@ -16,6 +16,11 @@ CAUTION = (
     "the raw data beside the denoised."
 )
 
+OFFSET = (
+    "The two differ by a nearly constant amount, the noise of the estimate, which has "
+    "no say in the rank."
+)
+
 
 def write_stack_report(
     folder: str | Path,
@@ -104,8 +109,9 @@ def write_stack_report(
         section(
             "How the rank was chosen",
             "rank.png",
-            "The mean square error of the whole denoised stack, estimated from the "
-            "noisy data alone, over the variance of the noise.",
+            "The mean square error of the whole denoised stack over the variance of "
+            "the noise, estimated from the noisy data alone"
+            + ("." if oracle is None else f", and in truth. {OFFSET}"),
             plot.rank_risk(
                 components["risks"],
                 components["rank"],

@@ -143,7 +143,7 @@ def fit_components(
     candidates = found.directions(clear, least)
     of_empty, of_scales, of_draws = jax.random.split(key, 3)
     empty = np.empty((len(sigma), 0))
-    if noise is None and len(sigma) - clear >= FEW:
+    if noise is None and FEW <= len(sigma) - clear < blocks.num_valid:
         num_draws = min(len(sigma) - clear, NUM_DRAWS)
         empty = empty_directions(found.basis.vectors[:, :clear], num_draws, of_empty)
     projected = project(blocks, np.concatenate([candidates, empty], axis=1), sigma)

@@ -15,7 +15,8 @@ from tvjax.stack.sketch import NUM_PASSES as SKETCH_PASSES, sketch
 
 # With more energies the Gram matrix costs more than it tells.
 LARGE = 1500
-# With fewer energies the noise is estimated from the images, as for a photograph.
+# With fewer energies the noise is estimated from the images, as for a photograph; so it
+# is with fewer pixels than energies, which leave nothing that no other energy explains.
 FEW = 12
 # Directions beyond the clear ones, of the stack and of each coarser one, in which
 # faint components are looked for.
@@ -104,7 +105,7 @@ def _levels(
     num_independent = float(blocks.num_valid)
     if noise is not None:
         sigma = np.sqrt(variance)
-    elif blocks.num_energies >= FEW:
+    elif FEW <= blocks.num_energies < blocks.num_valid:
         sigma, num_independent = noise_levels(gram, blocks.num_valid)
     else:
         frames = (stack[t : t + 1, :][0] for t in range(blocks.num_energies))

@@ -1,13 +1,13 @@
 import h5py
 import numpy as np
 import pytest
-from test_stack_pipeline import noisy, Truncate, write_density, write_references
-from typer.testing import CliRunner
+from test_stack_pipeline import noisy, write_density, write_references
 
-from tvjax.cli import app
 from tvjax.io import open_stack
 from tvjax.pipeline import stack as stacks
 from tvjax.simulate import nickel_energies, xanes_stack
+
+pytestmark = pytest.mark.usefixtures("truncate")
 
 
 @pytest.fixture(scope="module")
@@ -15,33 +15,18 @@ def scene():
     return xanes_stack((24, 28), energies=nickel_energies(20), num_states=2)
 
 
-@pytest.fixture(autouse=True)
-def truncate(tmp_path, monkeypatch):
-    """Let a stand-in denoise, and compile nothing into the user's cache."""
-    from tvjax import cli
-
-    fit = Truncate()
-    monkeypatch.setattr(stacks, "_default_fit", lambda: fit)
-    monkeypatch.setattr(cli, "_keep_compiled", lambda: None)
-    return fit
-
-
 @pytest.fixture
 def source(tmp_path, scene):
     return write_density(tmp_path / "raw.h5", scene)
 
 
-def tvjax(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def test_help():
+def test_help(tvjax):
     result = tvjax("stack", "--help")
     assert result.exit_code == 0
     assert "--references" in result.stdout
 
 
-def test_a_stack_is_denoised_and_summed_up(source, tmp_path):
+def test_a_stack_is_denoised_and_summed_up(tvjax, source, tmp_path):
     result = tvjax("stack", source, "-o", tmp_path / "clean.h5")
     assert result.exit_code == 0, result.output
     for text in ("20 x 24 x 28", "rank       3 of 20, chosen", "residual", "clean.h5"):
@@ -51,7 +36,7 @@ def test_a_stack_is_denoised_and_summed_up(source, tmp_path):
         assert stack.shape == (20, 24, 28)
 
 
-def test_every_option_reaches_the_output(source, scene, tmp_path, truncate):
+def test_every_option_reaches_the_output(tvjax, source, scene, tmp_path, truncate):
     np.save(tmp_path / "mask.npy", np.ones((24, 28), bool))
     references = write_references(tmp_path / "nickel.txt", scene).replace(
         "2,3,4", "2,4"
@@ -81,7 +66,7 @@ def test_every_option_reaches_the_output(source, scene, tmp_path, truncate):
     assert not (tmp_path / "d.h5").exists()
 
 
-def test_images_without_energies_have_a_report_without_maps(tmp_path, scene):
+def test_images_without_energies_have_a_report_without_maps(tvjax, tmp_path, scene):
     import tifffile
 
     for number, frame in enumerate(noisy(scene.truth)):
@@ -93,7 +78,7 @@ def test_images_without_energies_have_a_report_without_maps(tmp_path, scene):
     assert (report / "spectra.png").exists() and not (report / "map.png").exists()
 
 
-def test_a_dry_run_writes_nothing(source, tmp_path):
+def test_a_dry_run_writes_nothing(tvjax, source, tmp_path):
     result = tvjax("stack", source, "-o", tmp_path / "c.h5", "--dry-run")
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "c.h5").exists()
@@ -112,7 +97,7 @@ def test_a_dry_run_writes_nothing(source, tmp_path):
     ],
 )
 def test_an_error_is_one_sentence(
-    source, tmp_path, monkeypatch, arguments, code, sentence
+    tvjax, source, tmp_path, monkeypatch, arguments, code, sentence
 ):
     monkeypatch.chdir(tmp_path)
     arguments = [str(source) if text == "RAW" else text for text in arguments]
@@ -124,7 +109,7 @@ def test_an_error_is_one_sentence(
 
 
 def test_an_interruption_is_one_sentence_and_leaves_nothing(
-    source, tmp_path, monkeypatch
+    tvjax, source, tmp_path, monkeypatch
 ):
     def interrupt(stack, **options):
         raise KeyboardInterrupt
@@ -134,30 +119,3 @@ def test_an_interruption_is_one_sentence_and_leaves_nothing(
     assert result.exit_code == 130
     assert result.stderr == "tvjax: Interrupted: nothing was written.\n"
     assert not list((tmp_path / "new").iterdir())
-
-
-def test_the_demo_leaves_a_stack_its_maps_and_a_report_beside_the_truth(
-    tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    result = tvjax("demo", "--stack", "--frames", 16)
-    assert result.exit_code == 0, result.output
-    folder = tmp_path / "tvjax_demo"
-    with open_stack(folder / "clean/stack.h5") as clean:
-        assert clean.shape == (16, 128, 128) and clean.series.denoised_by
-    with h5py.File(folder / "clean/map.h5") as file:
-        assert list(file["entry/fractions/reference"].asstr()) == [
-            *("Ni 2+", "Ni 3+", "Ni 4+")
-        ]
-    assert "true_rmse_after" in (folder / "report/report.json").read_text()
-    again = tvjax("demo", "--stack", "--frames", 16)
-    assert again.exit_code == 1 and "holds a report" in again.stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("2GB", 2e9), ("512MiB", 2**29), ("1.5g", 1.5e9), ("800", 800)]
-)
-def test_sizes(text, size):
-    from tvjax.settings import parse_memory
-
-    assert parse_memory(text) == size

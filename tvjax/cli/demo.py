@@ -1,0 +1,97 @@
+"""What does tvjax do to data of which the truth is known, shown in the shell?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvjax.cli.report import check_report, report_scan, report_stack
+from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.settings import Settings, StackSettings
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(
+        "tvjax_demo"
+    ),
+    num_frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames",
+            min=2,
+            help="Frames of the scan, 20 by default, or energies, 117.",
+            show_default=False,
+        ),
+    ] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="An energy stack in place of a scan.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier demo.")
+    ] = False,
+) -> None:
+    """Simulate a scan or a stack, denoise it, and show what that did to the truth."""
+    with sentences():
+        check_report(folder / "report", overwrite)
+        keep_compiled()
+        if stack:
+            _demo_stack(folder, num_frames or 117, overwrite)
+        else:
+            _demo_scan(folder, num_frames or 20, overwrite)
+
+
+def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
+    from tvjax.demo import scan_series, true_errors
+    from tvjax.io import save_series
+    from tvjax.pipeline import denoise_series
+    from tvjax.simulate import Scan
+
+    scan = Scan(num_frames=num_frames)
+    raw, clean = (folder / name / "scan_master.h5" for name in ("raw", "clean"))
+    with progress_bar("simulating") as progress:
+        save_series(raw, scan_series(scan), overwrite=overwrite, progress=progress)
+    with progress_bar("choosing the strength") as progress:
+        outcome = denoise_series(
+            raw, clean, Settings(overwrite=overwrite), progress=progress
+        )
+    typer.echo(outcome.report())
+    index = outcome.example.index
+    page = report_scan(
+        folder / "report",
+        outcome,
+        overwrite,
+        scan.expected(index),
+        lambda alphas: true_errors(scan, index, alphas),
+    )
+    typer.echo(f"report     {page}")
+
+
+def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
+    from tvjax.demo import cathode, save_cathode, stack_errors
+    from tvjax.pipeline import denoise_stack_file
+
+    scene = cathode(num_energies)
+    raw, flat, references = save_cathode(folder / "raw", scene, overwrite=overwrite)
+    settings = StackSettings(
+        flat=str(flat),
+        references=(references,),
+        map=str(folder / "clean" / "map.h5"),
+        overwrite=overwrite,
+    )
+    with progress_bar("reading", "steps") as progress:
+        outcome = denoise_stack_file(
+            raw,
+            folder / "clean" / "stack.h5",
+            settings,
+            compare=True,
+            progress=progress,
+        )
+    errors = stack_errors(scene, outcome.components, outcome.mask)
+    rank = outcome.components.rank
+    typer.echo(outcome.report())
+    typer.echo(
+        f"truth      error {errors.by_rank[rank - 1]:.3g} of the noise's variance, "
+        f"{errors.gain(rank):.1f} dB below the data's"
+    )
+    page = report_stack(folder / "report", outcome, overwrite, scene, errors)
+    typer.echo(f"report     {page}")

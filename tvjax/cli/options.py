@@ -1,0 +1,60 @@
+"""Which arguments do several commands share?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        help="An HDF5 master, or image files; `*` and `#` stand for names and digits.",
+        show_default=False,
+    ),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="Images in an HDF5 file that holds several stacks."),
+]
+Frames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B", help="Frames A to B, counted from 0 and without B, as in Python."
+    ),
+]
+Mask = Annotated[
+    str | None, typer.Option(help="File of bad pixels: zero is valid, all else is not.")
+]
+ReportFolder = Annotated[
+    Path | None, typer.Option(help="Folder for pictures and a report.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an existing output.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Denoise what tvjax has denoised before.")
+]
+Axes = Annotated[
+    str | None,
+    typer.Option(metavar="EYX", help="Order of energy, row and column, where unknown."),
+]
+Energies = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|START:STOP:N|none", help="Energies, where not in the input."
+    ),
+]
+Flat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[:PATH]",
+        help="Counts without the sample, or an I0: gives optical density.",
+    ),
+]
+Dark = Annotated[
+    str | None,
+    typer.Option(metavar="FILE[:PATH]", help="Counts without light."),
+]
+Memory = Annotated[
+    str, typer.Option(metavar="SIZE", help="What parts of the stack may take.")
+]

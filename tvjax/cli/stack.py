@@ -1,0 +1,126 @@
+"""How is an energy stack denoised from the shell?"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvjax.cli.options import (
+    Axes,
+    Dark,
+    Dataset,
+    Energies,
+    Flat,
+    Force,
+    Inputs,
+    Mask,
+    Memory,
+    Overwrite,
+    ReportFolder,
+)
+from tvjax.cli.report import check_report, report_stack
+from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.settings import parse_memory, SettingsError, StackSettings
+
+
+class FloatType(StrEnum):
+    float32 = "float32"
+    float64 = "float64"
+
+
+def stack(
+    inputs: Inputs,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs) or .tif.")
+    ],
+    rank: Annotated[
+        str, typer.Option(metavar="auto|K", help="Number of components.")
+    ] = "auto",
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]; "
+            "auto measures it at each energy."
+        ),
+    ] = "auto",
+    mask: Mask = None,
+    axes: Axes = None,
+    energies: Energies = None,
+    dataset: Dataset = None,
+    flat: Flat = None,
+    dark: Dark = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Undo the jitter between frames.")
+    ] = False,
+    whole_pixels: Annotated[
+        bool, typer.Option("--whole-pixels", help="Register by whole pixels.")
+    ] = False,
+    references: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[=VALENCE]",
+            help="Spectra to fit for the map; may be repeated.",
+        ),
+    ] = None,
+    map_file: Annotated[
+        str | None, typer.Option("--map", help="HDF5 file for the maps.")
+    ] = None,
+    report: ReportFolder = None,
+    memory: Memory = "2GB",
+    dtype: Annotated[FloatType | None, typer.Option(help="Type of the output.")] = None,
+    overwrite: Overwrite = False,
+    force: Force = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Choose rank and strengths, write nothing."),
+    ] = False,
+) -> None:
+    """Denoise an energy stack in its own subspace, and map its phases."""
+    with sentences():
+        from tvjax.pipeline import denoise_stack_file
+
+        settings = StackSettings(
+            rank=_parse_rank(rank),
+            noise=noise,
+            mask=mask,
+            axes=axes,
+            energies=energies,
+            dataset=dataset,
+            flat=flat,
+            dark=dark,
+            register=register,
+            whole_pixels=whole_pixels,
+            references=tuple(references or ()),
+            map=map_file,
+            memory=parse_memory(memory),
+            dtype=dtype,
+            overwrite=overwrite,
+            force=force,
+        )
+        if report is not None:
+            check_report(report, overwrite)
+        keep_compiled()
+        with progress_bar("reading", "steps") as progress:
+            outcome = denoise_stack_file(
+                inputs,
+                output,
+                settings,
+                compare=report is not None,
+                progress=progress,
+                dry_run=dry_run,
+            )
+        typer.echo(outcome.report())
+        if report is not None:
+            typer.echo(f"report     {report_stack(report, outcome, overwrite)}")
+
+
+def _parse_rank(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(
+            f"`rank` must be auto or a whole number, got {text}."
+        ) from None

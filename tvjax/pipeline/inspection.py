@@ -1,0 +1,173 @@
+"""What is in files, how noisy is it, and which command comes next?"""
+
+import dataclasses
+import shlex
+from os import fspath, PathLike
+from pathlib import Path
+
+import numpy as np
+
+from tvjax.io import FileError, find_lights, read_light, Series, Stack
+from tvjax.io.reading import Paths
+from tvjax.pipeline.alignment import COPIES
+from tvjax.pipeline.scan import (
+    describe_series,
+    frame_range,
+    open_input,
+    sample_frames,
+    stack as gather,
+)
+from tvjax.pipeline.stack import open_energies
+from tvjax.settings import Settings, StackSettings
+
+_AXES = {"E": "energy", "Y": "y", "X": "x"}
+
+
+def inspect_files(
+    inputs: Paths, settings: StackSettings, *, frames: str | None = None
+) -> dict[str, object]:
+    """Return what files hold, how noisy it is and what to do next, by name.
+
+    Frames of which the files or the settings tell the energies are an energy stack,
+    all others a scan.
+
+    Args:
+        inputs: As for `tvjax.io.open_series`.
+        settings: Mask, dataset, axes, energies, flats and memory are used.
+        frames: Range `A:B` of a scan to look at.
+
+    Raises:
+        FileError: They cannot be read, or have no valid pixel.
+        SettingsError: A setting makes no sense.
+    """
+    settings = dataclasses.replace(settings, force=True)
+    told = settings.axes or settings.energies or settings.flat
+    doubt: dict[str, object] = {}
+    if frames is None:
+        try:
+            with open_energies(inputs, settings) as stack:
+                if told or stack.energies is not None:
+                    return _stack_facts(inputs, stack, settings)
+        except FileError as error:
+            if told:
+                raise
+            doubt = {"no energy stack": str(error)}
+    scan = Settings(
+        mask=settings.mask, frames=frames, dataset=settings.dataset, force=True
+    )
+    with open_input(inputs, scan) as series:
+        facts = _scan_facts(inputs, series, frame_range(series, frames), settings)
+        return facts | (doubt if series.num_frames > 1 else {})
+
+
+def _scan_facts(
+    inputs: Paths, series: Series, frames: range, settings: StackSettings
+) -> dict[str, object]:
+    facts = {
+        "input": describe_series(series),
+        "axes": "frame, y, x",
+        "type": str(series.dtype),
+        **_origin(series),
+        **_statistics(series, frames),
+    }
+    if not series.denoised_by:
+        name = f"clean/{Path(series.names[0]).name}"
+        facts["next"] = _command("denoise", inputs, name, settings)
+        if series.num_frames > 1 and series.metadata.wavelength is None:
+            command = _command("stack", inputs, "clean.h5", settings)
+            facts["or, of energies"] = f"{command} --energies START:STOP:N"
+    return facts
+
+
+def _stack_facts(
+    inputs: Paths, stack: Stack, settings: StackSettings
+) -> dict[str, object]:
+    series = stack.series
+    lights = {} if settings.flat else find_lights(stack)
+    for name in (settings.flat, settings.dark):
+        if name is not None:
+            read_light(name, stack).close()  # refuses what does not fit
+    facts = {
+        "input": describe_series(series),
+        "axes": ", ".join(_AXES[axis] for axis in stack.axes),
+        "energies": _energies(stack),
+        "type": str(series.dtype),
+        "in memory": _memory(stack, settings.memory),
+        **_origin(series),
+        "flats": settings.flat or lights.get("flat", "none in the file"),
+        "darks": settings.dark or lights.get("dark", "none in the file"),
+        **_statistics(series, range(series.num_frames)),
+    }
+    if not series.denoised_by:
+        if "flat" in lights:  # without, a dark is of no use
+            settings = dataclasses.replace(settings, **lights)
+        facts["next"] = _command("stack", inputs, "clean.h5", settings)
+    return facts
+
+
+def _origin(series: Series) -> dict[str, object]:
+    """Return where a series comes from, as far as its files tell."""
+    by = {"denoised by": series.denoised_by} if series.denoised_by else {}
+    return by | series.metadata.known()
+
+
+def _statistics(series: Series, frames: range) -> dict[str, object]:
+    """Return what a few frames tell of all."""
+    from tvjax.noise import Gaussian, Poisson  # loads jax
+
+    images, mask = gather(sample_frames(series, frames))
+    facts: dict[str, object] = {
+        "valid pixels": f"{np.mean(mask):.2%}",
+        "mean": float(np.mean(images, where=mask)),
+        "largest": float(np.max(images, where=mask, initial=0)),
+        "noise, sigma": float(Gaussian.estimate(images, mask).sigma),
+    }
+    if series.dtype.kind in "ui":
+        facts["noise, gain"] = float(Poisson.estimate(images, mask).gain)
+    return facts
+
+
+def _energies(stack: Stack) -> str:
+    values = stack.energies
+    if values is None:
+        return "none"
+    steps = np.abs(np.diff(values))
+    apart = " to ".join(dict.fromkeys(f"{f(steps):.3g}" for f in (np.min, np.max)))
+    return (
+        f"{len(values)} from {values[0]:.7g} to {values[-1]:.7g} eV, {apart} eV apart"
+    )
+
+
+def _memory(stack: Stack, memory: int) -> str:
+    """Return how much memory a stack takes, and what of it there is."""
+    size = stack.dtype.itemsize * int(np.prod(stack.shape))
+    text = f"{_bytes(size)} as {stack.dtype}, "
+    if size > memory:
+        return text + f"more than the {_bytes(memory)} of --memory: read in blocks"
+    if COPIES * size > memory:
+        return text + (
+            f"fits the {_bytes(memory)} of --memory, but --register takes "
+            f"{_bytes(COPIES * size)}"
+        )
+    return text + f"fits the {_bytes(memory)} of --memory"
+
+
+def _bytes(size: int) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size / 1e3:.3g} kB"
+
+
+def _command(name: str, inputs: Paths, output: str, settings: StackSettings) -> str:
+    """Return the command that denoises what was looked at, with what it was told."""
+    single = isinstance(inputs, str | PathLike)
+    files = [fspath(path) for path in ([inputs] if single else inputs)]
+    words = ["tvjax", name, *files, "-o", output]
+    options = ["dataset", "mask"]
+    if name == "stack":
+        options += ["axes", "energies", "flat", "dark"]
+    for option in options:
+        if value := getattr(settings, option):
+            words += [f"--{option}", value]
+    return shlex.join(words)
