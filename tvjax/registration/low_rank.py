@@ -15,8 +15,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Real
 
 from tvjax.registration.arguments import frames_of, mask_of
-from tvjax.registration.shifting import REACH, resample, shifted_mask
+from tvjax.registration.shifting import correlate_along, shifted_mask
 
+# Of the central difference of eighth order, for the neighbors on one side.
+DIFFERENCES = np.asarray([4 / 5, -1 / 5, 4 / 105, -1 / 280])
 # Of the mean curvature: directions flatter than this, as of all frames together, are
 # not told by the data, and not moved along.
 FLAT = 1e-6
@@ -134,19 +136,20 @@ def _slopes(images, spectra, mask):
 def _gradients(images, mask):
     """Derivatives of the images along y and x, and the pixels where they are known."""
     single = jnp.where(mask, jnp.asarray(images, jnp.float32), 0)
+    reach, slope = len(DIFFERENCES), np.zeros(2 * len(DIFFERENCES) + 1)
+    slope[reach + 1 :] = DIFFERENCES
+    slope -= slope[::-1]
 
-    def along(direction):
-        def moved(image):
-            at_rest = jnp.zeros(2, image.dtype)
-            return jax.jvp(lambda s: resample(image, s), (at_rest,), (direction,))[1]
+    def along(axis):
+        pad = [(0, 0), (0, 0), (0, 0)]
+        pad[axis + 1] = reach, reach
+        padded = jnp.pad(single, pad)
+        return jax.vmap(lambda z: correlate_along(z, jnp.asarray(slope), axis))(padded)
 
-        return jax.vmap(moved)(single)
-
-    gradients = np.asarray(jnp.stack([along(unit) for unit in jnp.eye(2)]), float)
+    gradients = np.asarray(jnp.stack([along(axis) for axis in (0, 1)]), float)
     inside = mask
-    for reach in (-REACH, REACH):
-        for shift in ((reach, 0), (0, reach)):
-            inside = inside & shifted_mask(mask, jnp.asarray(shift, float))
+    for shift in ((reach, 0), (-reach, 0), (0, reach), (0, -reach)):
+        inside = inside & shifted_mask(mask, jnp.asarray(shift, float))
     inside = np.asarray(inside)
     return gradients[:, :, inside], inside
 
