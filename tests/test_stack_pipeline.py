@@ -230,8 +230,8 @@ def test_a_strong_absorber_is_denoised_by_its_own_noise(tmp_path, monkeypatch):
         return noise._replace(pixels=np.ones_like(noise.pixels))
 
     monkeypatch.setattr(stacks, "density_noise", even)
-    print(by_pixel, error())
-    assert by_pixel < 0.9 * error()
+    # measured: 0.018 and 0.028
+    assert by_pixel < 0.8 * error()
 
 
 def test_maps_follow_the_truth(tmp_path, scene, truncate):
