@@ -86,7 +86,7 @@ def test_the_edge_is_found_in_either_direction(scene):
     spectrum = scene.absorption[0]
     edge = find_edge(spectrum, scene.energies)
     assert edge == find_edge(spectrum[::-1], scene.energies[::-1])
-    assert 8342 < edge < 8348
+    assert 8339 < edge < 8345
 
 
 def test_a_raw_spectrum_steps_from_zero_to_one(scene):

@@ -48,7 +48,7 @@ def test_energies_ascend_from_end_to_end_and_are_densest_at_the_edge():
     steps = np.diff(energies)
     np.testing.assert_allclose(energies[[0, -1]], [8180, 8562])
     assert len(energies) == 117 and steps.min() > 0
-    assert abs(energies[np.argmin(steps)] - 8347) < 1  # a step or two from the center
+    assert abs(energies[np.argmin(steps)] - 8344.5) < 1  # a step or two from the center
     assert steps.min() < 0.5 and steps.max() > 9
 
 
@@ -71,7 +71,20 @@ def test_edge_energy_rises_with_valence(spectra):
     edges = np.asarray([half_height(spectrum) for spectrum in spectra])
     per_valence = np.diff(edges) / 0.5
     assert np.all((per_valence > 1.5) & (per_valence < 2))
-    assert edges[0] > 8342 and edges[-1] < 8347
+    assert edges[0] > 8339.5 and edges[-1] < 8344.5
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "state"), [("NiO", 0), ("LiNiO2", 2)])
+def test_edges_and_white_lines_are_those_of_measured_oxides(data, spectra, name, state):
+    table = data / "xanes_spectra/fxi_ni_reference" / f"ref_{name}.txt"
+    energies, measured = np.loadtxt(table).T
+    energies *= 1000  # from keV
+    rise = energies[np.argmax(measured >= 0.5)]
+    # the table has a value every half eV
+    assert abs(half_height(spectra[state]) - rise) < 0.6
+    line = energies[np.argmax(measured)]
+    assert abs(FINE[np.argmax(spectra[state])] - line) < 0.5
 
 
 def test_spectra_do_not_depend_on_the_grid(spectra):

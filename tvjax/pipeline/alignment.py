@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from tvjax.io import FileError, Stack, stack_of
 from tvjax.pipeline.stack_outcome import Shifts
@@ -11,11 +11,21 @@ from tvjax.pipeline.stack_outcome import Shifts
 COPIES = 4
 """Copies of the stack that are held at a time."""
 
-ROUNDS = 4
-"""Of registration at most."""
+SEARCHES = 2
+"""Rounds in which each frame is searched for, all of one component."""
 
-SETTLED = 0.1
+LOW_RANKS = 1, 2, 3
+"""Components of the rounds that follow: with as many as stand out, those that jitter
+makes would be kept, and the jitter with them."""
+
+ROUNDS = 4
+"""At the rank that is chosen, at most."""
+
+SETTLED = 0.02
 """Root mean square in pixels of the shifts after which no further round is needed."""
+
+FARTHEST = 1.0
+"""Pixels that a frame is moved in a round: gradients do not tell of more."""
 
 Mask = Bool[np.ndarray, "y x"]
 
@@ -41,40 +51,85 @@ def at_rest(
 ) -> tuple[Stack, Mask, object, Shifts]:
     """The stack with its jitter undone, its components, and the shifts.
 
-    Shifts are found in the denoised frames, and applied to the frames as they came.
-    Components are too few to follow all of the jitter, so that denoised frames move
-    less than the frames did: what is left is found in the next round. The first has a
-    rank of its own, as a stack that moves needs more components than one at rest.
+    The first shifts are those between denoised frames, which move less than the frames
+    did, as far as components follow the jitter at all. Then each frame as it came is
+    compared with what one component makes of it, which hardly follows. The rest is
+    solved for in all frames at once, from the components of what is aligned so far: of
+    one, then of two and three, and in the end as many as there are. Frames are always
+    interpolated as they came, once.
     """
-    from tvjax.registration import align, register, Registration  # loads jax
+    from tvjax.registration import register, register_to, remaining_shifts  # loads jax
 
-    num_energies = stack.shape[0]
-    raw = stack[:]
-    shifts = np.zeros((num_energies, 2), np.float32)
-    rested, common = stack, mask
-    components = denoise(stack, mask, None)
-    for _ in range(ROUNDS):
-        found = register(
-            components.frames(0, num_energies), mask=common, whole_pixels=whole_pixels
+    num_energies, raw = stack.shape[0], stack[:]
+    found = register(denoise(stack, mask, None).frames(0, num_energies), mask=mask)
+    shifts, confidence = np.asarray(found.shifts), np.asarray(found.confidence)
+    for _ in range(SEARCHES):
+        rested, common = _aligned(stack, raw, mask, shifts)
+        models = denoise(rested, common, 1).frames(0, num_energies)
+        found = register_to(raw, models, mask=mask, models_mask=common)
+        seen = np.asarray(found.confidence) > 0
+        shifts = np.where(seen[:, None], found.shifts, shifts)
+        confidence = np.where(seen, found.confidence, confidence)
+    most = rank or num_energies
+    for low in [*LOW_RANKS, *(rank,) * ROUNDS]:
+        rested, common = _aligned(stack, raw, mask, shifts)
+        components = denoise(rested, common, low and min(low, most))
+        used = slice(components.rank)
+        step = remaining_shifts(
+            rested[:],
+            components.denoised[used],
+            components.spectra[used],
+            mask=common,
+            sigma=components.sigma,
         )
-        step = np.asarray(found.shifts)
-        shifts = shifts + step
-        total = Registration(shifts, found.confidence, found.mask)
-        aligned = align(raw, total, mask=mask, whole_pixels=whole_pixels)
-        common = np.asarray(aligned.common)
-        if not common.any():
-            raise FileError(
-                f"{stack.series.names[0]} has no pixel in common to all frames once "
-                "they are aligned: check the shifts, or leave --register out."
-            )
-        rested = stack_of(
-            np.where(aligned.mask, aligned.stack, np.nan).astype(np.float32),
-            stack.energies,
-            mask=np.ones(mask.shape, bool),
-            like=stack.series,
-            unit=stack.unit,
-        )
-        components = denoise(rested, common, rank)
-        if np.sqrt(np.mean(step**2)) < SETTLED:
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        step *= np.minimum(1, FARTHEST / np.maximum(length, FARTHEST))
+        shifts = _centered(shifts + step, confidence)
+        if low == rank and np.sqrt(np.mean(step**2)) < SETTLED:
             break
-    return rested, common, components, Shifts(shifts, np.asarray(found.confidence))
+    rested, common = _aligned(stack, raw, mask, shifts, whole_pixels)
+    shifts = np.round(shifts) if whole_pixels else shifts
+    return (
+        rested,
+        common,
+        denoise(rested, common, rank),
+        Shifts(shifts.astype(np.float32), confidence),
+    )
+
+
+def _centered(
+    shifts: Float[np.ndarray, "energy 2"], confidence: Float[np.ndarray, " energy"]
+) -> Float[np.ndarray, "energy 2"]:
+    """Mean zero over the frames that were found, zero where one was not."""
+    seen = confidence > 0
+    if not seen.any():
+        return np.zeros_like(shifts)
+    return np.where(seen[:, None], shifts - shifts[seen].mean(axis=0), 0)
+
+
+def _aligned(
+    stack: Stack,
+    raw: Float[np.ndarray, "energy y x"],
+    mask: Mask,
+    shifts: Float[np.ndarray, "energy 2"],
+    whole_pixels: bool = False,
+) -> tuple[Stack, Mask]:
+    """The stack with its frames moved back, and where all of them are known."""
+    from tvjax.registration import align, Registration  # loads jax
+
+    total = Registration(shifts.astype(np.float32), np.ones(len(raw)), mask)
+    aligned = align(raw, total, mask=mask, whole_pixels=whole_pixels)
+    common = np.asarray(aligned.common)
+    if not common.any():
+        raise FileError(
+            f"{stack.series.names[0]} has no pixel in common to all frames once "
+            "they are aligned: check the shifts, or leave --register out."
+        )
+    rested = stack_of(
+        np.where(aligned.mask, aligned.stack, np.nan).astype(np.float32),
+        stack.energies,
+        mask=np.ones(mask.shape, bool),
+        like=stack.series,
+        unit=stack.unit,
+    )
+    return rested, common

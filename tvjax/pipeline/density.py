@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
@@ -9,6 +10,9 @@ from jaxtyping import Bool, Float, Num
 from tvjax.io import Light, Stack
 
 UNIT = "optical density"
+
+LEAST = 1e-3
+"""Share of the mean variance below which no pixel is trusted more."""
 
 
 def density_of(stack: Stack, flat: Light, dark: Light | None = None) -> Stack:
@@ -48,17 +52,31 @@ def density_of(stack: Stack, flat: Light, dark: Light | None = None) -> Stack:
     return dataclasses.replace(stack, series=series, cut=cut, unit=UNIT)
 
 
-def density_levels(
+class DensityNoise(NamedTuple):
+    """Noise of an optical density: a level at each energy times one in each pixel.
+
+    Which pixels absorb, and where the flat is dim, hardly changes with the energy: one
+    image holds what would be as large as the stack.
+    """
+
+    levels: Float[np.ndarray, " energy"]  # optical density
+    pixels: Float[np.ndarray, "y x"]  # root of the mean square 1 where valid
+
+
+def density_noise(
     counts: Stack,
     mask: Bool[np.ndarray, "y x"],
     noise: object,
     flat: Light,
     dark: Light | None = None,
-) -> Float[np.ndarray, " energy"]:
-    """The noise of the optical density at each energy, from that of the counts."""
+) -> DensityNoise:
+    """The noise of the optical density that follows from that of the counts.
+
+    var(t, r) ≈ levels_t² pixels_r²,   pixels_r² = mean over t of var(t, r)/levels_t²
+    """
     from tvjax.xanes import optical_density  # loads jax
 
-    levels = []
+    levels, pixels = [], np.zeros(mask.shape)
     rows = slice(0, counts.shape[1])
     for index in range(counts.shape[0]):
         frames = slice(index, index + 1)
@@ -72,9 +90,14 @@ def density_levels(
             flat_variance=noise.variance(empty) / flat.num_exposures,
             mask=mask,
         )
-        variance = np.asarray(found.variance)[0][mask]
-        levels.append(np.sqrt(max(float(np.mean(variance)), np.finfo(float).tiny)))
-    return np.array(levels, np.float32)
+        variance = np.asarray(found.variance)[0]
+        mean = max(float(np.mean(variance[mask])), np.finfo(float).tiny)
+        levels.append(np.sqrt(mean))
+        pixels += variance / mean
+    pixels = np.where(mask, pixels / len(levels), 1)
+    # counts of zero variance, as under a Gaussian of none, would weigh without bound
+    pixels = np.sqrt(np.maximum(pixels, LEAST))
+    return DensityNoise(np.array(levels, np.float32), pixels.astype(np.float32))
 
 
 def _lights(shape, frames, rows, *lights):

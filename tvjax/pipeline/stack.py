@@ -26,7 +26,7 @@ from tvjax.io import (
 )
 from tvjax.io.reading import Paths
 from tvjax.pipeline.alignment import at_rest, check_memory
-from tvjax.pipeline.density import density_levels, density_of, UNIT
+from tvjax.pipeline.density import density_noise, density_of, DensityNoise, UNIT
 from tvjax.pipeline.phases import attach_map, map_stack, read_references
 from tvjax.pipeline.scan import (
     admitted,
@@ -118,16 +118,16 @@ def denoise_stack_file(
             ]
             stack = density_of(stack, *lights)
         mask = _survey(stack)
-        noise, levels = None, None
+        noise, density = None, None
         if settings.noise != "auto":
             noise = _noise(counts, settings)
             if settings.flat is not None:
-                levels = density_levels(counts, mask, noise, *lights)
+                density = density_noise(counts, mask, noise, *lights)
 
         def denoise(
             stack: Stack, mask: Bool[np.ndarray, "y x"], rank: int | None
         ) -> object:
-            return _fit(fit, stack, mask, rank, noise, levels, settings, progress)
+            return _fit(fit, stack, mask, rank, noise, density, settings, progress)
 
         jitter = None
         if settings.register:
@@ -271,21 +271,23 @@ def _fit(
     mask: Bool[np.ndarray, "y x"],
     rank: int | None,
     noise: object | None,
-    levels: Float[np.ndarray, " energy"] | None,
+    density: DensityNoise | None,
     settings: StackSettings,
     progress: Progress,
 ) -> object:
-    """Denoise; where the noise of each energy is known, in its units."""
+    """Denoise; where the noise of a density is known, in units of its levels."""
     options = {"rank": rank, "memory": settings.memory, "progress": progress}
-    if levels is None:
+    if density is None:
         return fit(stack, noise=noise, mask=mask, **options)
     from tvjax.noise import Gaussian  # loads jax
+
+    levels = density.levels
 
     def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy y x"]:
         return stack.cut(frames, rows) / levels[frames, None, None]
 
     whitened = dataclasses.replace(stack, cut=cut)
-    found = fit(whitened, noise=Gaussian(1.0), mask=mask, **options)
+    found = fit(whitened, noise=Gaussian(density.pixels), mask=mask, **options)
     return dataclasses.replace(
         found, sigma=found.sigma * levels, spectra=found.spectra * levels
     )

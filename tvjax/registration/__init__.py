@@ -1,0 +1,28 @@
+"""By how much did each frame move, and what does the stack look like at rest?
+
+A shift is the displacement of a frame in pixels, (y, x): where frame i shows the scene
+moved by sᵢ,
+
+    yᵢ(r) = scene(r − sᵢ),
+
+`shift_image(yᵢ, sᵢ)` moves it back. A pixel whose value is not finite counts as
+invalid, whatever the mask says.
+"""
+
+from tvjax.registration.arguments import By as By, Mask as Mask, StackMask as StackMask
+from tvjax.registration.low_rank import (
+    remaining_shifts as remaining_shifts,
+    shift_bound as shift_bound,
+)
+from tvjax.registration.pair import (
+    estimate_shift as estimate_shift,
+    ShiftEstimate as ShiftEstimate,
+)
+from tvjax.registration.shifting import shift_image as shift_image, Shifted as Shifted
+from tvjax.registration.stack import (
+    align as align,
+    Aligned as Aligned,
+    register as register,
+    register_to as register_to,
+    Registration as Registration,
+)
