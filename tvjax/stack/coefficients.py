@@ -32,7 +32,7 @@ WIDTH = 0.1
 # Of the mean variance: where no photon fell, the variance is that of few, not zero.
 LEAST = 0.05
 # In standard deviations: a component that may be noise does harm for nothing.
-SIGNIFICANT = 3.5
+SIGNIFICANT = 4.5
 
 
 class Probed(NamedTuple):
@@ -177,10 +177,11 @@ def _mix(
     power = jnp.sum(jnp.tensordot(weights, images, 1) ** 2)
     doubt = response.doubt * (weights @ (alike + gathered))
     scatter = correlation * power + 3 * weights**2 @ jnp.abs(divergences) + doubt**2
-    weights = jnp.where(power > least * jnp.sqrt(scatter), weights, 0)
-    mixed = jnp.tensordot(weights, images, 1)
     # each weight has followed the noise along one image
-    fitted = jnp.sum(weights != 0)
+    fitted = len(weights)
+    kept = power > fitted + least * jnp.sqrt(scatter)
+    weights, fitted = jnp.where(kept, weights, 0), jnp.where(kept, fitted, 0)
+    mixed = jnp.tensordot(weights, images, 1)
     return weights, jnp.sum((mixed - w) ** 2) + 2 * (weights @ whole + fitted)
 
 

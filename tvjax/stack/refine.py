@@ -30,6 +30,8 @@ from tvjax.stack.gathering import Gathering
 from tvjax.stack.levels import CLEAR
 
 SIDES = (1, 2, 4, 8, 16)
+# More of a vector's square that is to be right, to leave the stack's own.
+WORTH = 0.01
 # Of the independent pixels that white noise would have: what is above is chance.
 CORRELATED = 0.8
 
@@ -119,9 +121,13 @@ def refine(
     while len(found) < num and (beyond < surplus or len(found) < least):
         picked = np.stack([f.rotation for f in found])
         leading = [(scale, *_leading(scale, picked)) for scale in scales]
-        scale, values, rotation = max(
-            leading, key=lambda item: item[0].overlap(item[1][0], num_energies)
-        )
+        overlaps = [s.overlap(values[0], num_energies) for s, values, _ in leading]
+        best = int(np.argmax(overlaps))
+        # all clear components alike, unless there is much to gain: what one way of
+        # gathering leaves of a strong one, another would take for one more
+        if overlaps[best] - overlaps[0] < WORTH:
+            best = 0
+        scale, values, rotation = leading[best]
         clear = scale.is_clear(values[0], num_energies)
         beyond += not clear
         before = np.einsum("kc,cd,kd->k", picked, scale.gram, picked)
