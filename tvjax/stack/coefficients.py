@@ -177,8 +177,8 @@ def _mix(
     power = jnp.sum(jnp.tensordot(weights, images, 1) ** 2)
     doubt = response.doubt * (weights @ (alike + gathered))
     scatter = correlation * power + 3 * weights**2 @ jnp.abs(divergences) + doubt**2
-    # each weight has followed the noise along one image
-    fitted = len(weights)
+    # each weight has followed the noise along one image, and the chance of its probe
+    fitted = 2 * len(weights)
     kept = power > fitted + least * jnp.sqrt(scatter)
     weights, fitted = jnp.where(kept, weights, 0), jnp.where(kept, fitted, 0)
     mixed = jnp.tensordot(weights, images, 1)
