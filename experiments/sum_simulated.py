@@ -30,9 +30,11 @@ from sum_scenes import (
     whitened_error,
 )
 
+from tvjax import io
+from tvjax.pipeline.alignment import at_rest, Mask
 from tvjax.registration import align, register, Registration
 from tvjax.simulate import add_gaussian, draw_shifts, jitter, XanesStack
-from tvjax.stack import denoise_stack
+from tvjax.stack import Components, denoise_stack, fit_components
 from tvjax.xanes import choose_energies
 
 
@@ -242,3 +244,21 @@ def stilled(
         moved = np.asarray(align(y, shifts).stack)
         mask = np.asarray(shifts.mask)
         yield title, denoise_stack(moved, mask=mask).image, shifts
+    yield "tvjax stack --register", *brought_to_rest(y)
+
+
+def brought_to_rest(y: Stack) -> tuple[Stack, Registration]:
+    """What the command does with a stack that moves."""
+
+    def denoise(stack: io.Stack, mask: Mask, rank: int | None) -> Components:
+        return fit_components(stack[:], mask=mask, rank=rank)
+
+    _, common, components, shifts = at_rest(
+        io.stack_of(y, np.arange(1.0, len(y) + 1)),
+        np.ones(y.shape[1:], bool),
+        denoise,
+        rank=None,
+        whole_pixels=False,
+    )
+    found = Registration(shifts.shifts, shifts.confidence, common)
+    return components.frames(0, len(y)), found

@@ -116,7 +116,9 @@ def refine(
         for weight in (None, _thickness(images[0], mask))
         for side in SIDES
     ]
-    scales = [s for s in scales if s.num_independent > num_energies / 4]
+    # the stack's own is the first; others must have pixels enough to tell by
+    own, *others = scales
+    scales = [own, *(s for s in others if s.num_independent > num_energies / 4)]
     beyond = 0
     while len(found) < num and (beyond < surplus or len(found) < least):
         picked = np.stack([f.rotation for f in found])
