@@ -142,7 +142,8 @@ def local_gain(w: Array, leading: Array, variance: Array) -> Array:
     """
     excess = jnp.maximum(jnp.mean(w**2) - jnp.mean(variance), 0)
     thickness = jnp.asarray(leading, w.dtype) ** 2
-    signal = excess * thickness / jnp.mean(thickness)
+    mean = jnp.maximum(jnp.mean(thickness), jnp.finfo(w.dtype).tiny)
+    signal = excess * thickness / mean
     return signal / (signal + jnp.maximum(variance, LEAST))
 
 
