@@ -19,8 +19,9 @@ from tvjax.stack.gathering import squares
 
 # Bytes a value takes while a block is at work: as read, and in double precision.
 BYTES = 12
-# Sides of the squares of pixels that are summed before their Gram matrix is taken.
-COARSE = (4, 16)
+# The side of the squares of pixels that are summed before their Gram matrix is taken,
+# and then, for one more, that of squares of these.
+COARSER, NUM_COARSE = 4, 2
 
 
 class Sliceable(Protocol):
@@ -68,8 +69,8 @@ class Blocks:
         self._stack = stack
         row = self.num_energies * self.width * BYTES
         self._rows = int(np.clip(memory // row, 1, self.height))
-        if self._rows > COARSE[-1]:
-            self._rows -= self._rows % COARSE[-1]  # no square is cut
+        if self._rows > COARSER**NUM_COARSE:
+            self._rows -= self._rows % COARSER**NUM_COARSE  # no square is cut
         self._progress = progress
         self._done, self._total = 0, num_passes * self.height
 
@@ -99,15 +100,16 @@ def add_up(blocks: Blocks, noise: Noise | None) -> Sums:
         ValueError: A frame holds a valid pixel that is not finite, or nothing at all.
     """
     gram = np.zeros((blocks.num_energies,) * 2)
-    coarse = np.zeros((len(COARSE), *gram.shape))
+    coarse = np.zeros((NUM_COARSE, *gram.shape))
     variance = np.zeros(blocks.num_energies)
     for rows, block in blocks.read():
         double = block.astype(float)
         gram += double @ double.T
-        for total, side in zip(coarse, COARSE, strict=True):
-            images = double.reshape(len(double), -1, blocks.width)
-            sums = squares(images, side).reshape(len(double), -1)
-            total += sums @ sums.T
+        sums = block.reshape(len(block), -1, blocks.width)
+        for total in coarse:
+            sums = squares(sums, COARSER)
+            flat = sums.reshape(len(sums), -1).astype(float)
+            total += flat @ flat.T
         if noise is not None:
             variance += variances_of(noise, block, rows, blocks).sum(axis=1)
     check_power(np.diagonal(gram))
