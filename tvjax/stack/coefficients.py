@@ -53,7 +53,7 @@ class Denoised(NamedTuple):
 
 def denoise_coefficients(
     image: Float[np.ndarray, "y x"],
-    part: Refined,
+    origin: Refined,
     *,
     leading: Float[np.ndarray, "y x"] | None,
     variance: Float[np.ndarray, "y x"] | None,
@@ -67,8 +67,8 @@ def denoise_coefficients(
 
     Args:
         image: Of noise of variance one on average; zero where invalid.
-        part: Of the basis it belongs to. If it is not clear there, it is dropped
-            unless its image is more than noise can have.
+        origin: Where its basis vector comes from. If it is not clear there, it is
+            dropped unless its image is more than noise can have.
         leading: The first component, denoised, for all others.
         variance: Of each pixel, where it is not one throughout.
         mask: True where a pixel is valid.
@@ -112,7 +112,7 @@ def denoise_coefficients(
     if leading is not None:
         images = jnp.concatenate([images, gain * images])
         slopes = jnp.concatenate([slopes, gain * slopes])
-    seen = part.gathering.mean_over(np.stack([image, np.asarray(direction)]))
+    seen = origin.gathering.mean_over(np.stack([image, np.asarray(direction)]))
     weights, cost = _mix(
         images,
         Parts(
@@ -121,8 +121,8 @@ def denoise_coefficients(
             alike=jnp.sum(images * v * seen[0], axis=(1, 2)),
         ),
         w,
-        part.response,
-        0.0 if part.clear else SIGNIFICANT,
+        origin.response,
+        0.0 if origin.clear else SIGNIFICANT,
         correlation,
     )
     mixed = jnp.tensordot(weights, images, 1)

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from tvjax.stack.components import Components
 from tvjax.stack.draws import Draws, empty_directions, white_draws, without
 from tvjax.stack.edges import share_edges
 from tvjax.stack.levels import with_signs
-from tvjax.stack.refine import refine
+from tvjax.stack.refine import refine, Refined
 from tvjax.stack.survey import FEW, num_passes, Survey, survey
 from tvjax.stack.variances import PixelNoise
 
@@ -132,14 +132,41 @@ def fit_components(
     key = jax.random.key(0) if key is None else key
     blocks = Blocks(stack, mask, memory, progress, num_passes=num_passes(stack))
     found = survey(stack, blocks, noise, key)
-    sigma, known = found.sigma, found.basis.vectors.shape[1]
+    known = found.basis.vectors.shape[1]
     if rank is not None and rank > known:
         raise ValueError(
             f"`rank` must be from 1 to {known} for a stack of so many energies, "
             f"got {rank}."
         )
+    parts = _find_components(blocks, found, noise, rank, key)
+    denoised = _denoise_each(
+        parts, rank, shared_edges=shared_edges, extra=extra, mask=mask
+    )
+    return _gather(denoised, parts, found, blocks.num_valid, rank, mask)
+
+
+class _Parts(NamedTuple):
+    """The components of a stack, still noisy, and all that is known of their noise."""
+
+    images: Float[np.ndarray, "component y x"]
+    vectors: Float[np.ndarray, "energy component"]
+    origins: list[Refined]
+    variances: Float[np.ndarray, "component y x"] | None
+    draws: Draws
+    independent: float  # share of the pixels
+
+
+def _find_components(
+    blocks: Blocks,
+    found: Survey,
+    noise: Noise | None,
+    rank: int | None,
+    key: PRNGKeyArray,
+) -> _Parts:
+    """The pass for the images, and the components that they are best made of."""
+    sigma, mask = found.sigma, blocks.mask
     clear = found.num_clear(blocks.num_valid)
-    least = max(rank or 0, min(clear + SURPLUS, known))
+    least = max(rank or 0, min(clear + SURPLUS, found.basis.vectors.shape[1]))
     candidates = found.directions(clear, least)
     of_empty, of_scales, of_draws = jax.random.split(key, 3)
     empty = np.empty((len(sigma), 0))
@@ -156,75 +183,85 @@ def fit_components(
         shape = (NUM_DRAWS, *images.shape[1:])
         one = None if variances is None else np.broadcast_to(variances[0], shape)
         drawn = white_draws(shape, one, mask, of_scales).others
-    refined = refine(
+    origins = refine(
         images,
         drawn,
         found.leading_response(blocks.num_valid),
         variance=None if variances is None else variances[0],
         num_energies=len(sigma),
-        least=least if rank else 0,
+        least=rank or 0,
         surplus=SURPLUS,
         mask=mask,
     )
-    clear = sum(part.clear for part in refined)
-    vectors = with_signs(
-        candidates @ np.stack([part.rotation for part in refined], axis=1)
-    )
+    rotation = np.stack([origin.rotation for origin in origins], axis=1)
+    vectors = with_signs(candidates @ rotation)
     rotation = (candidates.T @ vectors).astype(images.dtype)
     images = np.tensordot(rotation.T, images, 1)
-
+    clear = sum(origin.clear for origin in origins)
     variances = pixels.variances(images, vectors, clear)
     if empty.size:
         draws = Draws.of(without(drawn, empty, images, vectors), len(images))
     else:
         draws = white_draws(images.shape, variances, mask, of_draws)
+    return _Parts(images, vectors, origins, variances, draws, independent)
+
+
+def _denoise_each(
+    parts: _Parts,
+    rank: int | None,
+    *,
+    shared_edges: bool,
+    extra: Sequence[Denoiser],
+    mask: Bool[np.ndarray, "y x"] | None,
+) -> list[Denoised]:
+    """The coefficient images denoised, the leading one first: it is a guide to all."""
+    images, variances = parts.images, parts.variances
+    clear = sum(origin.clear for origin in parts.origins)
     together: list[Probed] = []
     if shared_edges and clear > 1:
         together = share_edges(
             images[:clear],
             variance=None if variances is None else variances[:clear],
             mask=mask,
-            draws=jax.tree.map(lambda z: z[:clear], draws),
+            draws=jax.tree.map(lambda z: z[:clear], parts.draws),
         )
     denoised: list[Denoised] = []
-    for k, part in enumerate(refined[:rank]):
+    for k, origin in enumerate(parts.origins[:rank]):
         one = denoise_coefficients(
             images[k],
-            part,
+            origin,
             leading=denoised[0].image if denoised else None,
             variance=None if variances is None else variances[k],
-            draws=jax.tree.map(operator.itemgetter(k), draws),
-            correlation=1 / independent,
+            draws=jax.tree.map(operator.itemgetter(k), parts.draws),
+            correlation=1 / parts.independent,
             mask=mask,
             shared=together[k : k + 1],
             extra=extra,
         )
         denoised.append(one)
-    num = len(denoised)
-    return _gather(
-        denoised, images[:num], vectors[:, :num], found, blocks.num_valid, rank, mask
-    )
+    return denoised
 
 
 def _gather(
     denoised: list[Denoised],
-    images: np.ndarray,
-    vectors: np.ndarray,
+    parts: _Parts,
     found: Survey,
     num_pixels: int,
     rank: int | None,
     mask: np.ndarray | None,
 ) -> Components:
     """Choose the rank, and drop what is beyond it."""
+    num = len(denoised)
+    images, vectors = parts.images[:num], parts.vectors[:, :num]
     costs = np.cumsum([d.cost for d in denoised])
     total, kept = np.sum(found.basis.values**2), np.sum(images**2, axis=(1, 2))
     left = total - np.cumsum(kept, dtype=float)
     risks = (costs + left) / (num_pixels * len(found.sigma)) - 1
-    weights = np.zeros((len(denoised), max(len(d.weights) for d in denoised)))
+    weights = np.zeros((num, max(len(d.weights) for d in denoised)))
     for row, d in zip(weights, denoised, strict=True):
         row[: len(d.weights)] = d.weights
     rank = rank or 1 + int(np.max(np.flatnonzero(weights.any(axis=1)), initial=0))
-    used = np.arange(len(denoised)) < rank
+    used = np.arange(num) < rank
     return Components(
         rank=rank,
         sigma=found.sigma,
