@@ -1,6 +1,6 @@
 """How was the network trained that comes with the package?
 
-    python experiments/train_network.py [--quick] [--steps 3200] [--seed 0]
+    python experiments/train_network.py [--quick] [--steps 12000] [--seed 0]
 
 White noise is added to crops of the images of `training_images.py`, its deviation sigma
 drawn anew for each, evenly in its logarithm from 3/255 to 120/255 of their contrast;
@@ -191,7 +191,7 @@ def draw(losses: Float[np.ndarray, " step"], file: Path) -> None:
 def options() -> argparse.Namespace:
     """What the command line says."""
     known = parser(__doc__.splitlines()[0])
-    known.add_argument("--steps", type=int, help="of the training (default 3200)")
+    known.add_argument("--steps", type=int, help="of the training (default 12000)")
     known.add_argument("--seed", type=int, default=0, help="of everything drawn")
     known.add_argument("--stop", type=int, help="break off after this step")
     return known.parse_args()
@@ -200,7 +200,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Train, or go on; keep weights, table and figure."""
     chosen = options()
-    num_steps = chosen.steps or (8 if chosen.quick else 3200)
+    num_steps = chosen.steps or (8 if chosen.quick else 12000)
     settings = Settings(num_steps, chosen.seed, chosen.quick)
     folder = output_folder(chosen)
     folder.mkdir(parents=True, exist_ok=True)
