@@ -52,6 +52,7 @@ class Setup(NamedTuple):
     draws: int
     states: tuple[int, ...]  # the ranks by construction of these
     large: tuple[int, int, int]  # what is timed
+    streamed: tuple[int, int, int]  # and what is read in blocks
     measured: bool  # also data from TVJAX_DATA, where there
     quick: bool  # with total variation in BM3D's place
     slow: bool  # with BM4D, which takes minutes
@@ -71,6 +72,7 @@ FULL = Setup(
     draws=100,
     states=(3, 4, 5),
     large=(969, 379, 520),
+    streamed=(969, 1193, 1193),
     measured=True,
     quick=False,
     slow=False,
@@ -89,6 +91,7 @@ QUICK = Setup(
     draws=1,
     states=(2,),
     large=(24, 32, 32),
+    streamed=(24, 40, 40),
     measured=False,
     quick=True,
     slow=False,

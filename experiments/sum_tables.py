@@ -30,7 +30,7 @@ from sum_scenes import (
     versions,
 )
 from sum_simulated import figure3, figure5, figure6, table1, table2
-from sum_timing import table3
+from sum_timing import streamed, table3
 
 STEM = "sum_tables"
 MEASURES = """FPSNR and SPSNR are in dB with a peak of 255: means over the frames, and
@@ -54,6 +54,7 @@ PARTS: dict[str, Callable[[Setup], Tables]] = {
     "figure8": figure8,
     "table2": table2,
     "table3": table3,
+    "streamed": streamed,
     "rank": rank,
     "risk": risk,
     "measured": measured,
@@ -184,19 +185,33 @@ def main() -> None:
     setup = QUICK if options.quick else FULL
     setup = setup._replace(slow=options.slow, folder=folder)
     kept, date = earlier(folder)
-    report = Report("SUM and its rivals", **versions(), quick=options.quick)
-    report.say(MEASURES)
+    done: Tables = {}
+    notes: list[str] = []
     if not has_measured():
-        report.say(f"no xanes_spectra and images/Set12 in {DATA}: left out.")
+        notes.append(f"no xanes_spectra and images/Set12 in {DATA}: left out.")
     for name, part in PARTS.items():
         if name in options.parts:
             start = time.monotonic()
-            for heading, records in part(setup).items():
-                report.add(heading, records, NOTES.get(heading, ""))
-                kept.pop(heading, None)
-            report.say(f"{name} took {time.monotonic() - start:.0f} s.")
+            done |= part(setup)
+            notes.append(f"{name} took {time.monotonic() - start:.0f} s.")
+            print(notes[-1], flush=True)
+            # a part takes long: what is done is kept, whatever becomes of the next
+            save(folder, done, kept, date, notes, options.quick)
+
+
+def save(
+    folder: Path, done: Tables, kept: Tables, date: str, notes: list[str], quick: bool
+) -> None:
+    """Write the tables and the figure, with those of an earlier run for the rest."""
+    report = Report("SUM and its rivals", **versions(), quick=quick)
+    for text in (MEASURES, *notes):
+        report.say(text)
+    for heading, records in done.items():
+        report.add(heading, records, NOTES.get(heading, ""))
     for heading, records in kept.items():
-        report.add(heading, records, f"{NOTES.get(heading, '')} Kept, as of {date}.")
+        if heading not in done:
+            note = f"{NOTES.get(heading, '')} Kept, as of {date}."
+            report.add(heading, records, note)
     report.save(folder, STEM)
     draw(report.tables, folder / f"{STEM}.png")
 

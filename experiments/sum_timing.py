@@ -5,15 +5,19 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 from measure import answer, ask_pinned, Record, seconds
 from sum_rivals import decompose, denoise_components, median, PLUG_INS, tv
 from sum_scenes import Setup, Stack, STATES, Tables
 
 from tvjax.simulate import add_gaussian, nickel_energies, scale_to_bytes, xanes_stack
-from tvjax.stack import denoise_stack
+from tvjax.stack import denoise_stack, fit_components
 
 SIGMA = 60.0
+# Of the stack that is streamed: bytes of a block, energies that are written at a time,
+# and noise, in optical density.
+BUDGET, WRITTEN, NOISE = 2**29, 32, 0.3
 
 
 def table3(setup: Setup) -> Tables:
@@ -36,6 +40,49 @@ def table3(setup: Setup) -> Tables:
             records.append({"method": task, "rank": rank, **found})
     shape = "x".join(map(str, (height, width, energies)))
     return {f"Table 3, {shape}": records}
+
+
+def streamed(setup: Setup) -> Tables:
+    """A stack that is read from its file in blocks, and never held as a whole."""
+    num_energies, height, width = setup.streamed
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stack.h5"
+        write_stack(file, setup.streamed)
+        request = {"task": "streamed", "file": str(file), "budget": BUDGET}
+        found = ask_pinned(__file__, request, 2)
+        size = file.stat().st_size
+    shape = "x".join(map(str, (height, width, num_energies)))
+    row = {"stack, GiB": size / 2**30, "block, GiB": BUDGET / 2**30, **found}
+    return {f"Streamed, {shape}": [row]}
+
+
+def write_stack(file: Path, shape: tuple[int, int, int]) -> None:
+    """Write a noisy stack a few energies at a time."""
+    num_energies, height, width = shape
+    energies, rng = nickel_energies(num_energies), np.random.default_rng(0)
+    with h5py.File(file, "w") as h5:
+        stack = h5.create_dataset("stack", shape, np.float32)
+        for start in range(0, num_energies, WRITTEN):
+            part = slice(start, start + WRITTEN)
+            truth = xanes_stack((height, width), energies=energies[part]).truth
+            noise = rng.standard_normal(truth.shape, np.float32)
+            stack[part] = truth + NOISE * noise
+
+
+def stream(request: Record) -> Record:
+    """Denoise the stack in a file, with little memory."""
+    with h5py.File(request["file"]) as h5:
+        found = []
+        spent = seconds(
+            lambda: found.append(
+                fit_components(h5["stack"], memory=request["budget"]),
+            )
+        )
+    return {
+        "rank": found[0].rank,
+        "seconds": spent,
+        "most memory, GiB": memory("VmHWM") / 2**30,
+    }
 
 
 def _denoise(y: Stack, rank: int) -> int:
@@ -71,6 +118,8 @@ TIMED: dict[str, Callable[[Stack, int], int]] = {
 
 def respond(request: Record) -> Record:
     """Time one method in a process of its own."""
+    if request["task"] == "streamed":
+        return stream(request)
     before = memory("VmRSS")
     y, rank = np.load(request["file"]), request["rank"]
     task = TIMED[request["task"]]

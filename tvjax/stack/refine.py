@@ -146,7 +146,8 @@ def _thickness(
     smooth = np.abs(np.asarray(local_mean(jnp.asarray(leading)[None], valid)[0]))
     if mask is not None:
         smooth = np.where(mask, smooth, 0)
-    return smooth / np.sqrt(np.mean(smooth**2, where=True if mask is None else mask))
+    square = np.mean(smooth**2, where=True if mask is None else mask)
+    return (smooth / np.sqrt(square)).astype(leading.dtype)
 
 
 def _scale(
