@@ -52,6 +52,84 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SymmetrySettings(Settings):
+    """What a user may decide about patterns with a symmetry; see `Settings`, too.
+
+    Attributes:
+        group: A group that `tvjax.symmetry.find_group` knows, or `auto`.
+        centre: `auto`, `file` for what the input says, or `Y,X` in pixels, the first
+            one's center being 0.
+        method: `orbit`, total variation of the orbit mean, or `network`.
+        weights: Of the network, as `tvjax train` writes them.
+        average: Whether the network is to see the pattern in eight orientations.
+    """
+
+    group: str = "auto"
+    centre: str = "auto"
+    method: str = "orbit"
+    weights: str | None = None
+    average: bool = False
+    per_frame: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.method not in ("orbit", "network"):
+            raise SettingsError(
+                f"`method` must be orbit or network, got {self.method}."
+            )
+        if (self.method == "network") != (self.weights is not None):
+            raise SettingsError(
+                "`weights` belong to the network, and it to them: name both, "
+                "method and weights, or neither."
+            )
+        if self.average and self.method != "network":
+            raise SettingsError("`average` belongs to the network: ask for both.")
+        parse_centre(self.centre)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What a user may decide about a training; all else comes from the data.
+
+    Attributes:
+        group: As in `SymmetrySettings`.
+        centre: As in `SymmetrySettings`.
+        num_steps: At most so many.
+        batch: Crops a step.
+        start: Weights to go on from.
+        seed: Of all that is drawn.
+        device: `cpu`, `gpu` or `tpu`; by default what JAX prefers.
+        mask: File with a mask to apply besides the input's own.
+        frames: Range of frames `A:B` as Python slices, from 0 and without B.
+        dataset: Path of the images in an HDF5 file that holds several stacks.
+        overwrite: Whether an existing output is replaced.
+        force: Whether to learn from what tvjax denoised before.
+    """
+
+    group: str = "auto"
+    centre: str = "auto"
+    num_steps: int = 2000
+    batch: int = 8
+    start: str | None = None
+    seed: int = 0
+    device: str | None = None
+    mask: str | None = None
+    frames: str | None = None
+    dataset: str | None = None
+    overwrite: bool = False
+    force: bool = False
+
+    def __post_init__(self):
+        for name in ("num_steps", "batch"):
+            if getattr(self, name) < 1:
+                raise SettingsError(
+                    f"`{name}` must be at least 1, got {getattr(self, name)}."
+                )
+        parse_frames(self.frames)
+        parse_centre(self.centre)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StackSettings:
     """What a user may decide about an energy stack; all else comes from the data.
 
@@ -128,6 +206,23 @@ def parse_memory(text: str) -> int:
     if found[3]:
         factor = 1024 ** round(math.log(factor, 1000))
     return int(number * factor)
+
+
+def parse_centre(text: str) -> tuple[float, float] | None:
+    """Return the centre that `Y,X` means; None for `auto` and `file`.
+
+    Raises:
+        SettingsError: The text is no centre.
+    """
+    if text in ("auto", "file"):
+        return None
+    try:
+        row, column = (float(number) for number in text.split(","))
+    except ValueError:
+        raise SettingsError(
+            f"`centre` must be auto, file or Y,X such as 512.5,498.25, got {text}."
+        ) from None
+    return row, column
 
 
 def parse_frames(text: str | None) -> slice:

@@ -10,6 +10,7 @@ from tvjax.cli.demo import demo
 from tvjax.cli.info import info
 from tvjax.cli.scan import denoise
 from tvjax.cli.stack import stack
+from tvjax.cli.symmetry import predict, symmetry, train
 
 app = typer.Typer(
     help="Remove the noise from X-ray images, with every strength chosen by the data.",
@@ -17,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (denoise, stack, info, demo):
+for command in (denoise, stack, symmetry, train, predict, info, demo):
     app.command()(command)
 
 

@@ -48,6 +48,35 @@ def report_scan(
     )
 
 
+def report_symmetry(folder: Path, found: object, overwrite: bool) -> Path:
+    """Write the report of patterns that were denoised by their symmetry."""
+    import numpy as np
+
+    from tvjax.report import write_symmetry_report
+
+    outcome, agreement = found.outcome, found.choice.agreement
+    example, noise = outcome.example, outcome.choice.noise
+    rings = None
+    if agreement is not None:
+        rings = {
+            "radius": agreement.radius,
+            "ratio": agreement.chi_squared / agreement.freedom,
+            "scatter": agreement.scatter / agreement.freedom,
+            "blend": agreement.blend,
+        }
+    return write_symmetry_report(
+        folder,
+        example.before,
+        example.after,
+        variance=np.asarray(noise.variance(np.float32(example.after))),
+        mask=example.mask,
+        summary=found.asdict() | {"example frame": example.index},
+        agreement=rings,
+        profile=None if found.profile is None else found.profile._asdict(),
+        overwrite=overwrite,
+    )
+
+
 def report_stack(
     folder: Path,
     outcome: object,

@@ -6,3 +6,7 @@ from tvjax.pipeline.scan import (
     noise_model as noise_model,
 )
 from tvjax.pipeline.stack import denoise_stack_file as denoise_stack_file
+from tvjax.pipeline.symmetry import (
+    denoise_symmetric_series as denoise_symmetric_series,
+)
+from tvjax.pipeline.training import train_on_files as train_on_files

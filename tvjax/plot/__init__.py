@@ -16,3 +16,7 @@ from tvjax.plot.stack import (
     spectra as spectra,
 )
 from tvjax.plot.style import save as save
+from tvjax.plot.symmetry import (
+    orbit_agreement as orbit_agreement,
+    radial_profile as radial_profile,
+)

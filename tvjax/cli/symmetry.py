@@ -1,0 +1,222 @@
+"""How are patterns denoised by their symmetry, and learned from, in the shell?"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvjax.cli.options import (
+    Dataset,
+    Force,
+    Frames,
+    Inputs,
+    Mask,
+    Overwrite,
+    ReportFolder,
+)
+from tvjax.cli.report import check_report, report_symmetry
+from tvjax.cli.running import INTERRUPTED, keep_compiled, progress_bar, sentences
+from tvjax.cli.scan import Dtype
+from tvjax.settings import SymmetrySettings, TrainingSettings
+
+
+class Method(StrEnum):
+    orbit = "orbit"
+    network = "network"
+
+
+class Device(StrEnum):
+    cpu = "cpu"
+    gpu = "gpu"
+    tpu = "tpu"
+
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs), .cbf or .tif.")
+]
+Group = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|NAME",
+        help="friedel, mirror-x, mirror-y, 2mm, 3, 3m, 4, 4mm, 6, 6mm or azimuthal.",
+    ),
+]
+Centre = Annotated[
+    str,
+    typer.Option(metavar="auto|file|Y,X", help="Of the beam, in pixels from 0."),
+]
+Average = Annotated[
+    bool,
+    typer.Option("--average", help="Show the network eight orientations: slower."),
+]
+Scale = Annotated[
+    int | None,
+    typer.Option(help="Stored value of one count, 16 by default for integers."),
+]
+Type = Annotated[
+    Dtype | None,
+    typer.Option("--dtype", help="Of the output; integers stay integers by default."),
+]
+
+
+def symmetry(
+    inputs: Inputs,
+    output: Output,
+    group: Group = "auto",
+    centre: Centre = "auto",
+    method: Annotated[
+        Method, typer.Option(help="TV of the mean over the orbits, or a network.")
+    ] = Method.orbit,
+    weights: Annotated[
+        Path | None, typer.Option(help="Of the network, from `tvjax train`.")
+    ] = None,
+    average: Average = False,
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]."
+        ),
+    ] = "auto",
+    mask: Mask = None,
+    frames: Frames = None,
+    dataset: Dataset = None,
+    report: ReportFolder = None,
+    dtype: Type = None,
+    scale: Scale = None,
+    overwrite: Overwrite = False,
+    force: Force = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Find the symmetry, write nothing.")
+    ] = False,
+) -> None:
+    """Denoise scattering patterns by their own symmetry, if the data have one."""
+    with sentences():
+        settings = SymmetrySettings(
+            group=group,
+            centre=centre,
+            method=method.value,
+            weights=None if weights is None else str(weights),
+            average=average,
+            noise=noise,
+            mask=mask,
+            frames=frames,
+            dataset=dataset,
+            dtype=dtype,
+            scale=scale,
+            overwrite=overwrite,
+            force=force,
+        )
+        _denoise(inputs, output, settings, report, dry_run)
+
+
+def predict(
+    inputs: Inputs,
+    output: Output,
+    weights: Annotated[Path, typer.Option(help="From `tvjax train`.")],
+    group: Group = "auto",
+    centre: Centre = "auto",
+    average: Average = False,
+    mask: Mask = None,
+    frames: Frames = None,
+    dataset: Dataset = None,
+    report: ReportFolder = None,
+    dtype: Type = None,
+    scale: Scale = None,
+    overwrite: Overwrite = False,
+    force: Force = False,
+) -> None:
+    """Denoise scattering patterns with a network from `tvjax train`."""
+    with sentences():
+        settings = SymmetrySettings(
+            group=group,
+            centre=centre,
+            method=Method.network.value,
+            weights=str(weights),
+            average=average,
+            mask=mask,
+            frames=frames,
+            dataset=dataset,
+            dtype=dtype,
+            scale=scale,
+            overwrite=overwrite,
+            force=force,
+        )
+        _denoise(inputs, output, settings, report, dry_run=False)
+
+
+def train(
+    inputs: Inputs,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Weights (.safetensors).")
+    ],
+    group: Group = "auto",
+    centre: Centre = "auto",
+    num_steps: Annotated[
+        int, typer.Option("--steps", help="At most; it stops when nothing improves.")
+    ] = 2000,
+    batch: Annotated[int, typer.Option(help="Crops a step.")] = 8,
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to train further.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    device: Annotated[
+        Device | None, typer.Option(help="By default what JAX prefers.")
+    ] = None,
+    mask: Mask = None,
+    frames: Frames = None,
+    dataset: Dataset = None,
+    overwrite: Overwrite = False,
+    force: Force = False,
+) -> None:
+    """Train a network on noisy patterns, which have nothing but their symmetry."""
+    with sentences():
+        from tvjax.pipeline import train_on_files
+
+        settings = TrainingSettings(
+            group=group,
+            centre=centre,
+            num_steps=num_steps,
+            batch=batch,
+            start=None if start is None else str(start),
+            seed=seed,
+            device=None if device is None else device.value,
+            mask=mask,
+            frames=frames,
+            dataset=dataset,
+            overwrite=overwrite,
+            force=force,
+        )
+        keep_compiled()
+        try:
+            with progress_bar("finding the symmetry", "steps") as progress:
+                outcome = train_on_files(inputs, output, settings, progress=progress)
+        except KeyboardInterrupt:
+            typer.echo(
+                "tvjax: Interrupted: no weights were written; the same command goes on "
+                f"from {output.with_suffix('.checkpoint')}, if there is one.",
+                err=True,
+            )
+            raise typer.Exit(INTERRUPTED) from None
+        typer.echo(outcome.report())
+
+
+def _denoise(
+    inputs: list[str],
+    output: Path,
+    settings: SymmetrySettings,
+    report: Path | None,
+    dry_run: bool,
+) -> None:
+    from tvjax.pipeline import denoise_symmetric_series
+
+    if report is not None:
+        check_report(report, settings.overwrite)
+    keep_compiled()
+    with progress_bar("finding the symmetry") as progress:
+        found = denoise_symmetric_series(
+            inputs, output, settings, progress=progress, dry_run=dry_run
+        )
+    typer.echo(found.report())
+    if report is not None:
+        typer.echo(f"report     {report_symmetry(report, found, settings.overwrite)}")
