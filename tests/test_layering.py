@@ -44,7 +44,7 @@ ALLOWED = {
         "strength",
     },
     "symmetry": {
-        *("operators", "solvers", "denoisers", "noise", "risk", "tuning", "strength"),
+        *("operators", "solvers", "denoisers", "noise", "risk", "strength"),
     },
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
@@ -56,7 +56,8 @@ ALLOWED = {
     },
     "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},
     "__init__": {
-        *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "tuning"),
+        *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "symmetry"),
+        "tuning",
     },
 }
 
