@@ -122,7 +122,7 @@ def test_symmetry(
     group = find_group(group) if isinstance(group, str) else group
     noise = estimate_noise(y, mask) if noise is None else noise
     y, valid = check_pattern(y, mask)
-    check_centre(centre, y.shape)
+    check_centre(centre, y.shape, group)
     measured = _measure(y, valid, group, settle(centre, group), noise)
     found = jax.tree.map(np.asarray, measured)
     if not np.sum(found.all_freedom) > 0:

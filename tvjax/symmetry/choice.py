@@ -16,7 +16,7 @@ from tvjax.symmetry.offset import determined
 # Below this share of the mean that is worth taking, a symmetry is refused.
 LEAST_GAIN = 0.5
 # And above this share of pixels in orbits that differ.
-MOST_LOCAL = 0.3
+MOST_LOCAL = 0.15
 # A centre this far off is wrong if the data see it, one nearer by only imperfect.
 CLEARLY_OFF = 0.25
 # A centre less certain than this blurs what it averages, in pixels.
@@ -104,9 +104,13 @@ def _locator(
     if centre != "auto":
         if isinstance(centre, str):
             raise ValueError(f"`centre` must be 'auto' or (y, x), got {centre!r}.")
-        check_centre(centre, np.shape(y))
         given = Centre(float(centre[0]), float(centre[1]), (0.0, 0.0))
-        return lambda group: given
+
+        def take(group: Group) -> Centre:
+            check_centre(centre, np.shape(y), group)
+            return given
+
+        return take
     two_fold = find_group("friedel")
     known: dict[str, Centre] = {}
 
