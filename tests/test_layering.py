@@ -43,6 +43,9 @@ ALLOWED = {
         "tuning",
         "strength",
     },
+    "symmetry": {
+        *("operators", "solvers", "denoisers", "noise", "risk", "strength"),
+    },
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
     "chemistry": {"xanes"},
@@ -53,7 +56,8 @@ ALLOWED = {
     },
     "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},
     "__init__": {
-        *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "tuning"),
+        *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "symmetry"),
+        "tuning",
     },
 }
 
