@@ -1,0 +1,76 @@
+"""The rate of a pattern, by all counts that its symmetry allows to add up."""
+
+import equinox as eqx
+import jax
+from jax import Array, numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float
+
+from tvjax.learning.network import CountNetwork
+from tvjax.learning.series import sum_orbits, Summed
+
+
+def predict(
+    network: CountNetwork,
+    y: Float[ArrayLike, "y x"],
+    group: str,
+    centre: tuple[float, float],
+    mask: Bool[ArrayLike, "y x"] | None = None,
+    *,
+    average: bool = False,
+) -> Float[Array, "y x"]:
+    """Denoise one frame of counts: expected counts in each pixel, masked ones too.
+
+    The network sees the sum over each pixel's orbit, the own counts among them, which
+    for Poisson counts is all that the frame has to say about a symmetric pattern. The
+    answer is scaled to keep the total of the valid counts.
+
+    Args:
+        network: Trained, on this series or on others.
+        y: Counts.
+        group: A name that `tvjax.symmetry.find_group` knows.
+        centre: Of the beam, (y, x) in pixels; the first pixel's center is 0.
+        mask: True where a pixel is valid: from the detector, never from the counts.
+        average: The mean over four rotations and their mirror images of what the
+            network sees: eight times the work.
+
+    Raises:
+        ValueError: Not one image, or a mask of another shape.
+    """
+    counts = jnp.asarray(y)
+    if counts.ndim != 2 or 0 in counts.shape:
+        raise ValueError(
+            f"`y` must be one image (height, width), got shape {counts.shape}."
+        )
+    valid = jnp.ones(counts.shape, bool) if mask is None else jnp.asarray(mask, bool)
+    if valid.shape != counts.shape:
+        raise ValueError(
+            f"`mask` must have the shape of the image, {counts.shape}, "
+            f"got {valid.shape}."
+        )
+    if not jnp.issubdtype(counts.dtype, jnp.floating):
+        counts = counts.astype(jnp.float32)
+    summed = sum_orbits(jnp.where(valid, counts, 0), group, centre, valid)
+    return _keep_total(
+        _average(network, summed) if average else network(*summed), summed
+    )
+
+
+def _average(network: CountNetwork, summed: Summed) -> Float[Array, "y x"]:
+    """The mean answer to the eight ways to lay down a square."""
+    total = jnp.zeros_like(summed.counts)
+    for flip in (False, True):
+        for turns in range(4):
+            laid = jax.tree.map(
+                lambda y: jnp.rot90(y[::-1] if flip else y, turns), summed
+            )  # noqa: B023
+            rate = jnp.rot90(network(*laid), -turns)
+            total += rate[::-1] if flip else rate
+    return total / 8
+
+
+@eqx.filter_jit
+def _keep_total(rate: Float[Array, "y x"], summed: Summed) -> Float[Array, "y x"]:
+    """The rate times its most likely factor."""
+    expected = jnp.sum(summed.exposure * rate)
+    return rate * jnp.sum(summed.counts) / jnp.where(expected > 0, expected, 1)
