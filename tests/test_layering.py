@@ -48,6 +48,9 @@ ALLOWED = {
         "tuning",
         "strength",
     },
+    "symmetry": {
+        *("operators", "solvers", "denoisers", "noise", "risk", "tuning", "strength"),
+    },
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
     "chemistry": {"xanes"},

@@ -1,0 +1,149 @@
+"""What does a pattern look like after an operation about its beam centre?
+
+The moved image at r is the image at c + R (r − c). Where the move takes pixels onto
+pixels the counts are only put elsewhere; anywhere else they are interpolated.
+"""
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jax import Array, core, numpy as jnp
+from jaxtyping import Bool, Float
+
+from tvjax.symmetry.groups import Operation
+
+# (y, x) in pixels; the first pixel's center is 0
+Point: TypeAlias = tuple[float, float] | Float[Array, "2"]
+
+# A centre closer than this to one that needs no interpolation is taken for it.
+WHOLE = 1e-6
+
+
+class Moved(NamedTuple):
+    """A moved image, how valid each pixel is, and what is left of its noise."""
+
+    image: Float[Array, "y x"]  # zero where nothing valid arrived
+    weight: Float[Array, "y x"]  # validity in [0, 1]
+    factor: Float[Array, "y x"]  # variance over that of one pixel, in [0, 1]
+
+
+def move(
+    y: Float[Array, "y x"],
+    operation: Operation,
+    centre: Point,
+    mask: Bool[Array, "y x"] | None = None,
+) -> Moved:
+    """Apply an operation about a centre.
+
+    Without interpolation where c − R c is whole and R takes pixels onto pixels; else
+    bilinear over the valid ones of the four pixels around, with coefficients b:
+
+        image = Σ b y / Σ b,    weight = Σ b,    factor = Σ b² / (Σ b)²
+
+    The first is decided for numbers only; a traced centre is interpolated for. The
+    image is zero, and so is the weight, outside the frame and under the mask.
+
+    Args:
+        y: Image.
+        operation: What to apply.
+        centre: (y, x) in pixels; the first pixel's center is 0.
+        mask: True where a pixel is valid.
+    """
+    valid = jnp.ones(y.shape, bool) if mask is None else mask
+    y = jnp.where(valid, y, 0)
+    offset = _whole_offset(operation, centre)
+    if offset is not None:
+        return _put(y, valid, operation, offset)
+    return _interpolate(y, valid, operation, centre)
+
+
+def positions(
+    shape: tuple[int, int], centre: Point, dtype: np.dtype
+) -> tuple[Float[Array, "y 1"], Float[Array, "1 x"]]:
+    """Offsets of the pixels from the centre, by row and by column."""
+    rows, columns = (
+        jnp.arange(size, dtype=dtype) - jnp.asarray(c, dtype)
+        for size, c in zip(shape, centre, strict=True)
+    )
+    return rows[:, None], columns[None, :]
+
+
+def distance_moved(
+    shape: tuple[int, int], operation: Operation, centre: Point, dtype: np.dtype
+) -> Float[Array, "y x"]:
+    """How far each pixel is from where it goes, |R (r − c) − (r − c)|, in pixels."""
+    rows, columns = positions(shape, centre, dtype)
+    (a, b), (c, d) = operation.rows
+    return jnp.hypot((a - 1) * rows + b * columns, c * rows + (d - 1) * columns)
+
+
+def _whole_offset(operation: Operation, centre: Point) -> tuple[int, int] | None:
+    """c − R c, if pixels go onto pixels."""
+    if isinstance(centre, core.Tracer) or any(
+        isinstance(c, core.Tracer) for c in centre
+    ):
+        return None
+    if not operation.turns_pixels_onto_pixels:
+        return None
+    place = np.asarray(centre, np.float64)
+    offset = place - operation.matrix @ place
+    whole = np.rint(offset)
+    if np.any(np.abs(offset - whole) > WHOLE):
+        return None
+    return int(whole[0]), int(whole[1])
+
+
+def _put(
+    y: Array, valid: Array, operation: Operation, offset: tuple[int, int]
+) -> Moved:
+    """Gather rows and columns, which may change places."""
+    (a, b), (c, d) = operation.rows
+    turned = a == 0
+    # the source's row follows the target's row, or its column if they change places
+    along = (y.shape[1], y.shape[0]) if turned else y.shape
+    signs = (b, c) if turned else (a, d)
+    sources = [
+        int(sign) * np.arange(size) + shift
+        for sign, size, shift in zip(signs, along, offset, strict=True)
+    ]
+    rows, columns = (
+        np.clip(s, 0, size - 1) for s, size in zip(sources, y.shape, strict=True)
+    )
+    inside = np.outer(rows == sources[0], columns == sources[1])
+    weight = jnp.asarray(inside) & valid[rows][:, columns]
+    image = jnp.where(weight, y[rows][:, columns], 0)
+    if turned:
+        image, weight = image.T, weight.T
+    weight = weight.astype(y.dtype)
+    return Moved(image, weight, weight)
+
+
+def _interpolate(y: Array, valid: Array, operation: Operation, centre: Point) -> Moved:
+    """Bilinear over what is valid."""
+    rows, columns = positions(y.shape, centre, y.dtype)
+    (a, b), (c, d) = operation.rows
+    source = (
+        jnp.asarray(centre[0], y.dtype) + a * rows + b * columns,
+        jnp.asarray(centre[1], y.dtype) + c * rows + d * columns,
+    )
+    floors = [jnp.floor(s) for s in source]
+    beyond = [s - f for s, f in zip(source, floors, strict=True)]
+    corner = [f.astype(jnp.int32) for f in floors]
+    total = weight = squares = jnp.zeros_like(y)
+    for step_y in (0, 1):
+        for step_x in (0, 1):
+            row, column = corner[0] + step_y, corner[1] + step_x
+            share = jnp.abs(1 - step_y - beyond[0]) * jnp.abs(1 - step_x - beyond[1])
+            inside = (row >= 0) & (row < y.shape[0])
+            inside &= (column >= 0) & (column < y.shape[1])
+            row = jnp.clip(row, 0, y.shape[0] - 1)
+            column = jnp.clip(column, 0, y.shape[1] - 1)
+            share = jnp.where(inside & valid[row, column], share, 0)
+            total += share * y[row, column]
+            weight += share
+            squares += share**2
+    some = weight > 0
+    safe = jnp.where(some, weight, 1)
+    return Moved(
+        jnp.where(some, total / safe, 0), weight, jnp.where(some, squares / safe**2, 0)
+    )

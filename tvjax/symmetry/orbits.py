@@ -1,0 +1,142 @@
+"""What do all pixels that a symmetry makes equal say together?
+
+The orbit of a pixel is where the operations of a group take it. Over its valid members,
+
+    mean = Σ_k w_k y_k / Σ_k w_k,
+
+which for Poisson counts and moves by whole pixels is the sum of the counts over the
+number of valid members: sufficient, zero counts included, and the total is kept.
+"""
+
+from typing import NamedTuple
+
+from jax import Array, numpy as jnp
+from jaxtyping import Bool, Float
+
+from tvjax.symmetry.groups import find_group, Group
+from tvjax.symmetry.moves import distance_moved, move, Point
+from tvjax.symmetry.radial import find_rings, radial_profile
+
+
+class Partners(NamedTuple):
+    """The image after each operation of a group, the identity first."""
+
+    images: Float[Array, "operation y x"]  # zero where nothing valid arrived
+    weights: Float[Array, "operation y x"]  # validity in [0, 1]
+    factors: Float[Array, "operation y x"]  # variance over that of one pixel
+
+
+class Orbit(NamedTuple):
+    """The mean over each pixel's orbit, and how exact it is."""
+
+    mean: Float[Array, "y x"]  # zero where no member is valid
+    count: Float[Array, "y x"]  # valid members that are different pixels
+    variance: Float[Array, "y x"]  # of the mean; over that of one pixel if none given
+    own: Float[Array, "y x"]  # share of the pixel's own value in the mean
+    mask: Bool[Array, "y x"]  # True where a member is valid
+
+
+def partners(
+    y: Float[Array, "y x"],
+    group: Group | str,
+    centre: Point,
+    mask: Bool[Array, "y x"] | None = None,
+) -> Partners:
+    """Apply each operation of a group about the beam centre.
+
+    Flips and rotations that take pixels onto pixels only put the counts elsewhere;
+    anything else is interpolated, see `tvjax.symmetry.moves.move`.
+
+    Args:
+        y: Image, floating point.
+        group: From `find_group`, or its name.
+        centre: (y, x) in pixels; the first pixel's center is 0. Numbers, or a traced
+            array, which is always interpolated for.
+        mask: True where a pixel is valid: from the detector, never from the counts.
+
+    Raises:
+        ValueError: For "azimuthal", whose operations are too many to list.
+    """
+    group = _as_group(group)
+    if group.continuous:
+        raise ValueError(
+            "'azimuthal' has no list of partners; use `orbit_mean`, or a group of "
+            "finitely many operations."
+        )
+    moved = [move(y, operation, centre, mask) for operation in group.operations]
+    return Partners(*(jnp.stack(parts) for parts in zip(*moved, strict=True)))
+
+
+def orbit_mean(
+    y: Float[Array, "y x"],
+    group: Group | str,
+    centre: Point,
+    mask: Bool[Array, "y x"] | None = None,
+    variance: Float[Array, "y x"] | None = None,
+) -> Orbit:
+    """Average each pixel with what the symmetry makes equal to it.
+
+        mean = Σ_k w_k y_k / Σ_k w_k,    w_k = validity_k / variance_k
+
+    For "azimuthal" it is the radial profile at the pixel's radius, by weighted least
+    squares over straight pieces of one pixel. Pure, linear in y; batches by `jax.vmap`.
+
+    Args:
+        y: Image, floating point.
+        group: From `find_group`, or its name.
+        centre: (y, x) in pixels; the first pixel's center is 0.
+        mask: True where a pixel is valid: from the detector, never from the counts.
+        variance: Of each pixel, where it is known to differ between members for
+            another reason than the signal: flat field, exposure. By default it does
+            not. Never take it from the counts, which pulls the mean to the low ones.
+    """
+    group = _as_group(group)
+    unit = jnp.ones_like(y) if variance is None else variance
+    if group.continuous:
+        weights = None if variance is None else 1 / variance
+        rings = find_rings(y.shape, centre, y.dtype)
+        profile = radial_profile(y, rings, mask, weights)
+        seen = profile.count > 0
+        valid = seen if mask is None else mask
+        own = jnp.where(valid, profile.factor / unit, 0)
+        mean = jnp.where(seen, profile.image, 0)
+        spread = jnp.where(seen, profile.factor, 0)
+        count = jnp.where(seen, unit / jnp.where(seen, profile.factor, 1), 0)
+        return Orbit(mean, count, spread, own, seen)
+    total = weight = spread = valid = jnp.zeros_like(y)
+    own = None
+    for operation in group.operations:
+        moved = move(y, operation, centre, mask)
+        v = unit
+        if variance is not None:
+            v = move(variance, operation, centre, mask).image
+            v = jnp.where(moved.weight > 0, v, 1)
+        w = moved.weight / v
+        own = w if own is None else own
+        total += w * moved.image
+        weight += w
+        spread += w**2 * moved.factor * v
+        valid += moved.weight
+    same = _members_on_the_pixel(y, group, centre)
+    some = weight > 0
+    safe = jnp.where(some, weight, 1)
+    return Orbit(
+        jnp.where(some, total / safe, 0),
+        valid / same,
+        jnp.where(some, same * spread / safe**2, 0),
+        same * own / safe,
+        some,
+    )
+
+
+def _members_on_the_pixel(y: Array, group: Group, centre: Point) -> Array:
+    """How many operations leave a pixel where it is: those are no further data."""
+    stays = [
+        distance_moved(y.shape, operation, centre, y.dtype) < 0.5
+        for operation in group.operations
+    ]
+    return jnp.sum(jnp.stack(stays).astype(y.dtype), axis=0)
+
+
+def _as_group(group: Group | str) -> Group:
+    return find_group(group) if isinstance(group, str) else group
