@@ -19,11 +19,10 @@ def poisson_deviance(
 
     Its mean over c is least where n x is the mean of c, zero counts included.
     """
-    counts, expected = target.counts, target.exposure * rate
-    known = target.exposure > 0
-    # the ratio is safe where nothing is known, for the sake of the gradient
-    ratio = jnp.where(known, counts / jnp.where(known, expected, 1), 1)
-    return jnp.where(known, expected - counts + xlogy(counts, ratio), 0)
+    counts, known = target.counts, target.exposure > 0
+    expected = jnp.where(known, target.exposure * rate, 1)
+    gain = xlogy(counts, counts) - counts * jnp.log(expected)
+    return jnp.where(known, expected - counts + gain, 0)
 
 
 def squared_error(

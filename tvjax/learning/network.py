@@ -1,10 +1,11 @@
 """A network for counts: from counts and their exposure to a rate.
 
-    rate = m exp(σ(a) t + b),   t = log((c + ½) / (n m + ½))
+    rate = m exp(w t + (1 − w) b),   t = log((c + ½) / (n m + ½)),
+    w = 1 / (1 + exp(−a) / (n m + ½))
 
 c are counts, n their exposure, m the local mean rate; a U-net computes a and b. Where
-a is large, the rate is (c + ½)/n, nearly: many counts can speak for themselves. It sees
-of each pixel
+counts are many, w is near one, and the rate near c/n, unless the network has learned
+better: they can speak for themselves. It sees of each pixel
 
 - the counts beyond the local mean in units of their noise, (c − n m)/√(n m + 1), in
   which even single counts add up, compressed for the brightest spots;
@@ -154,8 +155,9 @@ def _predict(
     mean = local_rate(counts, exposure)
     features = _look(counts, exposure, mean)
     gate, change = jnp.moveaxis(network.unet(jnp.stack(features, axis=-1)), -1, 0)
-    own = jax.nn.sigmoid(gate) * features.ratio
-    rate = mean * jnp.exp(own + RANGE * jnp.tanh(change / RANGE))
+    own = jax.nn.sigmoid(gate + jnp.log(exposure * mean + 0.5))
+    blend = own * features.ratio + (1 - own) * RANGE * jnp.tanh(change / RANGE)
+    rate = mean * jnp.exp(blend)
     return rate[:height, :width]
 
 

@@ -1,7 +1,6 @@
 """The rate of a pattern, by all counts that its symmetry allows to add up."""
 
 import equinox as eqx
-import jax
 from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
@@ -50,7 +49,8 @@ def predict(
         )
     if not jnp.issubdtype(counts.dtype, jnp.floating):
         counts = counts.astype(jnp.float32)
-    summed = sum_orbits(jnp.where(valid, counts, 0), group, centre, valid)
+    where = (float(centre[0]), float(centre[1]))
+    summed = sum_orbits(jnp.where(valid, counts, 0), group, where, valid)
     return _keep_total(
         _average(network, summed) if average else network(*summed), summed
     )
@@ -59,14 +59,16 @@ def predict(
 def _average(network: CountNetwork, summed: Summed) -> Float[Array, "y x"]:
     """The mean answer to the eight ways to lay down a square."""
     total = jnp.zeros_like(summed.counts)
-    for flip in (False, True):
+    for flips in range(2):
         for turns in range(4):
-            laid = jax.tree.map(
-                lambda y: jnp.rot90(y[::-1] if flip else y, turns), summed
-            )  # noqa: B023
-            rate = jnp.rot90(network(*laid), -turns)
-            total += rate[::-1] if flip else rate
+            rate = network(*(_lay(image, flips, turns) for image in summed))
+            total += _lay(jnp.rot90(rate, -turns), flips, 0)
     return total / 8
+
+
+def _lay(y: Float[Array, "y x"], flips: int, turns: int) -> Array:
+    """Mirrored, then turned."""
+    return jnp.rot90(y[::-1] if flips else y, turns)
 
 
 @eqx.filter_jit

@@ -108,8 +108,8 @@ def train_on(
     over partings of the orbits into parts a and b, plus a share of the squared error,
     by Adam (10.48550/arXiv.1412.6980), its rate rising linearly and then falling like
     a cosine. One frame of eight is held out, and the network that comes back is the one
-    whose risk on these frames' own pairs is least. Everything follows from data, options
-    and key, whether the training was interrupted or not.
+    whose risk on these frames' own pairs is least. Everything follows from data,
+    options and key, whether the training was interrupted or not.
 
     Args:
         series: From `Series.of`.
@@ -141,8 +141,21 @@ def train_on(
     if not series:
         raise ValueError("`series` must be one at least, got none.")
     with nullcontext() if device is None else jax.default_device(find_device(device)):
-        run = _Run(series, settings, start, key, checkpoint)
-        return run.finish(progress)
+        first = CountNetwork(key=key) if start is None else start
+        plan = _plan(series, settings, start, key)
+        state, log = _begin(plan, first), []
+        if checkpoint is not None and Path(checkpoint).exists():
+            state, log = _resume(plan, first, Path(checkpoint))
+        if checkpoint is not None:
+            _log_file(checkpoint).write_text("".join(map(_line, log)))
+        while not _is_done(plan, state):
+            state, record = _advance(plan, state)
+            log = [*log, record]
+            if checkpoint is not None:
+                _save(plan, state, log, Path(checkpoint))
+            if progress is not None:
+                progress(record)
+    return Trained(state.best, tuple(log))
 
 
 def find_device(kind: str) -> jax.Device:
@@ -161,127 +174,110 @@ def find_device(kind: str) -> jax.Device:
         ) from error
 
 
-class _Run:
-    """One training, from its start or its checkpoint to its end."""
+class _Plan(NamedTuple):
+    """What stays the same from the first step to the last."""
 
-    def __init__(
-        self,
-        series: Sequence[Series],
-        settings: Settings,
-        start: CountNetwork | None,
-        key: PRNGKeyArray,
-        checkpoint: Path | None,
-    ):
-        self.series, self.settings = series, settings
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        self.seed = [int(word) for word in np.ravel(jax.random.key_data(key))]
-        self.fingerprint = _fingerprint(series, settings, start, self.seed)
-        self.solver = _solver(settings)
-        first = CountNetwork(key=key) if start is None else start
-        self.sizes = first.unet.sizes
-        self.state, self.log = self._resume(first)
-        self.training, held_out = _hold_out(series, self._rng(0))
-        rng = self._rng(1)
-        self.checks = [
-            draw_batch(series, held_out, settings.batch, settings.side, rng)
-            for _ in range(HELD_OUT_BATCHES)
-        ]
+    series: Sequence[Series]
+    settings: Settings
+    training: list[tuple[int, int]]  # numbers of a series and of a frame in it
+    checks: list[Pair]  # of the frames held out
+    solver: optax.GradientTransformation
+    seed: list[int]
+    fingerprint: str
 
-    def finish(self, progress: Callable[[Record], None] | None) -> Trained:
-        """All steps that are left."""
-        log_file = None
-        if self.checkpoint is not None:
-            log_file = self.checkpoint.with_suffix(".jsonl")
-            log_file.write_text("".join(_line(record) for record in self.log))
-        while not self._done():
-            record = self._advance()
-            self._save()
-            if log_file is not None:
-                with log_file.open("a") as opened:
-                    opened.write(_line(record))
-            if progress is not None:
-                progress(record)
-        return Trained(self.state.best, tuple(self.log))
+    def rng(self, step: int) -> np.random.Generator:
+        """Random numbers that depend on nothing but the key and the step."""
+        return np.random.default_rng([*self.seed, step + 1])
 
-    def _done(self) -> bool:
-        step, best = int(self.state.step), int(self.state.best_step)
-        waited = (step - best) // self.settings.check_every
-        return step >= self.settings.num_steps or waited >= self.settings.patience
 
-    def _advance(self) -> Record:
-        """The steps up to the next check, and the check."""
-        state, settings = self.state, self.settings
-        network, moments = state.network, state.moments
-        first = int(state.step)
-        last = min(first + settings.check_every, settings.num_steps)
-        losses = []
-        for step in range(first, last):
-            pairs = draw_batch(
-                self.series,
-                self.training,
-                settings.batch,
-                settings.side,
-                self._rng(2, step),
-            )
-            network, moments, value = _step(self.solver, network, moments, pairs)
-            losses.append(value)
-        risk = np.mean([float(_risk(network, pairs)) for pairs in self.checks])
-        mean = np.mean([float(value) for value in losses])
-        if not np.isfinite(risk + mean):
-            raise FloatingPointError(
-                f"The loss is no number any more after step {last}: try a lower "
-                f"`rate` than {settings.rate}."
-            )
-        better = risk < float(state.least)
-        self.state = State(
-            network,
-            moments,
-            best=network if better else state.best,
-            least=jnp.asarray(risk if better else state.least, jnp.float32),
-            step=jnp.asarray(last, jnp.int32),
-            best_step=jnp.asarray(last if better else state.best_step, jnp.int32),
+def _plan(
+    series: Sequence[Series],
+    settings: Settings,
+    start: CountNetwork | None,
+    key: PRNGKeyArray,
+) -> _Plan:
+    seed = [int(word) for word in np.ravel(jax.random.key_data(key))]
+    rng = np.random.default_rng([*seed, 0])
+    training, held_out = _hold_out(series, rng)
+    checks = [
+        draw_batch(series, held_out, settings.batch, settings.side, rng)
+        for _ in range(HELD_OUT_BATCHES)
+    ]
+    fingerprint = _fingerprint(series, settings, start, seed)
+    solver = _solver(settings)
+    return _Plan(series, settings, training, checks, solver, seed, fingerprint)
+
+
+def _begin(plan: _Plan, network: CountNetwork) -> State:
+    """Nothing learned yet."""
+    zero = jnp.zeros((), jnp.int32)
+    infinite = jnp.full((), jnp.inf, jnp.float32)
+    moments = plan.solver.init(network)
+    return State(network, moments, network, infinite, zero, zero)
+
+
+def _is_done(plan: _Plan, state: State) -> bool:
+    step, best = int(state.step), int(state.best_step)
+    waited = step - best >= plan.settings.patience * plan.settings.check_every
+    return step >= plan.settings.num_steps or waited
+
+
+def _advance(plan: _Plan, state: State) -> tuple[State, Record]:
+    """The steps up to the next check, and the check."""
+    settings, network, moments = plan.settings, state.network, state.moments
+    first = int(state.step)
+    last = min(first + settings.check_every, settings.num_steps)
+    losses = []
+    for step in range(first, last):
+        pairs = draw_batch(
+            plan.series, plan.training, settings.batch, settings.side, plan.rng(step)
         )
-        self.log.append({"step": last, "loss": float(mean), "held_out": float(risk)})
-        return self.log[-1]
-
-    def _begin(self, network: CountNetwork) -> State:
-        zero = jnp.zeros((), jnp.int32)
-        infinite = jnp.full((), jnp.inf, jnp.float32)
-        moments = self.solver.init(network)
-        return State(network, moments, network, infinite, zero, zero)
-
-    def _save(self) -> None:
-        if self.checkpoint is not None:
-            write_weights(
-                self.checkpoint,
-                self.state,
-                version=FORMAT,
-                sizes=self.sizes,
-                half=False,
-                training=self.fingerprint,
-                log=json.dumps(self.log),
-            )
-
-    def _resume(self, first: CountNetwork) -> tuple[State, list[Record]]:
-        """The state to go on from."""
-        if self.checkpoint is None or not self.checkpoint.exists():
-            return self._begin(first), []
-        contents = read_weights(self.checkpoint, version=FORMAT)
-        if contents.facts.get("training") != self.fingerprint:
-            raise ValueError(
-                f"{self.checkpoint} is of a training with other data, options or key: "
-                "repeat those, or name another `checkpoint`."
-            )
-        return contents.fill(lambda: self._begin(first)), json.loads(
-            contents.facts["log"]
+        network, moments, value = _step(plan.solver, network, moments, pairs)
+        losses.append(float(value))
+    risk = float(np.mean([float(_risk(network, pairs)) for pairs in plan.checks]))
+    record = {"step": last, "loss": float(np.mean(losses)), "held_out": risk}
+    if not np.isfinite(risk + record["loss"]):
+        raise FloatingPointError(
+            f"The loss is no number any more after step {last}: try a lower `rate` "
+            f"than {settings.rate}."
         )
+    step, risk = jnp.asarray(last, jnp.int32), jnp.asarray(risk, jnp.float32)
+    if risk < state.least:
+        return State(network, moments, network, risk, step, step), record
+    kept = State(network, moments, state.best, state.least, step, state.best_step)
+    return kept, record
 
-    def _rng(self, *purpose: int) -> np.random.Generator:
-        """Random numbers that depend on nothing but the key and what they are for."""
-        return np.random.default_rng([*self.seed, *purpose])
+
+def _save(plan: _Plan, state: State, log: list[Record], checkpoint: Path) -> None:
+    """Replace the checkpoint, and add to the log beside it."""
+    write_weights(
+        checkpoint,
+        state,
+        version=FORMAT,
+        sizes=state.network.unet.sizes,
+        half=False,
+        training=plan.fingerprint,
+        log=json.dumps(log),
+    )
+    with _log_file(checkpoint).open("a") as file:
+        file.write(_line(log[-1]))
 
 
-@eqx.filter_jit(donate="none")
+def _resume(
+    plan: _Plan, first: CountNetwork, checkpoint: Path
+) -> tuple[State, list[Record]]:
+    """The state and the log to go on from."""
+    contents = read_weights(checkpoint, version=FORMAT)
+    if contents.facts.get("training") != plan.fingerprint:
+        raise ValueError(
+            f"{checkpoint} is of a training with other data, options or key: repeat "
+            "those, or name another `checkpoint`."
+        )
+    state = contents.fill(lambda: _begin(plan, first))
+    return state, json.loads(contents.facts["log"])
+
+
+@eqx.filter_jit
 def _step(
     solver: optax.GradientTransformation,
     network: CountNetwork,
@@ -332,6 +328,10 @@ def _fingerprint(
     for leaf in name_leaves(start).values():
         digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()
+
+
+def _log_file(checkpoint: Path) -> Path:
+    return Path(checkpoint).with_suffix(".jsonl")
 
 
 def _line(record: Record) -> str:
