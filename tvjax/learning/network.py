@@ -19,6 +19,7 @@ in counts per that unit, whatever it is: rate(c, k n) = rate(c, n) / k.
 
 import os
 from collections.abc import Sequence
+from importlib import resources
 from typing import NamedTuple
 
 import equinox as eqx
@@ -115,12 +116,20 @@ def local_rate(
     ]
 
 
-def load_counts(path: str | os.PathLike[str]) -> CountNetwork:
+def load_counts(path: str | os.PathLike[str] | None = None) -> CountNetwork:
     """Return a trained network from its file of weights, which is data and no code.
+
+    Args:
+        path: As written by `save_counts`; by default the weights that come with the
+            package, trained on patterns drawn at random.
 
     Raises:
         ValueError: The file is no such file, is of another version or damaged.
     """
+    if path is None:
+        shipped = resources.files("tvjax.learning") / "counts.safetensors"
+        with resources.as_file(shipped) as file:
+            return load_counts(file)
     contents = read_weights(path, version=FORMAT)
     return contents.fill(lambda: CountNetwork(**contents.sizes, key=jax.random.key(0)))
 

@@ -22,7 +22,7 @@ from tvjax.symmetry import find_group, orbit_mean
 # Sectors that the plane is parted into at most, for groups of more operations.
 MOST_SECTORS = 12
 
-# How much of its exposure an input may lose by thinning.
+# How much of its exposure a part keeps at least when it is thinned.
 LEAST_SHARE = 0.1
 
 # A crop should know the target of so many of its pixels, and is drawn so often for it.
@@ -34,6 +34,10 @@ class Summed(NamedTuple):
 
     counts: Float[Array, "*shape"]
     exposure: Float[Array, "*shape"]
+
+    def plus(self, other: Self) -> "Summed":
+        """All counts and exposures of both."""
+        return Summed(self.counts + other.counts, self.exposure + other.exposure)
 
 
 class Pair(NamedTuple):
@@ -115,26 +119,39 @@ class Series(NamedTuple):
         return digest.hexdigest()
 
     def part(self, index: int, rng: np.random.Generator) -> Pair:
-        """Make a pair of a frame, the input thinned in one of two cases.
+        """Make a pair of a frame: a random part of all orbits, and the rest.
 
-        Thinning keeps each count with one probability, and leaves Poisson counts of
-        that share of the exposure: so the network meets less exposure than it was
-        measured with.
+        Keeping each count with one probability leaves Poisson counts of that share of
+        the exposure, independent of those that were not kept. So in half of the cases
+        the input loses some of its counts, or is given some of the target's: when the
+        network is used, it will see more than a part.
         """
         angle = _angles(self.mask.shape, self.centre)
         num = int(min(find_group(self.group).order, MOST_SECTORS))
         sector = np.floor((angle + rng.uniform()) * num).astype(int) % num
         chosen = rng.permutation(num)[: rng.integers(1, num)]
         here = np.isin(sector, chosen)
-        frame, share = self.frames[index], 1.0
-        thinned = frame
-        if self.whole and rng.uniform() < 0.5:
-            share = float(np.exp(rng.uniform(np.log(LEAST_SHARE), 0)))
-            thinned = rng.binomial(frame.astype(int), share).astype(np.float32)
-        gather = (self.group, self.centre)
-        seen = sum_orbits(thinned, *gather, self.mask & here)
-        hidden = sum_orbits(frame, *gather, self.mask & ~here)
-        return Pair(seen._replace(exposure=share * seen.exposure), hidden)
+        frame = self.frames[index]
+        pair = Pair(self._sum(frame, here), self._sum(frame, ~here))
+        # What are no whole numbers cannot be thinned.
+        if not self.whole or rng.uniform() < 0.5:
+            return pair
+        share = float(rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE))
+        thin = rng.binomial(frame.astype(int), share).astype(np.float32)
+        if rng.uniform() < 0.5:
+            return pair._replace(input=self._sum(thin, here, share))
+        given = self._sum(thin, ~here, share)
+        return Pair(pair.input.plus(given), self._sum(frame - thin, ~here, 1 - share))
+
+    def _sum(
+        self,
+        frame: Float[np.ndarray, "y x"],
+        part: Bool[np.ndarray, "y x"],
+        share: float = 1.0,
+    ) -> Summed:
+        """Over the orbits, of a part of the detector with that share of the counts."""
+        summed = sum_orbits(frame, self.group, self.centre, self.mask & part)
+        return summed._replace(exposure=share * summed.exposure)
 
 
 @eqx.filter_jit
