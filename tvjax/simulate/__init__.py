@@ -20,3 +20,9 @@ from tvjax.simulate.diffraction import (
     diffraction_image as diffraction_image,
     Scan as Scan,
 )
+from tvjax.simulate.scattering import (
+    add_spot as add_spot,
+    Kind as Kind,
+    Pattern as Pattern,
+    scattering_pattern as scattering_pattern,
+)

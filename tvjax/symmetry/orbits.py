@@ -35,6 +35,11 @@ class Orbit(NamedTuple):
     own: Float[Array, "y x"]  # share of the pixel's own value in the mean
     mask: Bool[Array, "y x"]  # True where a member is valid
 
+    @property
+    def freedom(self) -> Float[Array, "y x"]:
+        """Variance of the pixel's difference to the mean over that of the pixel."""
+        return jnp.maximum(1 - 2 * self.own + self.variance, 0)
+
 
 def partners(
     y: Float[Array, "y x"],

@@ -1,0 +1,272 @@
+"""Is the pattern symmetric, as far as its noise lets one see?
+
+Differences from the orbit mean, e = y − mean, against their variance:
+
+    χ² = Σ e² / v(mean)    over the degrees of freedom Σ (1 − 1/n)
+
+by rings about the centre. The variance is that at the orbit mean, never that at a
+single count. Given an orbit's total of S photons, the members are multinomial: χ² then
+has exactly that mean, and the variance 2 (1 − 1/S) Σ (1 − 1/n), so that the test is
+right where most pixels hold no photon (Haldane 1937, 10.1093/biomet/29.1-2.133).
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax import Array, numpy as jnp, ops
+from jax.scipy.special import gammaincc
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float
+
+from tvjax.noise import estimate_noise, Noise, Poisson
+from tvjax.symmetry.centre import check_centre, check_pattern
+from tvjax.symmetry.groups import find_group, Group
+from tvjax.symmetry.moves import Point, positions
+from tvjax.symmetry.offset import determined, find_offset
+from tvjax.symmetry.orbits import Orbit, orbit_mean
+from tvjax.symmetry.scan import Broken, find_broken
+
+NUM_RINGS = 24
+# A symmetry is refused where chance would do the same this often or less.
+SIGNIFICANCE = 1e-3
+# Or where more of the orbits than this hold spots that differ.
+MOST_BROKEN = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How well the members of the orbits agree.
+
+    By ring where the unit says so; `broken` and `spot` by pixel.
+    """
+
+    group: str
+    centre: tuple[float, float]  # (y, x), pixels
+    radius: np.ndarray  # ring; of its middle, pixels
+    chi_squared: np.ndarray  # ring; of the orbit differences
+    freedom: np.ndarray  # ring; expected chi-squared
+    scatter: np.ndarray  # ring; standard deviation of chi-squared by chance
+    ring_significance: np.ndarray  # ring; chance of as much or more
+    blend: np.ndarray  # ring; λ of least estimated risk in λ mean + (1 − λ) own
+    significance: float  # chance of as much chi-squared or more in all rings
+    shift: tuple[float, float]  # (y, x) by which the centre seems off, pixels
+    shift_significance: float  # chance of as much or more where the centre is right
+    broken_share: float  # of the pixels, in orbits that differ locally
+    broken: np.ndarray  # True where the orbit must not be averaged
+    spot: np.ndarray  # True where one of its members has a spot of its own
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing speaks against the symmetry but a few single spots."""
+        return (
+            self.significance > SIGNIFICANCE
+            and self.shift_significance > SIGNIFICANCE
+            and self.broken_share < MOST_BROKEN
+        )
+
+    @property
+    def gain(self) -> float:
+        """The mean λ over the degrees of freedom: one for a symmetry that holds."""
+        return float(np.sum(self.blend * self.freedom) / np.sum(self.freedom))
+
+    def report(self) -> str:
+        """The same in a sentence."""
+        ratio = np.sum(self.chi_squared) / np.sum(self.freedom)
+        return (
+            f"{self.group} about ({self.centre[0]:.2f}, {self.centre[1]:.2f}) "
+            f"{'holds' if self.holds else 'is refused'}: chi-squared "
+            f"{ratio:.4f} per degree of freedom (chance {self.significance:.2g}), "
+            f"centre off by ({self.shift[0]:.3f}, {self.shift[1]:.3f}) pixels (chance "
+            f"{self.shift_significance:.2g}), {100 * self.broken_share:.2f} % of the "
+            "pixels in orbits with a spot of their own"
+        )
+
+
+def test_symmetry(
+    y: Float[ArrayLike, "y x"],
+    group: Group | str,
+    centre: tuple[float, float],
+    mask: Bool[ArrayLike, "y x"] | None = None,
+    noise: Noise | None = None,
+) -> Agreement:
+    """Test whether a pattern is symmetric about a centre.
+
+    Three questions: do the orbit differences have the size of the noise, by ring; does
+    a shift of the centre explain them; do some few differ in single spots? Orbits with
+    such spots are left out of the first, and marked.
+
+    Args:
+        y: Image. Integers are counts.
+        group: From `find_group`, or its name.
+        centre: (y, x) in pixels; the first pixel's center is 0.
+        mask: True where a pixel is valid: from the detector, never from the counts.
+        noise: By default estimated.
+
+    Raises:
+        ValueError: For a centre outside the image, a mask under which no pixel has a
+            partner, or values that are not finite under it.
+    """
+    group = find_group(group) if isinstance(group, str) else group
+    noise = estimate_noise(y, mask) if noise is None else noise
+    y, valid = check_pattern(y, mask)
+    check_centre(centre, y.shape)
+    measured = _measure(y, valid, group, settle(centre, group), noise)
+    found = jax.tree.map(np.asarray, measured)
+    if not np.sum(found.all_freedom) > 0:
+        raise ValueError(
+            f"no valid pixel has a valid partner under {group.name!r} about "
+            f"{tuple(map(float, centre))}: its orbits are all masked. Check centre and "
+            "mask (True means valid), or take another group."
+        )
+    inner = found.all_freedom > 0
+    chi_squared, freedom = found.chi_squared[inner], found.freedom[inner]
+    scatter = np.sqrt(found.variance[inner])
+    ring = _chance(chi_squared, freedom, scatter)
+    risky = ring < SIGNIFICANCE / len(ring)
+    total = _chance(np.sum(chi_squared), np.sum(freedom), np.sqrt(np.sum(scatter**2)))
+    shift, shift_chance = _shift(found, group)
+    doubtful = risky | (total <= SIGNIFICANCE) | (shift_chance <= SIGNIFICANCE)
+    # all of the mean where its ring shows nothing; else the share of least risk
+    share = found.noise_share[inner] / np.maximum(found.squares[inner], 1e-30)
+    blend = np.where(doubtful, np.clip(share, 0, 1), 1.0)
+    return Agreement(
+        group=group.name,
+        centre=(float(centre[0]), float(centre[1])),
+        radius=found.radius[inner],
+        chi_squared=chi_squared,
+        freedom=freedom,
+        scatter=scatter,
+        ring_significance=ring,
+        blend=blend,
+        significance=float(total),
+        shift=shift,
+        shift_significance=shift_chance,
+        broken_share=float(np.sum(found.broken.differs) / np.sum(np.asarray(valid))),
+        broken=found.broken.differs,
+        spot=found.broken.spot,
+    )
+
+
+test_symmetry.__test__ = False  # a test of patterns, not of the package
+
+
+def settle(centre: tuple[float, float], group: Group) -> Point:
+    """The centre as numbers where they spare interpolation, else to be traced.
+
+    Numbers make a program of their own for each centre.
+    """
+    whole = [
+        operation.turns_pixels_onto_pixels
+        and np.allclose(
+            shift := np.asarray(centre) - operation.matrix @ np.asarray(centre),
+            np.rint(shift),
+            rtol=0,
+            atol=1e-6,
+        )
+        for operation in group.operations[1:]
+    ]
+    if any(whole):
+        return float(centre[0]), float(centre[1])
+    return jnp.asarray(centre, float)
+
+
+class _Measured(eqx.Module):
+    """Sums by ring, and what the offset and the scan say."""
+
+    radius: Array
+    chi_squared: Array
+    freedom: Array
+    all_freedom: Array  # orbits that differ included
+    variance: Array
+    squares: Array
+    noise_share: Array
+    score: Array
+    information: Array
+    covariance: Array
+    broken: Broken
+
+
+@eqx.filter_jit
+def _measure(
+    y: Array, mask: Array, group: Group, centre: Point, noise: Noise
+) -> _Measured:
+    """All that needs the image."""
+    orbit = orbit_mean(y, group, centre, mask)
+    broken = find_broken(y, orbit, group, centre, mask, noise)
+    seen = mask & orbit.mask & (orbit.freedom > 1e-6)
+    level = noise.variance(orbit.mean)
+    judged = seen & ~broken.differs & (level > 0)
+    freedom = jnp.where(judged, orbit.freedom, 0)
+    difference = jnp.where(judged, y - orbit.mean, 0)
+    squares = difference**2
+    few = _rarity(orbit, noise)
+    ring, radius = ring_of(y.shape, centre, y.dtype)
+
+    def by_ring(z: Array) -> Array:
+        return ops.segment_sum(z.ravel(), ring.ravel(), NUM_RINGS)
+
+    # a spot and its ghost pull equally to both sides; only a ring's mean knows neither
+    steady = mask & ~broken.differs if group.continuous else mask
+    offset = find_offset(y, group, centre, steady, noise)
+    safe = jnp.where(judged, level, 1)
+    return _Measured(
+        radius=radius,
+        chi_squared=by_ring(squares / safe),
+        freedom=by_ring(freedom),
+        all_freedom=by_ring(jnp.where(seen, orbit.freedom, 0)),
+        variance=by_ring(2 * freedom * (1 - few)),
+        squares=by_ring(squares),
+        noise_share=by_ring(jnp.where(judged, level * (1 - orbit.own), 0)),
+        score=offset.score,
+        information=offset.information,
+        covariance=offset.covariance,
+        broken=broken,
+    )
+
+
+def ring_of(
+    shape: tuple[int, int], centre: Point, dtype: np.dtype
+) -> tuple[Array, Array]:
+    """The ring of each pixel, of `NUM_RINGS`, and the middle radius of each ring."""
+    rows, columns = positions(shape, centre, dtype)
+    radius = jnp.hypot(rows, columns)
+    width = jnp.max(radius) * (1 + 1e-6) / NUM_RINGS
+    ring = jnp.clip((radius / width).astype(jnp.int32), 0, NUM_RINGS - 1)
+    return ring, width * (jnp.arange(NUM_RINGS, dtype=dtype) + 0.5)
+
+
+def _rarity(orbit: Orbit, noise: Noise) -> Array:
+    """1/S, what a total of S photons takes from the scatter of chi-squared."""
+    if not isinstance(noise, Poisson):
+        return jnp.zeros_like(orbit.mean)
+    photons = orbit.mean * orbit.count / noise.gain.astype(orbit.mean.dtype)
+    return jnp.minimum(1 / jnp.maximum(photons, 1), 1)
+
+
+def _chance(
+    chi_squared: ArrayLike, freedom: ArrayLike, scatter: ArrayLike
+) -> np.ndarray:
+    """Chance of more, from the gamma distribution of this mean and deviation."""
+    known = (np.asarray(scatter) > 0) & (np.asarray(freedom) > 0)
+    variance = np.where(known, np.square(scatter), 1)
+    mean = np.where(known, freedom, 1)
+    chance = gammaincc(mean**2 / variance, chi_squared * mean / variance)
+    return np.where(known, np.asarray(chance), 1.0)
+
+
+def _shift(found: _Measured, group: Group) -> tuple[tuple[float, float], float]:
+    """The shift in the directions that the group fixes, and its chance."""
+    axes = np.flatnonzero(determined(group))
+    pick = np.ix_(axes, axes)
+    score = np.float64(found.score[axes])
+    covariance = np.float64(found.covariance[pick])
+    scale = np.trace(covariance)
+    if not scale > 0:
+        return (0.0, 0.0), 1.0
+    squared = score @ np.linalg.pinv(covariance, rcond=1e-6) @ score
+    shift = np.zeros(2)
+    shift[axes] = np.linalg.pinv(found.information[pick], rcond=1e-6) @ score
+    chance = gammaincc(len(axes) / 2, squared / 2)
+    return (float(shift[0]), float(shift[1])), float(chance)

@@ -1,0 +1,56 @@
+"""What does the image look like without its finest detail, gaps left out?"""
+
+import math
+
+import jax
+import numpy as np
+from jax import Array, lax, numpy as jnp
+from jaxtyping import Bool, Float
+
+
+def blur(
+    y: Float[Array, "y x"], mask: Bool[Array, "y x"], width: float
+) -> Float[Array, "y x"]:
+    """Σ g y / Σ g over the valid pixels, g a Gaussian of `width` pixels.
+
+    Zero where no valid pixel is near.
+    """
+    reach = math.ceil(3 * width)
+    kernel = np.exp(-np.square(np.arange(-reach, reach + 1) / width) / 2)
+    kernel = jnp.asarray(kernel / kernel.sum(), y.dtype)
+    pair = jnp.stack([jnp.where(mask, y, 0), mask.astype(y.dtype)])[:, None]
+    for shape in ((-1, 1), (1, -1)):
+        pair = lax.conv(pair, kernel.reshape(1, 1, *shape), (1, 1), "SAME")
+    total, weight = pair[:, 0]
+    near = weight > 1e-3
+    return jnp.where(near, total / jnp.where(near, weight, 1), 0)
+
+
+def box_sum(z: Float[Array, "y x"], side: int) -> Float[Array, "y x"]:
+    """The sum over a square of odd side around each pixel."""
+    return lax.reduce_window(z, 0.0, lax.add, (side, side), (1, 1), "SAME")
+
+
+def widen(chosen: Bool[Array, "y x"], side: int) -> Bool[Array, "y x"]:
+    """True in a square of odd side around each chosen pixel."""
+    return lax.reduce_window(
+        chosen, False, lax.bitwise_or, (side, side), (1, 1), "SAME"
+    )
+
+
+def slope(f: Float[Array, "y x"], mask: Bool[Array, "y x"]) -> Float[Array, "2 y x"]:
+    """Central differences along y and x, zero where a neighbor is missing."""
+
+    def along(axis: int) -> Array:
+        ahead, behind = (jnp.roll(f, step, axis) for step in (-1, 1))
+        there = jnp.roll(mask, -1, axis) & jnp.roll(mask, 1, axis)
+        line = jnp.arange(f.shape[axis])
+        inner = jnp.expand_dims((line > 0) & (line < len(line) - 1), 1 - axis)
+        return jnp.where(there & inner, (ahead - behind) / 2, 0)
+
+    return jnp.stack([along(0), along(1)])
+
+
+def normal_image(shape: tuple[int, int], dtype: np.dtype) -> Float[Array, "y x"]:
+    """White noise of unit variance, the same in every call."""
+    return jax.random.normal(jax.random.key(0), shape, dtype)
