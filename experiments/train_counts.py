@@ -1,6 +1,6 @@
 """How was the network for counts trained that comes with the package?
 
-    python experiments/train_counts.py [--quick] [--steps 1500] [--seed 0]
+    python experiments/train_counts.py [--quick] [--steps 1000] [--seed 0]
 
 Poisson counts of patterns that are drawn at random (`drawn_patterns.py`), each frame
 another, of 0.05 to 1000 counts per pixel, with three symmetries. The training sees the
@@ -48,7 +48,7 @@ def show(record: Record) -> None:
 def options() -> argparse.Namespace:
     """What the command line says."""
     known = parser(__doc__.splitlines()[0])
-    known.add_argument("--steps", type=int, help="of the training (default 1500)")
+    known.add_argument("--steps", type=int, help="of the training (default 1000)")
     known.add_argument("--seed", type=int, default=0, help="of everything drawn")
     return known.parse_args()
 
@@ -58,7 +58,7 @@ def main() -> None:
     chosen = options()
     folder = output_folder(chosen)
     folder.mkdir(parents=True, exist_ok=True)
-    num_steps = chosen.steps or (4 if chosen.quick else 1500)
+    num_steps = chosen.steps or (4 if chosen.quick else 1000)
     side, crop = (32, 16) if chosen.quick else (128, 64)
     sizes = ((4, 6), (1, 1)) if chosen.quick else (WIDTHS, BLOCKS)
     key = jax.random.key(chosen.seed)
@@ -103,7 +103,7 @@ def main() -> None:
     report.add("PSNR of each pattern, dB", scores)
     report.save(folder, "train_counts")
     (folder / "train_counts.checkpoint").unlink()
-    (folder / "train_counts.jsonl").unlink()
+    (folder / "train_counts.checkpoint.jsonl").unlink()
 
 
 if __name__ == "__main__":

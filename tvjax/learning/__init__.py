@@ -8,6 +8,7 @@ from tvjax.learning.network import (
 from tvjax.learning.prediction import predict as predict
 from tvjax.learning.series import Series as Series
 from tvjax.learning.training import (
+    find_device as find_device,
     train as train,
     train_on as train_on,
     Trained as Trained,

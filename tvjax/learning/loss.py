@@ -42,9 +42,11 @@ def squared_error(
 
 
 def loss(network: CountNetwork, pairs: Pair) -> Float[Array, ""]:
-    """Mean over pixels with a target: deviance, and a share of the squared error.
+    """Mean over images of log(1 + e), e the mean error of the pixels with a target.
 
-    Both are of order one for noise alone, whatever the counts.
+    The error is the deviance and a share of the squared error: of order one for noise
+    alone, whatever the counts. The logarithm keeps an image of very many counts, of
+    which the network is still far in units of their noise, from outweighing all others.
 
     Args:
         network: To be judged.
@@ -53,4 +55,5 @@ def loss(network: CountNetwork, pairs: Pair) -> Float[Array, ""]:
     rate = jax.vmap(network)(*pairs.input)
     errors = jax.vmap(poisson_deviance)(rate, pairs)
     errors += SHARE_OF_SQUARES * jax.vmap(squared_error)(rate, pairs)
-    return jnp.sum(errors) / jnp.maximum(jnp.sum(pairs.target.exposure > 0), 1)
+    known = jnp.sum(pairs.target.exposure > 0, axis=(1, 2))
+    return jnp.mean(jnp.log1p(jnp.sum(errors, axis=(1, 2)) / jnp.maximum(known, 1)))

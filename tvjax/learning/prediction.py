@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 
 from tvjax.learning.network import CountNetwork
 from tvjax.learning.series import sum_orbits, Summed
+from tvjax.symmetry import orbit_mean
 
 
 def predict(
@@ -31,7 +32,7 @@ def predict(
         centre: Of the beam, (y, x) in pixels; the first pixel's center is 0.
         mask: True where a pixel is valid: from the detector, never from the counts.
         average: The mean over four rotations and their mirror images of what the
-            network sees: eight times the work.
+            network sees, and over each orbit: eight times the work.
 
     Raises:
         ValueError: Not one image, or a mask of another shape.
@@ -51,9 +52,10 @@ def predict(
         counts = counts.astype(jnp.float32)
     where = (float(centre[0]), float(centre[1]))
     summed = sum_orbits(jnp.where(valid, counts, 0), group, where, valid)
-    return _keep_total(
-        _average(network, summed) if average else network(*summed), summed
-    )
+    rate = network(*summed)
+    if average:
+        rate = orbit_mean(_average(network, summed), group, where).mean
+    return _keep_total(rate, counts, valid)
 
 
 def _average(network: CountNetwork, summed: Summed) -> Float[Array, "y x"]:
@@ -72,7 +74,9 @@ def _lay(y: Float[Array, "y x"], flips: int, turns: int) -> Array:
 
 
 @eqx.filter_jit
-def _keep_total(rate: Float[Array, "y x"], summed: Summed) -> Float[Array, "y x"]:
+def _keep_total(
+    rate: Float[Array, "y x"], counts: Float[Array, "y x"], valid: Bool[Array, "y x"]
+) -> Float[Array, "y x"]:
     """The rate times its most likely factor."""
-    expected = jnp.sum(summed.exposure * rate)
-    return rate * jnp.sum(summed.counts) / jnp.where(expected > 0, expected, 1)
+    total, expected = (jnp.sum(jnp.where(valid, y, 0)) for y in (counts, rate))
+    return rate * total / jnp.where(expected > 0, expected, 1)

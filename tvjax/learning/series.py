@@ -28,6 +28,9 @@ LEAST_SHARE = 0.1
 # A crop should know the target of so many of its pixels, and is drawn so often for it.
 LEAST_KNOWN, DRAWS = 0.1, 8
 
+# One frame gives one crop to a batch for so many times the crop's pixels.
+SHARED = 8
+
 
 class Summed(NamedTuple):
     """Counts, and how many exposures they are of; zero where nothing is known."""
@@ -75,7 +78,7 @@ class Series(NamedTuple):
         Raises:
             ValueError: Fewer than two frames, frames of different shapes, a mask of
                 another shape or without a valid pixel, valid pixels that hold no
-                counts, a group of one operation.
+                counts, no such group.
         """
         shapes = sorted({np.shape(frame) for frame in frames})
         if len(shapes) > 1 or (shapes and len(shapes[0]) != 2):
@@ -95,10 +98,7 @@ class Series(NamedTuple):
                 f"`mask` must be of the frames' shape, {shapes[0]}, with a valid "
                 f"pixel, got {valid.shape} with {valid.sum()}."
             )
-        if find_group(group).order < 2:
-            raise ValueError(
-                f"`group` must have a partner for each pixel, got {group!r}."
-            )
+        find_group(group)  # a name that it knows
         counts = frames[:, valid]
         if not (np.isfinite(counts).all() and counts.min() >= 0):
             raise ValueError(
@@ -182,12 +182,14 @@ def draw_batch(
         side: Of each, in pixels.
         rng: Decides everything.
     """
-    chosen = rng.integers(len(frames), size=batch)
-    crops = []
+    chosen, crops = rng.integers(len(frames), size=batch), []
     for which, frame in (frames[i] for i in chosen):
-        pair = jax.tree.map(np.asarray, series[which].part(frame, rng))
-        crops.append(_crop(pair, side, rng))
-    return jax.tree.map(lambda *images: np.stack(images), *crops)
+        if len(crops) < batch:
+            pair = jax.tree.map(np.asarray, series[which].part(frame, rng))
+            # Parting a large frame costs more than to learn from one crop of it.
+            num = max(1, pair.target.counts.size // (SHARED * side**2))
+            crops += [_crop(pair, side, rng) for _ in range(num)]
+    return jax.tree.map(lambda *images: np.stack(images), *crops[:batch])
 
 
 def _crop(pair: Pair, side: int, rng: np.random.Generator) -> Pair:

@@ -122,7 +122,7 @@ def train_on(
         patience: Stop after so many looks without a better network.
         key: Of the weights, the frames held out, and all that is drawn.
         checkpoint: File to go on from, if it exists, and to be replaced on the way;
-            the log lies beside it, one JSON record a line, with the suffix ".jsonl".
+            the log lies beside it, one JSON record a line, with ".jsonl" appended.
         progress: Called with each new record of the log.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
 
@@ -331,7 +331,7 @@ def _fingerprint(
 
 
 def _log_file(checkpoint: Path) -> Path:
-    return Path(checkpoint).with_suffix(".jsonl")
+    return Path(checkpoint).with_name(f"{Path(checkpoint).name}.jsonl")
 
 
 def _line(record: Record) -> str:
