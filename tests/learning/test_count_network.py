@@ -9,8 +9,12 @@ from patterns import tiny
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from tvjax.learning import CountNetwork, load_counts, save_counts
+import tvjax.learning
+from tvjax.learning import CountNetwork, load_counts, predict, save_counts
 from tvjax.learning.network import local_rate
+from tvjax.metrics import mse
+from tvjax.simulate import scattering_pattern
+from tvjax.symmetry import orbit_mean
 from tvjax.weights import read_weights, write_weights
 
 
@@ -197,3 +201,22 @@ def test_a_cut_while_writing_leaves_the_old_file(weights, network, monkeypatch):
         save_counts(network, weights, script="another")
     assert weights.read_bytes() == before
     assert read_weights(weights, version="tvjax counts 1").facts["script"] == "none"
+
+
+def test_shipped_file_says_what_it_is():
+    file = tvjax.learning.network.__file__.replace("network.py", "counts.safetensors")
+    facts = read_weights(file, version="tvjax counts 1").facts
+    assert facts["licence"] == "BSD-3-Clause"
+    assert facts["script"] == "experiments/train_counts.py"
+    assert "seed" in facts["settings"]
+
+
+@pytest.mark.parametrize(("level", "gain"), [(0.2, 15), (50.0, 2)])
+def test_shipped_weights_help_on_a_pattern_that_was_never_learned_from(level, gain):
+    pattern = scattering_pattern("fibre", (96, 96), mean=level)
+    counts = pattern.counts(0).astype(np.float32)
+    where = pattern.group, pattern.centre, pattern.mask
+    image = predict(load_counts(), counts, *where)
+    mean = orbit_mean(jnp.asarray(counts), *where).mean
+    errors = [mse(x, pattern.truth, pattern.mask) for x in (image, mean)]
+    assert gain * errors[0] < errors[1]
