@@ -3,10 +3,10 @@ import json
 import jax
 import numpy as np
 import pytest
-from tvjax.learning import CountNetwork, save_counts
 
 from tvjax import learning
 from tvjax.io import open_series, save_series, series_of
+from tvjax.learning import CountNetwork, save_counts
 from tvjax.pipeline import training
 
 SHAPE, CENTRE = (48, 64), (23.5, 31.0)

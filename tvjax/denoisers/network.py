@@ -14,25 +14,20 @@ it amplifies, twofold at most. The network is a U-net on blocks of 2 × 2 pixels
 by `experiments/train_network.py`.
 """
 
-import hashlib
-import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import equinox as eqx
 import jax
-import numpy as np
-from jax import Array, lax, numpy as jnp
+from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Key
-from safetensors import safe_open, SafetensorError
-from safetensors.numpy import save
 
+from tvjax.convolution import convolve, draw_kernels, fold, sum_quads, unfold
 from tvjax.denoisers.protocol import AbstractDenoiser
+from tvjax.weights import read_weights, write_weights
 
 FORMAT = "tvjax network 1"
 """What a file of weights says it is."""
@@ -117,7 +112,7 @@ class Network(AbstractDenoiser):
 
         def pair(size: int, inputs: int, outputs: int, gain: float) -> Branches:
             shape = (size, size, inputs, outputs)
-            return Branches(*(_draw(next(keys), shape, gain) for _ in range(2)))
+            return Branches(*(draw_kernels(next(keys), shape, gain) for _ in range(2)))
 
         def stage(width: int, num: int) -> tuple[Block, ...]:
             # Small outer kernels: a block begins as next to nothing.
@@ -126,12 +121,12 @@ class Network(AbstractDenoiser):
                 for _ in range(num)
             )
 
-        self.head = _draw(next(keys), (3, 3, 4, widths[0]), 1.0)
+        self.head = draw_kernels(next(keys), (3, 3, 4, widths[0]), 1.0)
         self.encoder = tuple(map(stage, widths, blocks))
         self.down = tuple(pair(1, 4 * fine, coarse, 0.7) for fine, coarse in steps)
         self.up = tuple(pair(1, coarse, 4 * fine, 0.7) for fine, coarse in steps)
         self.decoder = tuple(map(stage, widths[:-1], blocks[:-1]))
-        self.tail = _draw(next(keys), (3, 3, widths[0], 4), 0.1)
+        self.tail = draw_kernels(next(keys), (3, 3, widths[0], 4), 0.1)
         self.mask = None if mask is None else jnp.asarray(mask, dtype=bool)
 
     def __call__(self, y: Float[Array, "height width"]) -> Array:
@@ -176,36 +171,8 @@ def load_network(
         shipped = resources.files("tvjax.denoisers") / "network.safetensors"
         with resources.as_file(shipped) as file:
             return load_network(file, mask=mask)
-    try:
-        with safe_open(path, framework="np") as file:
-            facts = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} holds no weights or is cut short: no whole safetensors file "
-            f"({error}); fetch or write it anew."
-        ) from error
-    if facts.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} says to be {facts.get('format', 'of no format')!r}, but this "
-            f"version of tvjax reads {FORMAT!r}: train or fetch weights for it."
-        )
-    sizes = facts.get("sizes", "")
-    if facts.get("sha256") != _digest(arrays, sizes):
-        raise ValueError(
-            f"{path} is damaged, its numbers are not those that were written "
-            "(SHA-256 differs): fetch or write it anew."
-        )
-    plain = eqx.filter_eval_shape(Network, **json.loads(sizes), key=jax.random.key(0))
-    names, leaves, structure = _named_leaves(plain)
-    shapes = {name: leaf.shape for name, leaf in zip(names, leaves, strict=True)}
-    if {name: array.shape for name, array in arrays.items()} != shapes:
-        raise ValueError(
-            f"{path} holds the weights of another architecture than its header says, "
-            f"{sizes}: fetch or write it anew."
-        )
-    weights = [jnp.asarray(arrays[name], jnp.float32) for name in names]
-    network = jax.tree.unflatten(structure, weights)
+    contents = read_weights(path, version=FORMAT)
+    network = contents.fill(lambda: Network(**contents.sizes, key=jax.random.key(0)))
     valid = None if mask is None else jnp.asarray(mask, dtype=bool)
     return eqx.tree_at(
         lambda n: n.mask, network, valid, is_leaf=lambda leaf: leaf is None
@@ -220,19 +187,12 @@ def save_network(network: Network, path: str | os.PathLike[str], **facts: str) -
         path: A safetensors file.
         facts: Where the weights come from, for the header.
     """
-    names, leaves, _ = _named_leaves(eqx.tree_at(lambda n: n.mask, network, None))
-    arrays = {
-        name: np.asarray(leaf, np.float16)
-        for name, leaf in zip(names, leaves, strict=True)
+    sizes = {
+        "widths": [blocks[0].inner.odd.shape[-1] for blocks in network.encoder],
+        "blocks": [len(blocks) for blocks in network.encoder],
     }
-    sizes = json.dumps(
-        {
-            "widths": [blocks[0].inner.odd.shape[-1] for blocks in network.encoder],
-            "blocks": [len(blocks) for blocks in network.encoder],
-        }
-    )
-    own = {"format": FORMAT, "sizes": sizes, "sha256": _digest(arrays, sizes)}
-    Path(path).write_bytes(save(arrays, metadata=facts | own))
+    weights = eqx.tree_at(lambda n: n.mask, network, None)
+    write_weights(path, weights, version=FORMAT, sizes=sizes, **facts)
 
 
 def fill(
@@ -247,61 +207,10 @@ def fill(
     if y.size == 1:
         return valid
     height, width = y.shape
-    totals, counts = _sum_quads(valid), _sum_quads(mask.astype(y.dtype))
+    totals, counts = sum_quads(valid), sum_quads(mask.astype(y.dtype))
     coarse = fill(totals / jnp.maximum(counts, 1), counts > 0)
     large = jnp.repeat(jnp.repeat(coarse, 2, axis=0), 2, axis=1)
     return jnp.where(mask, y, large[:height, :width])
-
-
-def convolve(
-    features: Float[Array, "image height width inputs"],
-    kernels: Float[Array, "size size inputs outputs"],
-    padding: str = "SAME",
-) -> Float[Array, "image ... outputs"]:
-    """Convolutions of stride one."""
-    if features.dtype == jnp.float64:
-        # XLA's compiler takes minutes over convolutions in double precision on a CPU.
-        patches = _patches(features, len(kernels), padding)
-        return patches @ kernels.reshape(-1, kernels.shape[-1])
-    layout = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(
-        features, kernels, (1, 1), padding, dimension_numbers=layout
-    )
-
-
-def _patches(
-    features: Float[Array, "image height width inputs"], size: int, padding: str
-) -> Float[Array, "image ... size*size*inputs"]:
-    """What the kernels see at each pixel."""
-    margin = size // 2 if padding == "SAME" else 0
-    padded = jnp.pad(features, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
-    height, width = (n - size + 1 for n in padded.shape[1:3])
-    shifted = [
-        padded[:, i : i + height, j : j + width]
-        for i in range(size)
-        for j in range(size)
-    ]
-    return jnp.concatenate(shifted, axis=-1)
-
-
-def fold(
-    features: Float[Array, "image height width feature"],
-) -> Float[Array, "image height/2 width/2 4*feature"]:
-    """Each 2 × 2 pixels as one, of four times the features."""
-    images, height, width, num = features.shape
-    quads = features.reshape(images, height // 2, 2, width // 2, 2, num)
-    quads = quads.transpose(0, 1, 3, 2, 4, 5)
-    return quads.reshape(images, height // 2, width // 2, 4 * num)
-
-
-def unfold(
-    features: Float[Array, "image height width 4*feature"],
-) -> Float[Array, "image 2*height 2*width feature"]:
-    """The inverse of `fold`."""
-    images, height, width, num = features.shape
-    quads = features.reshape(images, height, width, 2, 2, num // 4)
-    quads = quads.transpose(0, 1, 3, 2, 4, 5)
-    return quads.reshape(images, 2 * height, 2 * width, num // 4)
 
 
 @eqx.filter_jit
@@ -342,35 +251,3 @@ def _residual(
             features = block(features)
     noise = unfold(convolve(features.gated().odd, network.tail))
     return noise[0, :height, :width, 0]
-
-
-def _draw(
-    key: Key[Array, ""], shape: tuple[int, int, int, int], gain: float
-) -> Float[Array, "size size inputs outputs"]:
-    """Normal numbers that keep the size of the features, but for the gain."""
-    deviation = gain * math.sqrt(2 / math.prod(shape[:3]))
-    return deviation * jax.random.normal(key, shape, jnp.float32)
-
-
-def _sum_quads(y: Float[Array, "height width"]) -> Float[Array, "height/2 width/2"]:
-    """The sums of 2 × 2 pixels, of fewer at a border of odd length."""
-    height, width = ((n + 1) // 2 for n in y.shape)
-    even = jnp.pad(y, [(0, n % 2) for n in y.shape])
-    return even.reshape(height, 2, width, 2).sum(axis=(1, 3))
-
-
-def _named_leaves(network: Network) -> tuple[list[str], list[Any], Any]:
-    """The weights with the names they have in a file, and their structure."""
-    leaves, structure = jax.tree.flatten_with_path(network)
-    names = [
-        jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves
-    ]
-    return names, [leaf for _, leaf in leaves], structure
-
-
-def _digest(arrays: Mapping[str, np.ndarray], sizes: str) -> str:
-    """SHA-256 of the sizes and of all numbers, in the order of their names."""
-    digest = hashlib.sha256(sizes.encode())
-    for name in sorted(arrays):
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return digest.hexdigest()
