@@ -9,6 +9,7 @@ from tvjax.symmetry.automatic import (
     SymmetricResult as SymmetricResult,
 )
 from tvjax.symmetry.centre import Centre as Centre, find_centre as find_centre
+from tvjax.symmetry.choice import Choice as Choice, choose_symmetry as choose_symmetry
 from tvjax.symmetry.groups import (
     find_group as find_group,
     Group as Group,
