@@ -55,3 +55,12 @@ def test_a_certified_solve_is_one_loop_that_never_talks_to_the_host(tmp_path):
     assert double[key] < 1e-9
     # 1e-7 of the greatest count, some hundred roundings
     assert single[key] < 1e-5 * single["greatest count"]
+
+
+def test_orbits_help_and_a_wrong_centre_is_refused(tmp_path):
+    tables = run_quick("symmetry_orbits", tmp_path)
+    (errors,) = tables["Errors"]
+    assert errors["orbit + TV, dB over own TV"] > 0
+    assert abs(errors["mean by TV, % off"]) < 0.1
+    (refusals,) = tables["Refusals"]
+    assert refusals["off by one refused, %"] == 100

@@ -49,7 +49,7 @@ ALLOWED = {
         "strength",
     },
     "symmetry": {
-        *("operators", "solvers", "denoisers", "noise", "risk", "tuning", "strength"),
+        *("operators", "solvers", "denoisers", "noise", "risk", "strength"),
     },
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},
@@ -61,7 +61,8 @@ ALLOWED = {
     },
     "cli": {"pipeline", "report", "demo", "io", "simulate", "settings"},
     "__init__": {
-        *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "tuning"),
+        *("automatic", "denoisers", "noise", "risk", "solvers", "stack", "symmetry"),
+        "tuning",
     },
 }
 

@@ -87,25 +87,54 @@ def choose_alpha(
 
     divide = _divider(frames, noise, mask, weights, key)
     tiles = None if profile is not None else _sample(frames, mask, other, noise)
-    scene = None
-    start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
-    if tiles is not None:
-        scene = divide(*tiles)
-        tuned = _descend(_start(start, scene), _mosaic(scene))
-        start = tuned.denoiser
-    if scene is None or scene.seen.size < SAMPLE:
-        everything = divide(frames, mask, other)
-        everything = eqx.tree_at(
-            lambda s: s.profile, everything, profile, is_leaf=lambda p: p is None
+
+    def everything() -> _Scene:
+        return eqx.tree_at(
+            lambda s: s.profile,
+            divide(frames, mask, other),
+            profile,
+            is_leaf=lambda p: p is None,
         )
-        start = _start(start, everything) if scene is None else start
-        tuned = _descend(start, _mosaic(everything))
-    # the noise falls as the root of the exposure, and the strength with it
-    return eqx.tree_at(
-        lambda t: (t.denoiser.log_alpha, t.path.log_alpha),
-        tuned,
-        replace_fn=lambda log_alpha: log_alpha + 0.5 * np.log(FRACTION),
-    )
+
+    scene = None if tiles is None else divide(*tiles)
+    return _in_two_stages(scene, everything, norm, FRACTION)
+
+
+def choose_alpha_between(
+    seen: Float[Array, "frame height width"],
+    held_out: Float[Array, "frame height width"],
+    variance: Float[Array, "frame height width"],
+    *,
+    fraction: float,
+    mask: Bool[Array, "frame height width"] | None = None,
+    norm: Norm = "isotropic",
+    profile: Float[Array, "frame height width"] | None = None,
+) -> Tuned:
+    """The strength of least error of one measurement against an independent other.
+
+    Their noise may be anything that is independent between the two: a constant error
+    in `variance` moves the risk, but not where it is least.
+
+    Args:
+        seen: What is denoised.
+        held_out: What judges it.
+        variance: Of `held_out`.
+        fraction: Share of all the exposure that went to the first; the strength is for
+            all of it.
+        mask: True where both are valid.
+        norm: "isotropic" or "anisotropic".
+        profile: What the strength in each pixel is a multiple of; one by default.
+
+    Returns:
+        A `Tuned` whose denoiser is a `TV` of the strength without its profile.
+    """
+    whole = _Scene(seen, held_out, variance, mask, None, profile)
+    places = _tiles(seen, mask)
+    scene = None
+    if places is not None:
+        corners, side = places
+        scene = jax.tree.map(lambda z: _cut(z, corners, side), whole)
+    return _in_two_stages(scene, lambda: whole, norm, fraction)
 
 
 def risks_at(
@@ -126,6 +155,29 @@ def risks_at(
     divide = _divider(frames, noise, mask, weights, key)
     scene = divide(*(_sample(frames, mask, None, noise) or (frames, mask, None)))
     return _risks_at(alphas / FRACTION**0.5, _mosaic(scene), norm)
+
+
+def _in_two_stages(
+    tiles: "_Scene | None",
+    everything: Callable[[], "_Scene"],
+    norm: Norm,
+    fraction: float,
+) -> Tuned:
+    """Descend on tiles, if any, and on everything where those are few."""
+    start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
+    if tiles is not None:
+        tuned = _descend(_start(start, tiles, fraction), _mosaic(tiles))
+        start = tuned.denoiser
+    if tiles is None or tiles.seen.size < SAMPLE:
+        scene = everything()
+        start = _start(start, scene, fraction) if tiles is None else start
+        tuned = _descend(start, _mosaic(scene))
+    # the noise falls as the root of the exposure, and the strength with it
+    return eqx.tree_at(
+        lambda t: (t.denoiser.log_alpha, t.path.log_alpha),
+        tuned,
+        replace_fn=lambda log_alpha: log_alpha + 0.5 * np.log(fraction),
+    )
 
 
 @eqx.filter_jit
@@ -218,7 +270,9 @@ def _shaped(tv: TV, scene: _Scene) -> TV:
     """The strength as the scene's profile has it."""
     if scene.profile is None:
         return tv
-    return eqx.tree_at(lambda t: t.log_alpha, tv, tv.log_alpha + jnp.log(scene.profile))
+    # an invalid row between tiles has no strength, nor needs one
+    profile = jnp.where(scene.profile > 0, scene.profile, 1)
+    return eqx.tree_at(lambda t: t.log_alpha, tv, tv.log_alpha + jnp.log(profile))
 
 
 @eqx.filter_jit
@@ -239,11 +293,11 @@ def _mosaic(scene: _Scene) -> _Scene:
 
 
 @eqx.filter_jit
-def _start(tv: TV, scene: _Scene) -> TV:
+def _start(tv: TV, scene: _Scene, fraction: float) -> TV:
     """Begin at 0.8 times the root of the mean variance, as the weights see it."""
     weights = 1 if scene.weights is None else scene.weights
     held_out = jnp.mean(weights * scene.variance, where=scene.mask)
-    variance = jnp.maximum((1 - FRACTION) * held_out, jnp.finfo(held_out.dtype).tiny)
+    variance = jnp.maximum((1 - fraction) * held_out, jnp.finfo(held_out.dtype).tiny)
     return eqx.tree_at(lambda tv: tv.log_alpha, tv, jnp.log(0.8 * jnp.sqrt(variance)))
 
 
@@ -255,13 +309,13 @@ def _divider(
     key: PRNGKeyArray,
 ) -> Callable[[Array, Array | None, Array | None], _Scene]:
     """`_divide` for data of one kind: counts if all of it are whole counts."""
-    counts = _are_whole_counts(frames, noise, mask)
+    counts = are_whole_counts(frames, noise, mask)
     return partial(_divide, noise=noise, weights=weights, key=key, whole_counts=counts)
 
 
-def _are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
+def are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
     """Can photons be dealt out one by one?"""
-    if not isinstance(noise, Poisson) or not bool(noise.gain > 0):
+    if not isinstance(noise, Poisson) or not bool(jnp.all(noise.gain > 0)):
         return False
     counts = frames / noise.gain.astype(frames.dtype)
     whole = (counts >= 0) & (jnp.abs(counts - jnp.round(counts)) < 1e-3)
@@ -275,11 +329,19 @@ def _sample(
 
     None for images too small, and for a noise level of each pixel's own.
     """
+    uniform = all(jnp.ndim(parameter) == 0 for parameter in jax.tree.leaves(noise))
+    places = _tiles(frames, mask) if uniform else None
+    if places is None:
+        return None
+    return tuple(None if z is None else _cut(z, *places) for z in (frames, mask, other))
+
+
+def _tiles(frames: Array, mask: Array | None) -> tuple[np.ndarray, int] | None:
+    """Corners and side of tiles evenly spread over the frames' valid part."""
     size = min(frames.size // 4, SAMPLE)
     side = TILE if size > 2**16 else TILE // 2
     count = size // side**2
-    uniform = all(jnp.ndim(parameter) == 0 for parameter in jax.tree.leaves(noise))
-    if count < 4 or min(frames.shape[1:]) < side or not uniform:
+    if count < 4 or min(frames.shape[1:]) < side:
         return None
     images, height, width = frames.shape
     axes = (
@@ -291,10 +353,7 @@ def _sample(
     if mask is not None:
         share = _cut(mask, corners, side).mean((1, 2), dtype=np.float32)
         corners = corners[np.asarray(share) > min(0.5, share.max() / 2)]
-    chosen = corners[np.linspace(0, len(corners) - 1, count).astype(int)]
-    return tuple(
-        None if z is None else _cut(z, chosen, side) for z in (frames, mask, other)
-    )
+    return corners[np.linspace(0, len(corners) - 1, count).astype(int)], side
 
 
 @partial(jax.jit, static_argnames="side")

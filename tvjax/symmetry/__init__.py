@@ -1,5 +1,14 @@
 """A pattern's own symmetry as a source of data: orbits, their centre and their test."""
 
+from tvjax.symmetry.agreement import (
+    Agreement as Agreement,
+    test_symmetry as test_symmetry,
+)
+from tvjax.symmetry.automatic import (
+    denoise_symmetric as denoise_symmetric,
+    SymmetricResult as SymmetricResult,
+)
+from tvjax.symmetry.centre import Centre as Centre, find_centre as find_centre
 from tvjax.symmetry.groups import (
     find_group as find_group,
     Group as Group,
@@ -12,3 +21,4 @@ from tvjax.symmetry.orbits import (
     Partners as Partners,
     partners as partners,
 )
+from tvjax.symmetry.symmetrized import Symmetrized as Symmetrized

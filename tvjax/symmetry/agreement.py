@@ -23,16 +23,22 @@ from jaxtyping import Bool, Float
 from tvjax.noise import estimate_noise, Noise, Poisson
 from tvjax.symmetry.centre import check_centre, check_pattern
 from tvjax.symmetry.groups import find_group, Group
-from tvjax.symmetry.moves import Point, positions
+from tvjax.symmetry.moves import Point, positions, whole_offset
 from tvjax.symmetry.offset import determined, find_offset
 from tvjax.symmetry.orbits import Orbit, orbit_mean
 from tvjax.symmetry.scan import Broken, find_broken
 
 NUM_RINGS = 24
+# Pixels along a block: what differs smoothly shows in sums before it does in pixels.
+BLOCK = 8
 # A symmetry is refused where chance would do the same this often or less.
 SIGNIFICANCE = 1e-3
 # Or where more of the orbits than this hold spots that differ.
 MOST_BROKEN = 0.05
+
+
+class Untestable(ValueError):
+    """The data cannot tell whether a symmetry holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,7 @@ class Agreement:
     ring_significance: np.ndarray  # ring; chance of as much or more
     blend: np.ndarray  # ring; λ of least estimated risk in λ mean + (1 − λ) own
     significance: float  # chance of as much chi-squared or more in all rings
+    smooth_significance: float  # the same for sums over blocks of pixels
     shift: tuple[float, float]  # (y, x) by which the centre seems off, pixels
     shift_significance: float  # chance of as much or more where the centre is right
     broken_share: float  # of the pixels, in orbits that differ locally
@@ -62,6 +69,7 @@ class Agreement:
         """Whether nothing speaks against the symmetry but a few single spots."""
         return (
             self.significance > SIGNIFICANCE
+            and self.smooth_significance > SIGNIFICANCE
             and self.shift_significance > SIGNIFICANCE
             and self.broken_share < MOST_BROKEN
         )
@@ -69,15 +77,17 @@ class Agreement:
     @property
     def gain(self) -> float:
         """The mean λ over the degrees of freedom: one for a symmetry that holds."""
-        return float(np.sum(self.blend * self.freedom) / np.sum(self.freedom))
+        freedom = max(float(np.sum(self.freedom)), 1e-30)
+        return float(np.sum(self.blend * self.freedom)) / freedom
 
     def report(self) -> str:
         """The same in a sentence."""
-        ratio = np.sum(self.chi_squared) / np.sum(self.freedom)
+        ratio = np.sum(self.chi_squared) / max(np.sum(self.freedom), 1e-30)
         return (
             f"{self.group} about ({self.centre[0]:.2f}, {self.centre[1]:.2f}) "
             f"{'holds' if self.holds else 'is refused'}: chi-squared "
-            f"{ratio:.4f} per degree of freedom (chance {self.significance:.2g}), "
+            f"{ratio:.4f} per degree of freedom (chance {self.significance:.2g}, "
+            f"{self.smooth_significance:.2g} over blocks), "
             f"centre off by ({self.shift[0]:.3f}, {self.shift[1]:.3f}) pixels (chance "
             f"{self.shift_significance:.2g}), {100 * self.broken_share:.2f} % of the "
             "pixels in orbits with a spot of their own"
@@ -93,9 +103,10 @@ def test_symmetry(
 ) -> Agreement:
     """Test whether a pattern is symmetric about a centre.
 
-    Three questions: do the orbit differences have the size of the noise, by ring; does
-    a shift of the centre explain them; do some few differ in single spots? Orbits with
-    such spots are left out of the first, and marked.
+    Four questions: do the orbit differences have the size of the noise, by ring; do
+    their sums over blocks of 8 × 8 pixels; does a shift of the centre explain them; do
+    some few differ in single spots? Orbits with such spots are left out of the first
+    two, and marked.
 
     Args:
         y: Image. Integers are counts.
@@ -111,36 +122,38 @@ def test_symmetry(
     group = find_group(group) if isinstance(group, str) else group
     noise = estimate_noise(y, mask) if noise is None else noise
     y, valid = check_pattern(y, mask)
-    check_centre(centre, y.shape)
+    check_centre(centre, y.shape, group)
     measured = _measure(y, valid, group, settle(centre, group), noise)
     found = jax.tree.map(np.asarray, measured)
     if not np.sum(found.all_freedom) > 0:
-        raise ValueError(
+        raise Untestable(
             f"no valid pixel has a valid partner under {group.name!r} about "
             f"{tuple(map(float, centre))}: its orbits are all masked. Check centre and "
             "mask (True means valid), or take another group."
         )
-    inner = found.all_freedom > 0
-    chi_squared, freedom = found.chi_squared[inner], found.freedom[inner]
-    scatter = np.sqrt(found.variance[inner])
+    chi_squared, freedom = found.chi_squared, found.freedom
+    scatter = np.sqrt(found.variance)
     ring = _chance(chi_squared, freedom, scatter)
-    risky = ring < SIGNIFICANCE / len(ring)
+    risky = ring < SIGNIFICANCE / max(np.sum(freedom > 0), 1)
     total = _chance(np.sum(chi_squared), np.sum(freedom), np.sqrt(np.sum(scatter**2)))
     shift, shift_chance = _shift(found, group)
-    doubtful = risky | (total <= SIGNIFICANCE) | (shift_chance <= SIGNIFICANCE)
+    smooth = float(_chance(*found.blocks[:2], np.sqrt(found.blocks[2])))
+    refused = min(total, smooth, shift_chance) <= SIGNIFICANCE
+    doubtful = risky | refused
     # all of the mean where its ring shows nothing; else the share of least risk
-    share = found.noise_share[inner] / np.maximum(found.squares[inner], 1e-30)
-    blend = np.where(doubtful, np.clip(share, 0, 1), 1.0)
+    share = found.noise_share / np.maximum(found.squares, 1e-30)
+    blend = np.where(doubtful & (freedom > 0), np.clip(share, 0, 1), 1.0)
     return Agreement(
         group=group.name,
         centre=(float(centre[0]), float(centre[1])),
-        radius=found.radius[inner],
+        radius=found.radius,
         chi_squared=chi_squared,
         freedom=freedom,
         scatter=scatter,
         ring_significance=ring,
         blend=blend,
         significance=float(total),
+        smooth_significance=smooth,
         shift=shift,
         shift_significance=shift_chance,
         broken_share=float(np.sum(found.broken.differs) / np.sum(np.asarray(valid))),
@@ -157,17 +170,8 @@ def settle(centre: tuple[float, float], group: Group) -> Point:
 
     Numbers make a program of their own for each centre.
     """
-    whole = [
-        operation.turns_pixels_onto_pixels
-        and np.allclose(
-            shift := np.asarray(centre) - operation.matrix @ np.asarray(centre),
-            np.rint(shift),
-            rtol=0,
-            atol=1e-6,
-        )
-        for operation in group.operations[1:]
-    ]
-    if any(whole):
+    whole = [whole_offset(operation, centre) for operation in group.operations[1:]]
+    if any(offset is not None for offset in whole):
         return float(centre[0]), float(centre[1])
     return jnp.asarray(centre, float)
 
@@ -182,6 +186,7 @@ class _Measured(eqx.Module):
     variance: Array
     squares: Array
     noise_share: Array
+    blocks: Array  # chi-squared, freedom and its variance
     score: Array
     information: Array
     covariance: Array
@@ -218,12 +223,29 @@ def _measure(
         all_freedom=by_ring(jnp.where(seen, orbit.freedom, 0)),
         variance=by_ring(2 * freedom * (1 - few)),
         squares=by_ring(squares),
+        blocks=_blocks(difference, jnp.where(judged, level, 0), freedom),
         noise_share=by_ring(jnp.where(judged, level * (1 - orbit.own), 0)),
         score=offset.score,
         information=offset.information,
         covariance=offset.covariance,
         broken=broken,
     )
+
+
+def _blocks(difference: Array, level: Array, freedom: Array) -> Array:
+    """Chi-squared of sums over blocks, its freedom and variance."""
+    inner = tuple(size // BLOCK * BLOCK for size in level.shape)
+
+    def total(z: Array) -> Array:
+        z = z[: inner[0], : inner[1]]
+        return z.reshape(-1, BLOCK, inner[1] // BLOCK, BLOCK).sum((1, 3))
+
+    variance = total(level)
+    known = variance > 0
+    safe = jnp.where(known, variance, 1)
+    chi_squared = jnp.sum(jnp.where(known, total(difference) ** 2 / safe, 0))
+    share = jnp.sum(jnp.where(known, total(level * freedom) / safe, 0))
+    return jnp.stack([chi_squared, share, 2 * share])
 
 
 def ring_of(

@@ -67,7 +67,7 @@ def find_centre(
     y, valid = check_pattern(y, mask)
     if start is None:
         start = _search(y, valid, group)
-    check_centre(start, y.shape)
+    check_centre(start, y.shape, group)
     centre, errors = _refine(y, valid, group, jnp.asarray(start, y.dtype), noise)
     place, errors = np.asarray(centre, float), np.asarray(errors, float)
     return Centre(
@@ -75,15 +75,22 @@ def find_centre(
     )
 
 
-def check_centre(centre: tuple[float, float], shape: tuple[int, int]) -> None:
-    """Raise a `ValueError` unless the centre lies in the image."""
+def check_centre(
+    centre: tuple[float, float], shape: tuple[int, int], group: Group
+) -> None:
+    """Raise a `ValueError` unless the centre lies in the image.
+
+    Rings about a beam that passes beside the detector, by its size at most, are rings.
+    """
+    beside = float(group.continuous)
     if len(centre) != 2 or not all(
-        -0.5 <= c <= size - 0.5 for c, size in zip(centre, shape, strict=True)
+        -0.5 - beside * size <= c <= (1 + beside) * size - 0.5
+        for c, size in zip(centre, shape, strict=True)
     ):
         raise ValueError(
             f"`centre` must lie in the image of shape {shape}, got "
             f"{tuple(map(float, centre))}; give (y, x) in pixels, the first one's "
-            "center being 0."
+            "center being 0, or take 'azimuthal' if the beam passes beside."
         )
 
 

@@ -77,6 +77,8 @@ _GENERATORS: dict[str, tuple[int, Operation | None]] = {
     "6mm": (6, MIRROR_X),
 }
 
+TRIVIAL = Group("none", (IDENTITY,))
+
 GROUPS = (*_GENERATORS, "azimuthal")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, core, numpy as jnp
 from jaxtyping import Bool, Float
 
-from tvjax.symmetry.groups import Operation
+from tvjax.symmetry.groups import IDENTITY, Operation
 
 # (y, x) in pixels; the first pixel's center is 0
 Point: TypeAlias = tuple[float, float] | Float[Array, "2"]
@@ -49,12 +49,11 @@ def move(
         centre: (y, x) in pixels; the first pixel's center is 0.
         mask: True where a pixel is valid.
     """
+    offset = whole_offset(operation, centre)
+    if offset is None:
+        return interpolate(y, jnp.asarray(operation.matrix, y.dtype), centre, mask)
     valid = jnp.ones(y.shape, bool) if mask is None else mask
-    y = jnp.where(valid, y, 0)
-    offset = _whole_offset(operation, centre)
-    if offset is not None:
-        return _put(y, valid, operation, offset)
-    return _interpolate(y, valid, operation, centre)
+    return _put(jnp.where(valid, y, 0), valid, operation, offset)
 
 
 def positions(
@@ -68,17 +67,23 @@ def positions(
     return rows[:, None], columns[None, :]
 
 
-def distance_moved(
-    shape: tuple[int, int], operation: Operation, centre: Point, dtype: np.dtype
-) -> Float[Array, "y x"]:
-    """How far each pixel is from where it goes, |R (r − c) − (r − c)|, in pixels."""
+def stays(
+    shape: tuple[int, int],
+    matrix: Float[Array, "2 2"],
+    centre: Point,
+    dtype: np.dtype,
+) -> Bool[Array, "y x"]:
+    """Whether a pixel stays where it is: moves by less than half a pixel."""
     rows, columns = positions(shape, centre, dtype)
-    (a, b), (c, d) = operation.rows
-    return jnp.hypot((a - 1) * rows + b * columns, c * rows + (d - 1) * columns)
+    (a, b), (c, d) = matrix
+    moved = jnp.hypot((a - 1) * rows + b * columns, c * rows + (d - 1) * columns)
+    return moved < 0.5
 
 
-def _whole_offset(operation: Operation, centre: Point) -> tuple[int, int] | None:
-    """c − R c, if pixels go onto pixels."""
+def whole_offset(operation: Operation, centre: Point) -> tuple[int, int] | None:
+    """c − R c, if pixels go onto pixels; None where they do not, or none can tell."""
+    if operation == IDENTITY:
+        return 0, 0
     if isinstance(centre, core.Tracer) or any(
         isinstance(c, core.Tracer) for c in centre
     ):
@@ -118,14 +123,20 @@ def _put(
     return Moved(image, weight, weight)
 
 
-def _interpolate(y: Array, valid: Array, operation: Operation, centre: Point) -> Moved:
-    """Bilinear over what is valid."""
+def interpolate(
+    y: Float[Array, "y x"],
+    matrix: Float[Array, "2 2"],
+    centre: Point,
+    mask: Bool[Array, "y x"] | None = None,
+) -> Moved:
+    """`move` by bilinear interpolation over what is valid, for any matrix."""
+    valid = jnp.ones(y.shape, bool) if mask is None else mask
+    y = jnp.where(valid, y, 0)
     rows, columns = positions(y.shape, centre, y.dtype)
-    (a, b), (c, d) = operation.rows
-    source = (
-        jnp.asarray(centre[0], y.dtype) + a * rows + b * columns,
-        jnp.asarray(centre[1], y.dtype) + c * rows + d * columns,
-    )
+    source = [
+        jnp.asarray(c, y.dtype) + row[0] * rows + row[1] * columns
+        for c, row in zip(centre, matrix, strict=True)
+    ]
     floors = [jnp.floor(s) for s in source]
     beyond = [s - f for s, f in zip(source, floors, strict=True)]
     corner = [f.astype(jnp.int32) for f in floors]

@@ -10,6 +10,7 @@ has mean zero where the centre is right, whatever the pattern.
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float
@@ -74,8 +75,8 @@ def _antisymmetric_slope(
 ) -> Array:
     """G, zero where a pixel has nothing to be compared with."""
     steps = slope(pattern, orbit.mask)
-    means = [orbit_mean(step, group, centre, mask).mean for step in steps]
-    return jnp.where((mask & orbit.mask)[None], steps - jnp.stack(means), 0)
+    means = jax.vmap(lambda step: orbit_mean(step, group, centre, mask).mean)(steps)
+    return jnp.where((mask & orbit.mask)[None], steps - means, 0)
 
 
 def _floored(variance: Array, seen: Array) -> Array:

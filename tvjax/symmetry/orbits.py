@@ -10,11 +10,19 @@ number of valid members: sufficient, zero counts included, and the total is kept
 
 from typing import NamedTuple
 
-from jax import Array, numpy as jnp
+import jax
+from jax import Array, lax, numpy as jnp
 from jaxtyping import Bool, Float
 
-from tvjax.symmetry.groups import find_group, Group
-from tvjax.symmetry.moves import distance_moved, move, Point
+from tvjax.symmetry.groups import find_group, Group, IDENTITY
+from tvjax.symmetry.moves import (
+    interpolate,
+    move,
+    Moved,
+    Point,
+    stays,
+    whole_offset,
+)
 from tvjax.symmetry.radial import find_rings, radial_profile
 
 
@@ -108,39 +116,70 @@ def orbit_mean(
         spread = jnp.where(seen, profile.factor, 0)
         count = jnp.where(seen, unit / jnp.where(seen, profile.factor, 1), 0)
         return Orbit(mean, count, spread, own, seen)
-    total = weight = spread = valid = jnp.zeros_like(y)
-    own = None
-    for operation in group.operations:
-        moved = move(y, operation, centre, mask)
-        v = unit
-        if variance is not None:
-            v = move(variance, operation, centre, mask).image
-            v = jnp.where(moved.weight > 0, v, 1)
+
+    def add(sums: _Sums, arrived: tuple[Moved, Array]) -> _Sums:
+        moved, v = arrived
         w = moved.weight / v
-        own = w if own is None else own
-        total += w * moved.image
-        weight += w
-        spread += w**2 * moved.factor * v
-        valid += moved.weight
+        return _Sums(
+            sums.total + w * moved.image,
+            sums.weight + w,
+            sums.spread + w**2 * moved.factor * v,
+            sums.valid + moved.weight,
+        )
+
+    def known(moved: Moved, v: Array) -> Array:
+        return jnp.where(moved.weight > 0, v, 1)
+
+    sums = _Sums(*(jnp.zeros_like(y),) * 4)
+    rest, own = [], jnp.zeros_like(y)
+    for operation in group.operations:
+        if whole_offset(operation, centre) is None:
+            rest.append(operation.matrix)
+            continue
+        moved = move(y, operation, centre, mask)
+        v = unit if variance is None else move(variance, operation, centre, mask).image
+        sums = add(sums, (moved, known(moved, v)))
+        if operation == IDENTITY:
+            own = sums.weight
+    if rest:
+        # one program for all of them, however many
+
+        def visit(sums: _Sums, matrix: Array) -> tuple[_Sums, None]:
+            moved = interpolate(y, matrix, centre, mask)
+            v = unit
+            if variance is not None:
+                v = interpolate(variance, matrix, centre, mask).image
+            return add(sums, (moved, known(moved, v))), None
+
+        sums, _ = lax.scan(visit, sums, jnp.asarray(rest, y.dtype))
     same = _members_on_the_pixel(y, group, centre)
-    some = weight > 0
-    safe = jnp.where(some, weight, 1)
+    some = sums.weight > 0
+    safe = jnp.where(some, sums.weight, 1)
     return Orbit(
-        jnp.where(some, total / safe, 0),
-        valid / same,
-        jnp.where(some, same * spread / safe**2, 0),
+        jnp.where(some, sums.total / safe, 0),
+        sums.valid / same,
+        jnp.where(some, same * sums.spread / safe**2, 0),
         same * own / safe,
         some,
     )
 
 
+class _Sums(NamedTuple):
+    """Over the members of the orbits, so far."""
+
+    total: Array
+    weight: Array
+    spread: Array
+    valid: Array
+
+
 def _members_on_the_pixel(y: Array, group: Group, centre: Point) -> Array:
     """How many operations leave a pixel where it is: those are no further data."""
-    stays = [
-        distance_moved(y.shape, operation, centre, y.dtype) < 0.5
-        for operation in group.operations
-    ]
-    return jnp.sum(jnp.stack(stays).astype(y.dtype), axis=0)
+    matrices = jnp.asarray([operation.matrix for operation in group.operations])
+    same = jax.vmap(lambda matrix: stays(y.shape, matrix, centre, y.dtype))(
+        matrices.astype(y.dtype)
+    )
+    return jnp.sum(same.astype(y.dtype), axis=0)
 
 
 def _as_group(group: Group | str) -> Group:

@@ -35,8 +35,8 @@ def find_rings(shape: tuple[int, int], centre: Point, dtype: jnp.dtype) -> Rings
     """Radii in pixels, in pieces of about one pixel."""
     rows, columns = positions(shape, centre, dtype)
     radius = jnp.hypot(rows, columns)
-    # enough for any centre within the frame
-    num_knots = int(sum(size**2 for size in shape) ** 0.5) + 3
+    # enough for any centre within the frame, or beside it by its size
+    num_knots = int(2 * sum(size**2 for size in shape) ** 0.5) + 3
     inner = jnp.clip(jnp.floor(radius), 0, num_knots - 2)
     share = jnp.clip(radius - inner, 0, 1)
     return Rings(inner.astype(jnp.int32), share, num_knots)

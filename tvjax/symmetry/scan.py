@@ -28,6 +28,8 @@ STRONG = 4.5
 # much of twice the logarithm, that its partners are at their level than as bright.
 STANDS_OUT = 4.0
 ALONE = 4.0
+# A spot this strong is kept as measured; a weaker one may be chance, and is denoised.
+KEPT = 5.0
 
 
 class Broken(NamedTuple):
@@ -82,7 +84,7 @@ def find_broken(
         alone = unequal**2 - jnp.maximum(there, 0) ** 2 > ALONE
         found = (jnp.abs(unequal) > STRONG) | (bright & alone & (unequal > 0))
         differs |= widen(found, side)
-        spot |= widen(found & bright, side)
+        spot |= widen(found & (here > KEPT), side)
     differs, spot = differs & seen, spot & seen
     return Broken(_anywhere_in_orbit(differs, group, centre, mask), spot)
 

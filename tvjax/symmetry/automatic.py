@@ -1,0 +1,197 @@
+"""Denoise a pattern by its own symmetry, with nothing to choose."""
+
+from dataclasses import dataclass
+from typing import Any, get_args, Literal
+
+import jax
+import numpy as np
+from jax import Array, numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, PRNGKeyArray
+
+from tvjax.noise import estimate_noise, Noise
+from tvjax.operators import Norm
+from tvjax.solvers import solve
+from tvjax.strength import choose_alpha_between
+from tvjax.symmetry.agreement import Agreement
+from tvjax.symmetry.blending import blend, no_blend
+from tvjax.symmetry.centre import Centre, check_pattern
+from tvjax.symmetry.choice import choose_symmetry
+from tvjax.symmetry.halves import split_data, split_orbits
+
+Judge = Literal["auto", "data", "orbits"]
+
+# Of the strength in a spot that is kept as measured; zero has no logarithm.
+KEPT = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class SymmetricResult:
+    """A denoised pattern, and how it came about."""
+
+    image: Any  # NumPy for NumPy, JAX for JAX; as given where nothing is known
+    mask: np.ndarray  # True where the image is an estimate: gaps may be filled
+    group: str  # "none" where no symmetry holds
+    centre: Centre | None
+    agreement: Agreement | None
+    orbit: np.ndarray  # the blended orbit mean, before TV
+    factor: np.ndarray  # its variance over that of a pixel
+    noise: Noise
+    alpha: np.ndarray  # where the mean has its typical noise; unit of the data
+    strength: np.ndarray  # α of each pixel: α √(factor over its mean), 0 in kept spots
+    risk: np.ndarray  # estimated mean squared error, at the judge's exposure
+    judge: str  # "data" or "orbits"
+    gap: np.ndarray  # relative duality gap
+    num_steps: np.ndarray
+    converged: np.ndarray
+    at_bound: np.ndarray  # the strength wanted to leave its range
+
+    @property
+    def blended(self) -> bool:
+        """Whether the symmetry is imperfect, and the mean was weighed with the own."""
+        return self.agreement is not None and not self.agreement.holds
+
+    def report(self) -> str:
+        """How it came about, in sentences."""
+        if self.agreement is None:
+            lines = ["symmetry   none that the data do not refuse: the image alone"]
+        else:
+            error = " ± ".join(
+                f"({a:.3g}, {b:.3g})" for a, b in (self.centre[:2], self.centre.error)
+            )
+            lines = [
+                f"symmetry   {self.agreement.report()}",
+                f"centre     {error} pixels",
+            ]
+        lines += [
+            f"noise left {float(np.mean(self.factor[self.mask])):.3g} of the variance "
+            "before TV",
+            f"alpha      {float(self.alpha):.4g} (chosen between halves of the "
+            f"{self.judge})",
+            f"risk       {float(self.risk):.4g}, the mean squared error as estimated; "
+            "unbiased, so it may be negative",
+            f"exactness  relative gap {float(self.gap):.4g}",
+            f"steps      {int(self.num_steps)}",
+        ]
+        if self.blended:
+            lines.append(
+                "WARNING    the symmetry is imperfect: mean and own image are weighed "
+                f"by ring, {100 * self.agreement.gain:.0f} % mean"
+            )
+        if not self.converged:
+            lines.append("WARNING    not converged: raise `max_steps`")
+        if self.at_bound:
+            lines.append(
+                "WARNING    alpha ended at the end of its range: check the noise model "
+                "and the mask"
+            )
+        return "\n".join(lines)
+
+
+def denoise_symmetric(
+    y: Float[ArrayLike, "y x"],
+    group: str = "auto",
+    centre: str | tuple[float, float] = "auto",
+    noise: Noise | None = None,
+    mask: Bool[ArrayLike, "y x"] | None = None,
+    *,
+    judge: Judge = "auto",
+    norm: Norm = "isotropic",
+    tol: float = 1e-4,
+    max_steps: int = 10_000,
+    key: PRNGKeyArray | None = None,
+) -> SymmetricResult:
+    """Average a pattern over its own symmetry, then denoise it by total variation.
+
+        m = λ mean over the orbits + (1 − λ) own,    min_x ½‖x − m‖² + Σ_i α_i |∇x|_i
+
+    λ is one where the symmetry holds, of least estimated risk by ring where it is
+    imperfect, zero in orbits that differ in a spot; a spot without a partner is kept
+    as measured. α_i = α √(variance left) with α of least error between two independent
+    halves of the data.
+
+    Args:
+        y: One image. Integers are counts.
+        group: A name that `tvjax.symmetry.find_group` knows, or "auto" for the largest
+            group that the data do not refuse, if any.
+        centre: (y, x) in pixels, the first one's center being 0, or "auto".
+        noise: By default estimated, as counts times a gain for integers, as white for
+            floating point.
+        mask: True where a pixel is valid: from the detector, never from the counts.
+            Where a partner is valid, the pixel is filled in.
+        judge: What is split in two to choose α: the "data", photon by photon where
+            they are whole counts, which needs the noise; or the "orbits", half of the
+            members against the other half, for any noise, correlated and unknown. By
+            default the latter where floating-point data come without a noise model.
+        norm: "isotropic" or "anisotropic".
+        tol: Relative duality gap to reach.
+        max_steps: Of the solver, at most.
+        key: Of the random split of the data; the same by default in every call.
+
+    Raises:
+        ValueError: For a centre outside the image, a group whose orbits are all masked,
+            a named symmetry that the data refuse, values that are not finite under
+            the mask, or anything but one image.
+    """
+    if judge not in get_args(Judge):
+        raise ValueError(f"`judge` must be one of {get_args(Judge)}, got {judge!r}.")
+    in_numpy = not isinstance(y, jax.Array)
+    data, valid = check_pattern(y, mask)
+    known = noise is not None or jnp.issubdtype(jnp.asarray(y).dtype, jnp.integer)
+    if noise is None:
+        noise = estimate_noise(y, mask)
+    choice = choose_symmetry(data, group, centre, valid, noise)
+    agreement = choice.agreement
+    mean_of = no_blend(valid) if agreement is None else blend(agreement, valid)
+    if judge == "auto":
+        judge = "data" if known or agreement is None else "orbits"
+    if judge == "orbits" and agreement is None:
+        raise ValueError(
+            "judge='orbits' needs a symmetry, and the data refuse them all; use 'data'."
+        )
+    mean, factor, seen = mean_of(data)
+    profile = _profile(factor, seen, mean_of.spot)
+    if judge == "data":
+        key = jax.random.key(0) if key is None else key
+        pair = split_data(data, mean_of, noise, key)
+    else:
+        pair = split_orbits(data, mean_of, mean_of.group)
+    tuned = choose_alpha_between(
+        pair.seen[None],
+        pair.held_out[None],
+        pair.variance[None],
+        fraction=pair.fraction,
+        mask=pair.mask[None],
+        norm=norm,
+        profile=profile[None],
+    )
+    alpha = tuned.denoiser.alpha.astype(data.dtype)
+    solution = solve(
+        mean, alpha * profile, mask=seen, norm=norm, tol=tol, max_steps=max_steps
+    )
+    image = jnp.where(seen, solution.image, jnp.asarray(y).astype(data.dtype))
+    return SymmetricResult(
+        image=np.asarray(image) if in_numpy else image,
+        mask=np.asarray(seen),
+        group=mean_of.group.name,
+        centre=choice.centre,
+        agreement=agreement,
+        orbit=np.asarray(mean),
+        factor=np.asarray(factor),
+        noise=noise,
+        alpha=np.asarray(alpha),
+        strength=np.asarray(alpha * profile),
+        risk=np.asarray(tuned.risk),
+        judge=judge,
+        gap=np.asarray(solution.relative_gap),
+        num_steps=np.asarray(solution.num_steps),
+        converged=np.asarray(solution.converged),
+        at_bound=np.asarray(tuned.at_bound),
+    )
+
+
+def _profile(factor: Array, seen: Array, kept: Array) -> Array:
+    """√(variance left) over its typical value, next to nothing in kept spots."""
+    typical = jnp.sum(jnp.where(seen, factor, 0)) / jnp.maximum(jnp.sum(seen), 1)
+    relative = jnp.where(seen & (factor > 0), factor / typical, 1)
+    return jnp.where(kept, KEPT, jnp.sqrt(relative))

@@ -1,0 +1,170 @@
+"""Which symmetry do the data have, and about which centre?"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float
+
+from tvjax.noise import Noise
+from tvjax.symmetry.agreement import Agreement, SIGNIFICANCE, test_symmetry, Untestable
+from tvjax.symmetry.centre import Centre, check_centre, find_centre
+from tvjax.symmetry.groups import find_group, Group
+from tvjax.symmetry.offset import determined
+
+# Below this share of the mean that is worth taking, a symmetry is refused.
+LEAST_GAIN = 0.5
+# And above this share of pixels in orbits that differ.
+MOST_LOCAL = 0.15
+# A centre this far off is wrong if the data see it, one nearer by only imperfect.
+CLEARLY_OFF = 0.25
+# A centre less certain than this blurs what it averages, in pixels.
+LARGEST_ERROR = 0.5
+
+# Smaller groups first: one that is refused rules out all that contain it.
+_UPWARD = (
+    *("friedel", "mirror-x", "mirror-y", "3", "4"),
+    *("2mm", "3m", "6", "4mm", "6mm"),
+)
+
+
+class Choice(NamedTuple):
+    """A centre and how the pattern agrees about it; None where nothing holds."""
+
+    centre: Centre | None
+    agreement: Agreement | None
+
+
+def choose_symmetry(
+    y: Float[ArrayLike, "y x"],
+    group: str,
+    centre: str | tuple[float, float],
+    mask: Bool[ArrayLike, "y x"],
+    noise: Noise,
+) -> Choice:
+    """The group that was asked for, or the largest that the data do not refuse.
+
+    Raises:
+        ValueError: For a named group that the data refuse, with what speaks against.
+    """
+    locate = _locator(y, centre, mask, noise)
+    if group != "auto":
+        known = find_group(group)
+        place = locate(known)
+        agreement = test_symmetry(y, known, place[:2], mask, noise)
+        _refuse(agreement, place, given=centre != "auto")
+        return Choice(place, agreement)
+    found = []
+    rings = _try(y, find_group("azimuthal"), locate, mask, noise)
+    if rings.agreement is not None and rings.agreement.holds:
+        return rings
+    found.append(rings)
+    refused: list[Group] = []
+    for name in _UPWARD:
+        candidate = find_group(name)
+        if any(candidate.contains(other) for other in refused):
+            continue
+        tried = _try(y, candidate, locate, mask, noise)
+        found.append(tried)
+        if tried.agreement is None or not tried.agreement.holds:
+            refused.append(candidate)
+    tested = [f for f in found if f.agreement is not None]
+    holding = [f for f in tested if f.agreement.holds]
+    if holding:
+        return max(holding, key=lambda f: find_group(f.agreement.group).order)
+    worth = [f for f in tested if _objection(f.agreement) is None]
+    best = max(worth, key=_removed_noise, default=Choice(None, None))
+    return best
+
+
+def _removed_noise(choice: Choice) -> float:
+    return choice.agreement.gain * (1 - 1 / find_group(choice.agreement.group).order)
+
+
+def _try(
+    y: ArrayLike,
+    group: Group,
+    locate: Callable[[Group], Centre],
+    mask: ArrayLike,
+    noise: Noise,
+) -> Choice:
+    """A choice without agreement where centre or mask leave nothing to test."""
+    try:
+        place = locate(group)
+        return Choice(place, test_symmetry(y, group, place[:2], mask, noise))
+    except Untestable:
+        return Choice(None, None)
+
+
+def _locator(
+    y: ArrayLike, centre: str | tuple[float, float], mask: ArrayLike, noise: Noise
+) -> Callable[[Group], Centre]:
+    """The centre as given, or as found once for each kind of group."""
+    if centre != "auto":
+        if isinstance(centre, str):
+            raise ValueError(f"`centre` must be 'auto' or (y, x), got {centre!r}.")
+        given = Centre(float(centre[0]), float(centre[1]), (0.0, 0.0))
+
+        def take(group: Group) -> Centre:
+            check_centre(centre, np.shape(y), group)
+            return given
+
+        return take
+    two_fold = find_group("friedel")
+    known: dict[str, Centre] = {}
+
+    def locate(group: Group) -> Centre:
+        # nearly all that a larger group knows of its centre, two-fold rotation does
+        seeker = two_fold if group.contains(two_fold) else group
+        if seeker.name not in known:
+            known[seeker.name] = find_centre(y, mask, group=seeker, noise=noise)
+        place = known[seeker.name]
+        errors = np.asarray(place.error)[list(determined(group))]
+        if not np.all(errors < LARGEST_ERROR):
+            raise Untestable(
+                f"the pattern does not tell its centre under {group.name!r} to half a "
+                f"pixel: found ({place.y:.2f}, {place.x:.2f}) ± {place.error}. Give "
+                "`centre` from the geometry, or take another group."
+            )
+        return _settled(place)
+
+    return locate
+
+
+def _settled(place: Centre) -> Centre:
+    """The nearest half pixels, if the data cannot tell: those need no interpolation."""
+    found, errors = np.asarray(place[:2]), np.asarray(place.error)
+    near = np.rint(2 * found) / 2
+    reach = np.clip(2 * errors, 0.05, 0.25)
+    if np.all(np.abs(near - found) <= reach):
+        found = near
+    return Centre(float(found[0]), float(found[1]), place.error)
+
+
+def _objection(agreement: Agreement) -> str | None:
+    """Why the mean over these orbits is no estimate of the pattern, if so."""
+    shift = np.hypot(*agreement.shift)
+    if agreement.shift_significance <= SIGNIFICANCE and shift > CLEARLY_OFF:
+        return (
+            f"the centre seems to be off by ({agreement.shift[0]:.2f}, "
+            f"{agreement.shift[1]:.2f}) pixels"
+        )
+    if agreement.gain < LEAST_GAIN or agreement.broken_share > MOST_LOCAL:
+        ratio = np.sum(agreement.chi_squared) / max(np.sum(agreement.freedom), 1e-30)
+        return (
+            f"orbit differences have {ratio:.2f} times the chi-squared of the noise, "
+            f"and {100 * agreement.broken_share:.1f} % of the pixels lie in orbits "
+            "that differ in single spots"
+        )
+    return None
+
+
+def _refuse(agreement: Agreement, place: Centre, *, given: bool) -> None:
+    objection = None if agreement.holds else _objection(agreement)
+    if objection is not None:
+        remedy = "centre='auto', another group" if given else "another group or 'auto'"
+        raise ValueError(
+            f"the data refuse {agreement.group!r} about ({place.y:.2f}, {place.x:.2f}):"
+            f" {objection}. Try {remedy}, or check mask and noise model."
+        )
