@@ -35,7 +35,7 @@ class Size(NamedTuple):
     large: tuple[int, int]
 
 
-FULL = Size((256, 280), tuple(KINDS), (0.2, 1.0, 5.0), 4, 16, 20, (1030, 1065))
+FULL = Size((256, 280), tuple(KINDS), (0.2, 1.0, 5.0), 2, 12, 12, (1030, 1065))
 QUICK = Size((96, 100), ("crystal",), (1.0,), 1, 2, 2, (96, 100))
 
 
@@ -269,12 +269,12 @@ def main() -> None:
     report = Report(
         "Orbits of symmetric patterns", jax=jax.__version__, shape=str(size.shape)
     )
-    report.add("Cost", cost(size, 1 if options.quick else 3))
     report.add("Errors", errors(size))
     report.add("Refusals", refusals(size))
     if not options.quick:
         report.add("Measured", measured())
     report.add("Spots without a partner", spots(size))
+    report.add("Cost", cost(size, 1 if options.quick else 2))
     report.save(output_folder(options), "symmetry_orbits")
 
 

@@ -35,6 +35,8 @@ BLOCK = 8
 SIGNIFICANCE = 1e-3
 # Or where more of the orbits than this hold spots that differ.
 MOST_BROKEN = 0.05
+# Rings with spots in fewer pixels than this are asked for their centre without them.
+FEW_BROKEN = 0.005
 
 
 class Untestable(ValueError):
@@ -212,8 +214,11 @@ def _measure(
     def by_ring(z: Array) -> Array:
         return ops.segment_sum(z.ravel(), ring.ravel(), NUM_RINGS)
 
-    # a spot and its ghost pull equally to both sides; only a ring's mean knows neither
-    steady = mask & ~broken.differs if group.continuous else mask
+    # A spot and its ghost pull equally to both sides; only a ring's mean knows neither.
+    # More than a few spots are what a wrong centre makes, and must speak.
+    few_spots = jnp.mean(broken.differs, where=mask) < FEW_BROKEN
+    alone = broken.differs & few_spots & group.continuous
+    steady = mask & ~alone
     offset = find_offset(y, group, centre, steady, noise)
     safe = jnp.where(judged, level, 1)
     return _Measured(

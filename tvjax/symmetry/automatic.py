@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.noise import estimate_noise, Noise
 from tvjax.operators import Norm
+from tvjax.risk import held_out_error
 from tvjax.solvers import solve
 from tvjax.strength import choose_alpha_between
 from tvjax.symmetry.agreement import Agreement
@@ -165,7 +166,17 @@ def denoise_symmetric(
         norm=norm,
         profile=profile[None],
     )
-    alpha = tuned.denoiser.alpha.astype(data.dtype)
+    alpha, risk = tuned.denoiser.alpha.astype(data.dtype), tuned.risk
+    if mean_of.group.continuous:
+        # rings leave so little noise that no TV at all may be best
+        judged = alpha / pair.fraction**0.5 * profile
+        seen_by_tv = solve(pair.seen, judged, mask=pair.mask, norm=norm, tol=tol).image
+        risk, without = (
+            held_out_error(x, pair.held_out, pair.variance, pair.mask)
+            for x in (seen_by_tv, pair.seen)
+        )
+        alpha = jnp.where(without < risk, 0, alpha)
+        risk = jnp.minimum(without, risk)
     solution = solve(
         mean, alpha * profile, mask=seen, norm=norm, tol=tol, max_steps=max_steps
     )
@@ -181,12 +192,12 @@ def denoise_symmetric(
         noise=noise,
         alpha=np.asarray(alpha),
         strength=np.asarray(alpha * profile),
-        risk=np.asarray(tuned.risk),
+        risk=np.asarray(risk),
         judge=judge,
         gap=np.asarray(solution.relative_gap),
         num_steps=np.asarray(solution.num_steps),
         converged=np.asarray(solution.converged),
-        at_bound=np.asarray(tuned.at_bound),
+        at_bound=np.asarray(tuned.at_bound & (alpha > 0)),
     )
 
 

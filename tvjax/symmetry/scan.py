@@ -12,6 +12,7 @@ difference O − M has. Right at any count, a normal deviate in the limit.
 from typing import NamedTuple
 
 from jax import Array, numpy as jnp
+from jax.scipy.special import ndtri
 from jaxtyping import Bool, Float
 
 from tvjax.noise import Noise, Poisson
@@ -24,10 +25,10 @@ SIDES = (3, 5)  # of the squares, in pixels
 SURROUNDING = 21  # side of the square that tells the level around a spot
 # A difference this strong in standard deviations is found without a spot to look at.
 STRONG = 4.5
-# A spot this strong over its surrounding is found already where it is likelier, by this
-# much of twice the logarithm, that its partners are at their level than as bright.
+# A spot this strong over its surrounding is found already where it is likelier that its
+# partners are at their level than as bright, with about this many by chance an image.
 STANDS_OUT = 4.0
-ALONE = 4.0
+BY_CHANCE = 3.0
 # A spot this strong is kept as measured; a weaker one may be chance, and is denoised.
 KEPT = 5.0
 
@@ -80,8 +81,11 @@ def find_broken(
             noise,
         )
         bright = here > STANDS_OUT
+        # a bright pixel is in as many squares as one has pixels, half of them its own
+        trials = jnp.maximum(2 * jnp.sum(bright & seen) / side**2, 1)
+        least = jnp.maximum(-ndtri(jnp.minimum(BY_CHANCE / trials, 0.02)), 2)
         # twice the logarithm of the likelihoods: partners at their level, or as bright
-        alone = unequal**2 - jnp.maximum(there, 0) ** 2 > ALONE
+        alone = unequal**2 - jnp.maximum(there, 0) ** 2 > least**2
         found = (jnp.abs(unequal) > STRONG) | (bright & alone & (unequal > 0))
         differs |= widen(found, side)
         spot |= widen(found & (here > KEPT), side)
