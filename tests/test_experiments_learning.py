@@ -1,4 +1,7 @@
+import pytest
 from quick import run_quick
+
+pytestmark = pytest.mark.slow
 
 
 def test_networks_that_learn_from_symmetry_are_compared(tmp_path):

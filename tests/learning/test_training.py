@@ -10,6 +10,8 @@ from tvjax.learning.loss import poisson_deviance, squared_error
 from tvjax.learning.network import local_rate
 from tvjax.learning.series import draw_batch, Pair, sum_orbits, Summed
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(5)
 # all in these few options, so that the steps are compiled once
 OPTIONS = {"num_steps": 12, "batch": 2, "side": 16, "rate": 2e-3, "check_every": 4}
