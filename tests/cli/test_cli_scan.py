@@ -151,6 +151,8 @@ def denoise(y, **options):
     )
 
 scan._default_denoise = lambda: denoise
+# what runs in the background may have been told to ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGINT, signal.SIGTERM):
     calls = []
     try:

@@ -74,7 +74,7 @@ def test_a_network_is_trained_and_used(tvjax, patterns, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "2 steps" in result.stdout and weights.exists()
     assert not (tmp_path / "w.checkpoint").exists()
-    assert (tmp_path / "w.jsonl").read_text().count("\n") == 1
+    assert (tmp_path / "w.checkpoint.jsonl").read_text().count("\n") == 1
     result = tvjax("predict", patterns, "-o", clean, "--weights", weights, *centre)
     assert result.exit_code == 0, result.output
     found, mask = read(clean)

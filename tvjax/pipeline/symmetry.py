@@ -6,6 +6,7 @@ Then the frames stream as those of any scan do.
 
 from collections.abc import Callable, Iterable
 from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +107,20 @@ def wanted_centre(
     return known
 
 
+def load_weights(path: str) -> object:
+    """Return the network in a file of weights.
+
+    Raises:
+        FileError: There is no such file.
+        ValueError: The file is none, is damaged or of another version.
+    """
+    from tvjax.learning import load_counts  # loads jax
+
+    if not Path(path).exists():
+        raise FileError(f"{path} does not exist: check the name.")
+    return load_counts(path)
+
+
 def settle_symmetry(
     frames: Frames,
     mask: Bool[np.ndarray, "frame y x"],
@@ -193,9 +208,7 @@ class _Method:
         self._centre = centre
         self._network = None
         if settings.weights is not None:
-            from tvjax.learning import load_counts  # loads jax
-
-            self._network = load_counts(settings.weights)
+            self._network = load_weights(settings.weights)
 
     def __call__(
         self,

@@ -11,7 +11,12 @@ import numpy as np
 
 from tvjax.io import FileError
 from tvjax.pipeline.scan import describe_series, frame_range, open_input, stack
-from tvjax.pipeline.symmetry import describe, settle_symmetry, wanted_centre
+from tvjax.pipeline.symmetry import (
+    describe,
+    load_weights,
+    settle_symmetry,
+    wanted_centre,
+)
 from tvjax.settings import TrainingSettings
 
 MOST = 4 * 10**9
@@ -77,7 +82,7 @@ def train_on_files(
         raise FileError(f"{output} exists: choose another or pass --overwrite.")
     from jax import random  # starts the device
 
-    from tvjax.learning import load_counts, save_counts, train
+    from tvjax.learning import save_counts, train
     from tvjax.noise import estimate_noise
 
     with open_input(inputs, settings) as series:
@@ -108,7 +113,7 @@ def train_on_files(
             SQUARE if group == "azimuthal" else group,
             tuple(choice.centre[:2]),
             mask.all(axis=0),
-            start=None if settings.start is None else load_counts(settings.start),
+            start=None if settings.start is None else load_weights(settings.start),
             num_steps=settings.num_steps,
             batch=settings.batch,
             key=random.key(settings.seed),
