@@ -57,6 +57,7 @@ def test_a_certified_solve_is_one_loop_that_never_talks_to_the_host(tmp_path):
     assert single[key] < 1e-5 * single["greatest count"]
 
 
+@pytest.mark.slow
 def test_orbits_help_and_a_wrong_centre_is_refused(tmp_path):
     tables = run_quick("symmetry_orbits", tmp_path)
     (errors,) = tables["Errors"]

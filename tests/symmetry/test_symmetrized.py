@@ -8,6 +8,8 @@ import tvjax
 from tvjax.simulate import add_spot, scattering_pattern
 from tvjax.symmetry import orbit_mean
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (128, 140)
 POISSON = tvjax.Poisson()
 
