@@ -13,7 +13,8 @@ from tvjax.simulate import (
     scale_to_bytes,
     xanes_stack,
 )
-from tvjax.simulate.cathode import _grains, EDGE
+from tvjax.simulate.nickel import EDGE
+from tvjax.simulate.particle import part_into_grains
 
 ENERGIES = nickel_energies(40)
 FINE = np.arange(8150, 8650, 0.01)
@@ -133,7 +134,7 @@ def test_the_background_falls_as_the_tangent_of_the_cube():
 
 def test_regions_give_each_grain_one_state():
     stack = xanes_stack((64, 72), energies=ENERGIES, seed=3)
-    grains, _, _ = _grains((64, 72), 3)
+    grains, _, _ = part_into_grains((64, 72), 3)
     for grain in np.unique(grains):
         assert len(np.unique(stack.states[grains == grain])) == 1
     assert set(stack.states[stack.mask]) == set(range(5))
@@ -141,7 +142,7 @@ def test_regions_give_each_grain_one_state():
 
 
 def test_grains_are_the_cells_nearest_to_their_centers():
-    first, second, way = _grains((40, 48), 1)
+    first, second, way = part_into_grains((40, 48), 1)
     assert np.all(first != second) and np.all(way >= 0)
     # The way to the boundary changes by at most a pixel a pixel, in radii.
     pixel = 1 / (0.36 * 40)
@@ -323,7 +324,7 @@ def test_seeds_reproduce_and_differ():
         )
         yield stack.thickness
         yield stack.states
-        yield _grains((32, 32), seed)[0]
+        yield part_into_grains((32, 32), seed)[0]
         yield add_gaussian(PLAIN, 1.0, seed)
         yield from count(PLAIN, photons=100, seed=seed)
         yield draw_shifts(10, 1.0, seed)

@@ -1,15 +1,14 @@
 """Data of which the truth is known: for the demo, for tests and for experiments."""
 
-from tvjax.simulate.cathode import (
-    add_gaussian as add_gaussian,
+from tvjax.simulate.camera import (
     count as count,
     Counts as Counts,
-    draw_shifts as draw_shifts,
     illumination as illumination,
+)
+from tvjax.simulate.cathode import (
+    add_gaussian as add_gaussian,
+    draw_shifts as draw_shifts,
     jitter as jitter,
-    nickel_energies as nickel_energies,
-    nickel_spectra as nickel_spectra,
-    particle as particle,
     scale_to_bytes as scale_to_bytes,
     xanes_stack as xanes_stack,
     XanesStack as XanesStack,
@@ -20,6 +19,11 @@ from tvjax.simulate.diffraction import (
     diffraction_image as diffraction_image,
     Scan as Scan,
 )
+from tvjax.simulate.nickel import (
+    nickel_energies as nickel_energies,
+    nickel_spectra as nickel_spectra,
+)
+from tvjax.simulate.particle import particle as particle
 from tvjax.simulate.scattering import (
     add_spot as add_spot,
     Kind as Kind,

@@ -1,34 +1,18 @@
 """What does a battery cathode look like at each energy of a scan over the Ni K edge?
 
 The axes of a stack are (energy, height, width). Energies are in eV, the truth is
-optical density, shifts are in pixels (y, x). Nothing here is tabulated data: spectra
-and particles have the shapes of measured ones, and are known exactly.
+optical density, shifts are in pixels (y, x).
 """
 
-import math
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32, Real
+from jaxtyping import Bool, Float, Float32, Int, Real
+
+from tvjax.simulate.nickel import EDGE, nickel_energies, nickel_spectra, valences_of
+from tvjax.simulate.particle import check_shape, part_into_grains, particle
 
 Arrangement: TypeAlias = Literal["regions", "random", "gradient"]
-
-EDGE = 8340.3
-"""Threshold of Ni 2+ in eV.
-
-With the white line's flank on it, NiO is at half height at 8340.0 eV as measured, and
-steepest some 2 eV above.
-"""
-
-# The valences of the first and of the last state.
-VALENCES = (2.0, 4.0)
-# Amplitude, radius in Å less the phase shift's share, and contraction in Å a unit of
-# valence: oxygen, then the next metal ions.
-SHELLS = ((0.6, 1.68, 0.10), (0.3, 2.55, 0.06))
-# Share of the frame's shorter side that a particle's radius takes.
-RADIUS = 0.36
-# Standard deviation in pixels of the microscope's resolution.
-RESOLUTION = 1.0
 
 
 class XanesStack(NamedTuple):
@@ -59,77 +43,6 @@ class XanesStack(NamedTuple):
     def valence(self) -> Float[np.ndarray, "height width"]:
         """The mean valence of each pixel, also where the thickness is zero."""
         return np.tensordot(self.valences, self.fractions, 1)
-
-
-class Counts(NamedTuple):
-    """What the camera reads, dark counts included."""
-
-    sample: Int32[np.ndarray, "energy height width"]
-    flat: Float32[np.ndarray, "energy height width"]  # mean of the flat exposures
-
-
-def nickel_energies(num_energies: int = 117) -> Float[np.ndarray, " energy"]:
-    """Return energies in eV from 8180 to 8562, dense at the Ni K edge.
-
-    As many lie between two energies as the integral of 1 + 24 / (1 + (ΔE / 12 eV)²)
-    says, ΔE being the distance from 8344.5 eV: with 117, the steps grow from 0.4 eV at
-    the edge to 11 eV at the ends.
-    """
-    if num_energies < 2:
-        raise ValueError(f"`num_energies` must be at least 2, got {num_energies}.")
-    fine = np.linspace(8180, 8562, 20_000)
-    passed = fine + 24 * 12 * np.arctan((fine - 8344.5) / 12)
-    return np.interp(np.linspace(passed[0], passed[-1], num_energies), passed, fine)
-
-
-def nickel_spectra(
-    energies: Float[np.ndarray, " energy"], num_states: int = 5
-) -> Float[np.ndarray, "state energy"]:
-    """Return normalized Ni K-edge spectra of valences spread evenly from 2+ to 4+.
-
-    μ(E) = (½ + arctan(ε / Γ) / π) (1 + χ(k)) + h exp(−(ε − ε_w)² / 2w²)
-
-    ε = E − E₀ counts from the threshold E₀, which rises by 1.75 eV a unit of valence.
-    The step has the half width Γ = 1.4 eV of core hole and monochromator; the Gaussian
-    is the white line, lower and broader at high valence; χ(k) adds the damped sines of
-    two shells of neighbors, of k = √(0.2625 ε) in 1/Å, which contract with valence.
-    Half heights and white lines are those of NiO (2+) and LiNiO₂ (3+) as measured, to
-    0.2 eV; the 1s→3d peak is left out. The
-    spectra of n states are of rank n, but nearly of less, as real ones are.
-
-    Args:
-        energies: In eV.
-        num_states: Number of valences; one alone is 2+.
-    """
-    if num_states < 1:
-        raise ValueError(f"`num_states` must be at least 1, got {num_states}.")
-    oxidation = _valences(num_states)[:, None] - VALENCES[0]
-    beyond = np.asarray(energies, float) - (EDGE + 1.75 * oxidation)
-    step = 0.5 + np.arctan(beyond / 1.4) / np.pi
-    height, width = 0.85 - 0.06 * oxidation, 3.0 + 0.15 * oxidation
-    line = np.exp(-(((beyond - 7.0 - 0.15 * oxidation) / width) ** 2) / 2)
-    return step * (1 + _oscillation(beyond, oxidation)) + height * line
-
-
-def particle(
-    shape: tuple[int, int], seed: int = 0
-) -> Float32[np.ndarray, "height width"]:
-    """Return the thickness of one secondary particle, 1 at most and zero around it.
-
-    A sphere with a slightly uneven outline, of some forty Voronoi grains of unlike
-    density, some of whose boundaries are cracked, and with pores, all seen at a
-    resolution of one pixel (standard deviation).
-
-    Args:
-        shape: Height and width in pixels, at least 16 each.
-        seed: Seed of outline, grains and pores.
-    """
-    _check_shape(shape)
-    y, x = _coordinates(shape)
-    solid = np.maximum(1 - (np.hypot(y, x) / _outline(y, x, seed)) ** 2, 0)
-    thickness = np.sqrt(solid) * _texture(shape, seed) * _pores(y, x, seed)
-    thickness = _blur(thickness, RESOLUTION)
-    return (thickness / thickness.max()).astype(np.float32)
 
 
 def xanes_stack(
@@ -188,7 +101,7 @@ def xanes_stack(
         energies=energies,
         spectra=spectra,
         absorption=absorption,
-        valences=_valences(len(spectra)),
+        valences=valences_of(len(spectra)),
         fractions=fractions,
         thickness=thickness,
     )
@@ -219,67 +132,6 @@ def add_gaussian(
     rng = np.random.default_rng((seed, 4))
     noise = rng.standard_normal(stack.truth.shape, dtype=np.float32)
     return stack.truth + np.float32(sigma) * noise
-
-
-def illumination(
-    energies: Float[np.ndarray, " energy"], shape: tuple[int, int]
-) -> Float32[np.ndarray, "energy height width"]:
-    """Return what falls on the camera without a sample, of mean 1.
-
-    The condenser's light fades toward the corners and has stripes; the beam weakens
-    over the scan, wavers, and dips at one energy where the monochromator has a glitch.
-    """
-    y, x = (np.linspace(-1, 1, n) for n in shape)
-    pattern = np.exp(-0.3 * (y[:, None] ** 2 + x**2))
-    pattern *= 1 + 0.08 * np.sin(12 * x + 5 * y[:, None])
-    scan = (energies - energies[0]) / max(np.ptp(energies), 1)
-    beam = 1 - 0.12 * scan + 0.03 * np.cos(9 * scan)
-    beam -= 0.1 * np.exp(-(((scan - 0.7) / 0.02) ** 2))
-    light = (beam / beam.mean())[:, None, None] * (pattern / pattern.mean())
-    return light.astype(np.float32)
-
-
-def count(
-    stack: XanesStack,
-    *,
-    photons: float,
-    flat: Real[np.ndarray, "*energy height width"] | None = None,
-    dark: float = 0.0,
-    read_noise: float = 0.0,
-    num_flats: int = 10,
-    seed: int = 0,
-) -> Counts:
-    """Return raw counts with the sample, and without it.
-
-        sample ~ Poisson(I e^(−truth)) + dark + N(0, read_noise²), rounded,
-        flat   ~ the mean of `num_flats` such exposures at truth 0, not rounded,
-
-    so that −ln((sample − dark) / (flat − dark)) is the truth but for noise, and but
-    for a bias of about e^truth / 2I where counts are few. Nothing is cut off at zero.
-
-    Args:
-        stack: The truth in optical density.
-        photons: Mean of I over pixels and energies, in counts.
-        flat: Shape of I for all energies or for each, in any unit; `illumination` by
-            default.
-        dark: Counts of the camera without light.
-        read_noise: Standard deviation of the camera's reading, in counts.
-        num_flats: Exposures that `flat` is the mean of.
-        seed: Seed of all noise.
-    """
-    _check_camera(photons, dark, read_noise, num_flats)
-    light = photons * _light(flat, stack)
-    rng = np.random.default_rng((seed, 5))
-    sample = np.empty(stack.truth.shape, np.int32)
-    empty = np.empty(stack.truth.shape, np.float32)
-    # Frame by frame, since the draws come in 64 bits.
-    for n, truth in enumerate(stack.truth):
-        drawn = rng.poisson(light[n] * np.exp(-truth))
-        sample[n] = np.rint(drawn + _reading(rng, truth.shape, dark, read_noise))
-        drawn = rng.poisson(num_flats * light[n]) / num_flats
-        spread = read_noise / math.sqrt(num_flats)
-        empty[n] = drawn + _reading(rng, truth.shape, dark, spread)
-    return Counts(sample, empty)
 
 
 def draw_shifts(
@@ -345,94 +197,6 @@ def jitter(stack: XanesStack, shifts: Real[np.ndarray, "energy 2"]) -> XanesStac
     return stack._replace(truth=truth)
 
 
-def _valences(num_states):
-    return np.linspace(*VALENCES, num_states)
-
-
-def _oscillation(beyond, oxidation):
-    """χ of the shells, which sets in gradually within some ten eV of the edge."""
-    k = np.sqrt(0.2625 * np.maximum(beyond, 0))  # 1/Å
-    onset = 1 - np.exp(-((k / 2.2) ** 4))
-    damping = np.exp(-k / 6 - 0.012 * k**2) / np.maximum(k, 0.5)
-    sines = sum(
-        amplitude * np.sin(2 * (radius - contraction * oxidation) * k + 0.8)
-        for amplitude, radius, contraction in SHELLS
-    )
-    return onset * damping * sines
-
-
-def _coordinates(shape):
-    """Distances from the frame's center, in radii of its particle."""
-    radius = RADIUS * min(shape)
-    y, x = ((np.arange(n) - (n - 1) / 2) / radius for n in shape)
-    return y[:, None], x[None, :]
-
-
-def _outline(y, x, seed):
-    """Radius of the outline in each pixel's direction."""
-    # The second number keeps apart what one seed draws for different purposes.
-    rng = np.random.default_rng((seed, 0))
-    angle = np.arctan2(y, x)
-    radius = np.ones(angle.shape)
-    for order in range(2, 6):
-        phase = rng.uniform(0, 2 * np.pi)
-        radius += 0.06 / order * np.cos(order * angle + phase)
-    return radius
-
-
-def _grains(shape, seed):
-    """Each pixel's nearest and second nearest grain, its way to their boundary."""
-    rng = np.random.default_rng((seed, 1))
-    y, x = _coordinates(shape)
-    sides = np.asarray([np.ptp(y), np.ptp(x)])
-    number = round(40 / np.pi * sides.prod())
-    centers = rng.uniform(-0.5, 0.5, (number, 2)) * sides
-    near, far = np.full((2, *shape), np.inf)
-    first, second = np.zeros((2, *shape), int)
-    for grain, (down, right) in enumerate(centers):
-        distance = np.hypot(y - down, x - right)
-        nearest, nearer = distance < near, distance < far
-        second = np.where(nearest, first, np.where(nearer, grain, second))
-        far = np.where(nearest, near, np.where(nearer, distance, far))
-        first, near = np.where(nearest, grain, first), np.minimum(distance, near)
-    return first, second, (far - near) / 2
-
-
-def _texture(shape, seed):
-    """The density of the grains, less at boundaries, least in those that cracked."""
-    first, second, way = _grains(shape, seed)
-    number = max(first.max(), second.max()) + 1
-    rng = np.random.default_rng((seed, 2))
-    density = rng.uniform(0.8, 1.0, number)
-    cracked = np.triu(rng.uniform(size=(number, number)) < 0.15)
-    depth = np.where((cracked | cracked.T)[first, second], 0.7, 0.12)
-    return density[first] * (1 - depth * np.exp(-((way / 0.025) ** 2)))
-
-
-def _pores(y, x, seed):
-    """What holes of various sizes leave of the thickness."""
-    rng = np.random.default_rng((seed, 3))
-    share = np.ones(np.broadcast_shapes(y.shape, x.shape))
-    for _ in range(8):
-        down, right = rng.uniform(-0.7, 0.7, 2)
-        size, depth = rng.uniform(0.02, 0.07), rng.uniform(0.3, 0.8)
-        distance = np.hypot(y - down, x - right)
-        share *= 1 - depth * np.exp(-((distance / size) ** 4))
-    return share
-
-
-def _blur(image, width):
-    """Convolution with a Gaussian, cut off where it has fallen below 1e-3."""
-    reach = math.ceil(4 * width)
-    kernel = np.exp(-((np.arange(-reach, reach + 1) / width) ** 2) / 2)
-    kernel /= kernel.sum()
-    for _ in range(2):
-        wide = np.pad(image, ((reach, reach), (0, 0)))
-        rows = len(image)
-        image = sum(k * wide[n : n + rows] for n, k in enumerate(kernel)).T
-    return image
-
-
 def _fractions(arrangement, num_states, thickness, seed):
     """The share of each state in each pixel."""
     states = np.arange(num_states)[:, None, None]
@@ -440,7 +204,7 @@ def _fractions(arrangement, num_states, thickness, seed):
     if arrangement == "random":
         position = rng.integers(num_states, size=thickness.shape)
     elif arrangement == "regions":
-        grains, _, _ = _grains(thickness.shape, seed)
+        grains, _, _ = part_into_grains(thickness.shape, seed)
         position = rng.permutation(np.arange(grains.max() + 1) % num_states)[grains]
     elif arrangement == "gradient":
         position = (num_states - 1) * (1 - _enclosed(thickness))
@@ -482,29 +246,6 @@ def _move(image, shift, axis):
     return np.take(period, places, axis)
 
 
-def _light(flat, stack):
-    """Relative intensity without the sample, of mean 1, for each energy."""
-    if flat is None:
-        return illumination(stack.energies, stack.truth.shape[1:])
-    flat = np.asarray(flat, float)
-    if flat.shape not in (stack.truth.shape, stack.truth.shape[1:]):
-        raise ValueError(
-            f"`flat` must have the shape of a frame or of the stack, "
-            f"{stack.truth.shape}, got {flat.shape}."
-        )
-    if not (np.all(flat >= 0) and np.isfinite(flat.mean()) and flat.mean() > 0):
-        raise ValueError(
-            "`flat` must be finite, not negative, and positive somewhere, "
-            f"got values from {flat.min()} to {flat.max()}."
-        )
-    return np.broadcast_to(flat / flat.mean(), stack.truth.shape)
-
-
-def _reading(rng, shape, dark, spread):
-    """What a camera adds to the photons."""
-    return dark + (spread * rng.standard_normal(shape) if spread > 0 else 0)
-
-
 def _energies(energies):
     energies = np.asarray(energies, float)
     if energies.ndim != 1 or not energies.size or not np.all(np.diff(energies) > 0):
@@ -543,7 +284,7 @@ def _thickness(thickness, shape, seed):
             "`shape` must be left out or be that of `thickness`, "
             f"{thickness.shape}, got {tuple(shape)}."
         )
-    _check_shape(thickness.shape)
+    check_shape(thickness.shape)
     if not (
         np.all(thickness >= 0) and np.isfinite(thickness.sum()) and thickness.any()
     ):
@@ -552,23 +293,3 @@ def _thickness(thickness, shape, seed):
             f"got values from {thickness.min()} to {thickness.max()}."
         )
     return thickness
-
-
-def _check_shape(shape):
-    if len(shape) != 2 or min(shape) < 16:
-        raise ValueError(
-            "`shape` must be a height and a width of at least 16 pixels, "
-            f"got {tuple(shape)}."
-        )
-
-
-def _check_camera(photons, dark, read_noise, num_flats):
-    if not 0 < photons <= 1e8:  # beyond, counts do not fit into 32 bits
-        raise ValueError(f"`photons` must be positive and at most 1e8, got {photons}.")
-    if not (dark >= 0 and read_noise >= 0):
-        raise ValueError(
-            "`dark` and `read_noise` must not be negative, "
-            f"got {dark} and {read_noise}."
-        )
-    if num_flats < 1:
-        raise ValueError(f"`num_flats` must be at least 1, got {num_flats}.")
