@@ -17,7 +17,7 @@ from tvjax.stack import denoise_stack, fit_components
 SIGMA = 60.0
 # Of the stack that is streamed: bytes of a block, energies that are written at a time,
 # and noise, in optical density.
-BUDGET, WRITTEN, NOISE = 2**29, 32, 0.3
+BUDGET, WRITTEN, NOISE = 2**28, 32, 0.3
 
 
 def table3(setup: Setup) -> Tables:
@@ -89,6 +89,10 @@ def _denoise(y: Stack, rank: int) -> int:
     return denoise_stack(y).rank
 
 
+def _fit(y: Stack, rank: int) -> int:
+    return fit_components(y, memory=2**27).rank
+
+
 def _each_component(y: Stack, rank: int, plug_in: Callable) -> int:
     denoise_components(decompose(y, rank), plug_in, SIGMA).stack(rank)
     return rank
@@ -110,6 +114,7 @@ def _median(y: Stack, rank: int) -> int:
 # tvjax first: the others are given the rank that it chose.
 TIMED: dict[str, Callable[[Stack, int], int]] = {
     "tvjax": _denoise,
+    "tvjax, components only": _fit,
     "Gram-SVD + scikit-image TV a component": _each_by_tv,
     "Gram-SVD + BM3D a component": _each_by_bm3d,
     "3-D median": _median,
@@ -125,7 +130,9 @@ def respond(request: Record) -> Record:
     task = TIMED[request["task"]]
     found = []
     first = seconds(lambda: found.append(task(y, rank)))
-    again = seconds(lambda: task(y, rank)) if request["task"] == "tvjax" else first
+    again = (
+        seconds(lambda: task(y, rank)) if request["task"].startswith("tvjax") else first
+    )
     return {
         "rank": int(found[0]),
         "seconds": again,

@@ -17,7 +17,7 @@ from measure import interleave, output_folder, parser, Record, Report
 
 import tvjax
 from tvjax.simulate import add_spot, Pattern, scattering_pattern
-from tvjax.symmetry import find_group, test_symmetry
+from tvjax.symmetry import find_group, judge_symmetry
 
 KINDS = {"crystal": "friedel", "fibre": "2mm", "saxs": "azimuthal", "powder": "friedel"}
 NOISE = tvjax.Poisson()
@@ -141,7 +141,7 @@ def refusals(size: Size) -> list[Record]:
             rates = []
             for centre in ((y, x), (y + 1, x)):
                 holds = [
-                    test_symmetry(
+                    judge_symmetry(
                         pattern.counts(seed), KINDS[kind], centre, pattern.mask, NOISE
                     ).holds
                     for seed in range(size.tests)

@@ -3,7 +3,7 @@ import pytest
 
 import tvjax
 from tvjax.simulate import add_spot, scattering_pattern
-from tvjax.symmetry import test_symmetry as judge_symmetry
+from tvjax.symmetry import judge_symmetry
 
 SHAPE = (128, 140)
 POISSON = tvjax.Poisson()

@@ -1,9 +1,24 @@
 """Which arguments do several commands share?"""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+NOISES = "auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]"
+
+
+class Dtype(StrEnum):
+    uint32 = "uint32"
+    int32 = "int32"
+    float32 = "float32"
+
+
+class FloatType(StrEnum):
+    float32 = "float32"
+    float64 = "float64"
+
 
 Inputs = Annotated[
     list[str],
@@ -11,6 +26,16 @@ Inputs = Annotated[
         help="An HDF5 master, or image files; `*` and `#` stand for names and digits.",
         show_default=False,
     ),
+]
+FrameOutput = Annotated[
+    Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs), .cbf or .tif.")
+]
+StackOutput = Annotated[
+    Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs) or .tif.")
+]
+Noise = Annotated[str, typer.Option(help=f"{NOISES}.")]
+NoiseByEnergy = Annotated[
+    str, typer.Option(help=f"{NOISES}; auto measures it at each energy.")
 ]
 Dataset = Annotated[
     str | None,
@@ -27,6 +52,15 @@ Mask = Annotated[
 ]
 ReportFolder = Annotated[
     Path | None, typer.Option(help="Folder for pictures and a report.")
+]
+FrameType = Annotated[
+    Dtype | None,
+    typer.Option("--dtype", help="Of the output; integers stay integers by default."),
+]
+StackType = Annotated[FloatType | None, typer.Option("--dtype", help="Of the output.")]
+Scale = Annotated[
+    int | None,
+    typer.Option(help="Stored value of one count, 16 by default for integers."),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an existing output.")

@@ -1,7 +1,5 @@
 """How is a scan denoised from the shell?"""
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,29 +7,24 @@ import typer
 from tvjax.cli.options import (
     Dataset,
     Force,
+    FrameOutput,
     Frames,
+    FrameType,
     Inputs,
     Mask,
+    Noise,
     Overwrite,
     ReportFolder,
+    Scale,
 )
 from tvjax.cli.report import check_report, report_scan
 from tvjax.cli.running import keep_compiled, progress_bar, sentences
 from tvjax.settings import Settings, SettingsError
 
 
-class Dtype(StrEnum):
-    uint32 = "uint32"
-    int32 = "int32"
-    float32 = "float32"
-
-
 def denoise(
     inputs: Inputs,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="HDF5 (.h5, .nxs), .cbf or .tif."),
-    ],
+    output: FrameOutput,
     alpha: Annotated[
         str,
         typer.Option(metavar="auto|NUMBER", help="Strength in the unit of the data."),
@@ -39,24 +32,13 @@ def denoise(
     per_frame: Annotated[
         bool, typer.Option("--per-frame", help="A strength for each frame.")
     ] = False,
-    noise: Annotated[
-        str,
-        typer.Option(
-            help="auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]."
-        ),
-    ] = "auto",
+    noise: Noise = "auto",
     mask: Mask = None,
     frames: Frames = None,
     dataset: Dataset = None,
     report: ReportFolder = None,
-    dtype: Annotated[
-        Dtype | None,
-        typer.Option(help="Type of the output; integers stay integers by default."),
-    ] = None,
-    scale: Annotated[
-        int | None,
-        typer.Option(help="Stored value of one count, 16 by default for integers."),
-    ] = None,
+    dtype: FrameType = None,
+    scale: Scale = None,
     emit: Annotated[
         str,
         typer.Option(

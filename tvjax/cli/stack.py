@@ -1,7 +1,5 @@
 """How is an energy stack denoised from the shell?"""
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,34 +14,24 @@ from tvjax.cli.options import (
     Inputs,
     Mask,
     Memory,
+    NoiseByEnergy,
     Overwrite,
     ReportFolder,
+    StackOutput,
+    StackType,
 )
 from tvjax.cli.report import check_report, report_stack
 from tvjax.cli.running import keep_compiled, progress_bar, sentences
 from tvjax.settings import parse_memory, SettingsError, StackSettings
 
 
-class FloatType(StrEnum):
-    float32 = "float32"
-    float64 = "float64"
-
-
 def stack(
     inputs: Inputs,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs) or .tif.")
-    ],
+    output: StackOutput,
     rank: Annotated[
         str, typer.Option(metavar="auto|K", help="Number of components.")
     ] = "auto",
-    noise: Annotated[
-        str,
-        typer.Option(
-            help="auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]; "
-            "auto measures it at each energy."
-        ),
-    ] = "auto",
+    noise: NoiseByEnergy = "auto",
     mask: Mask = None,
     axes: Axes = None,
     energies: Energies = None,
@@ -68,7 +56,7 @@ def stack(
     ] = None,
     report: ReportFolder = None,
     memory: Memory = "2GB",
-    dtype: Annotated[FloatType | None, typer.Option(help="Type of the output.")] = None,
+    dtype: StackType = None,
     overwrite: Overwrite = False,
     force: Force = False,
     dry_run: Annotated[

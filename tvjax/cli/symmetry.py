@@ -9,15 +9,18 @@ import typer
 from tvjax.cli.options import (
     Dataset,
     Force,
+    FrameOutput,
     Frames,
+    FrameType,
     Inputs,
     Mask,
+    Noise,
     Overwrite,
     ReportFolder,
+    Scale,
 )
 from tvjax.cli.report import check_report, report_symmetry
 from tvjax.cli.running import INTERRUPTED, keep_compiled, progress_bar, sentences
-from tvjax.cli.scan import Dtype
 from tvjax.settings import SymmetrySettings, TrainingSettings
 
 
@@ -32,9 +35,6 @@ class Device(StrEnum):
     tpu = "tpu"
 
 
-Output = Annotated[
-    Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs), .cbf or .tif.")
-]
 Group = Annotated[
     str,
     typer.Option(
@@ -50,19 +50,11 @@ Average = Annotated[
     bool,
     typer.Option("--average", help="Show the network eight orientations: slower."),
 ]
-Scale = Annotated[
-    int | None,
-    typer.Option(help="Stored value of one count, 16 by default for integers."),
-]
-Type = Annotated[
-    Dtype | None,
-    typer.Option("--dtype", help="Of the output; integers stay integers by default."),
-]
 
 
 def symmetry(
     inputs: Inputs,
-    output: Output,
+    output: FrameOutput,
     group: Group = "auto",
     centre: Centre = "auto",
     method: Annotated[
@@ -72,17 +64,12 @@ def symmetry(
         Path | None, typer.Option(help="Of the network, from `tvjax train`.")
     ] = None,
     average: Average = False,
-    noise: Annotated[
-        str,
-        typer.Option(
-            help="auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]."
-        ),
-    ] = "auto",
+    noise: Noise = "auto",
     mask: Mask = None,
     frames: Frames = None,
     dataset: Dataset = None,
     report: ReportFolder = None,
-    dtype: Type = None,
+    dtype: FrameType = None,
     scale: Scale = None,
     overwrite: Overwrite = False,
     force: Force = False,
@@ -92,6 +79,8 @@ def symmetry(
 ) -> None:
     """Denoise scattering patterns by their own symmetry, if the data have one."""
     with sentences():
+        from tvjax.pipeline import denoise_symmetric_series
+
         settings = SymmetrySettings(
             group=group,
             centre=centre,
@@ -107,12 +96,21 @@ def symmetry(
             overwrite=overwrite,
             force=force,
         )
-        _denoise(inputs, output, settings, report, dry_run)
+        if report is not None:
+            check_report(report, overwrite)
+        keep_compiled()
+        with progress_bar("finding the symmetry") as progress:
+            found = denoise_symmetric_series(
+                inputs, output, settings, progress=progress, dry_run=dry_run
+            )
+        typer.echo(found.report())
+        if report is not None:
+            typer.echo(f"report     {report_symmetry(report, found, overwrite)}")
 
 
 def predict(
     inputs: Inputs,
-    output: Output,
+    output: FrameOutput,
     weights: Annotated[Path, typer.Option(help="From `tvjax train`.")],
     group: Group = "auto",
     centre: Centre = "auto",
@@ -121,28 +119,29 @@ def predict(
     frames: Frames = None,
     dataset: Dataset = None,
     report: ReportFolder = None,
-    dtype: Type = None,
+    dtype: FrameType = None,
     scale: Scale = None,
     overwrite: Overwrite = False,
     force: Force = False,
 ) -> None:
     """Denoise scattering patterns with a network from `tvjax train`."""
-    with sentences():
-        settings = SymmetrySettings(
-            group=group,
-            centre=centre,
-            method=Method.network.value,
-            weights=str(weights),
-            average=average,
-            mask=mask,
-            frames=frames,
-            dataset=dataset,
-            dtype=dtype,
-            scale=scale,
-            overwrite=overwrite,
-            force=force,
-        )
-        _denoise(inputs, output, settings, report, dry_run=False)
+    symmetry(
+        inputs,
+        output,
+        group=group,
+        centre=centre,
+        method=Method.network,
+        weights=weights,
+        average=average,
+        mask=mask,
+        frames=frames,
+        dataset=dataset,
+        report=report,
+        dtype=dtype,
+        scale=scale,
+        overwrite=overwrite,
+        force=force,
+    )
 
 
 def train(
@@ -199,24 +198,3 @@ def train(
             )
             raise typer.Exit(INTERRUPTED) from None
         typer.echo(outcome.report())
-
-
-def _denoise(
-    inputs: list[str],
-    output: Path,
-    settings: SymmetrySettings,
-    report: Path | None,
-    dry_run: bool,
-) -> None:
-    from tvjax.pipeline import denoise_symmetric_series
-
-    if report is not None:
-        check_report(report, settings.overwrite)
-    keep_compiled()
-    with progress_bar("finding the symmetry") as progress:
-        found = denoise_symmetric_series(
-            inputs, output, settings, progress=progress, dry_run=dry_run
-        )
-    typer.echo(found.report())
-    if report is not None:
-        typer.echo(f"report     {report_symmetry(report, found, settings.overwrite)}")

@@ -282,5 +282,10 @@ def _sum_of_neighbors(u: Array, width: Array, margin: int) -> Array:
 
 def _shift(u: Array, axis: int, by: Array | int, most: int) -> Array:
     """u[i + by] along an axis, zero beyond the ends; |by| ≤ `most`."""
+    if isinstance(by, int):
+        zero = jnp.zeros((), u.dtype)
+        return lax.pad(
+            u, zero, [(-by, by, 0) if k == axis else (0, 0, 0) for k in range(u.ndim)]
+        )
     padded = jnp.pad(u, [(most, most) if k == axis else (0, 0) for k in range(u.ndim)])
     return lax.dynamic_slice_in_dim(padded, most + by, u.shape[axis], axis)

@@ -82,7 +82,7 @@ def denoise_symmetric_series(
     example, profile = outcome.example, None
     if method.choice.centre is not None:
         variance = np.asarray(outcome.choice.noise.variance(np.float32(example.after)))
-        profile = radial_profile(
+        profile = ring_means(
             example.before, example.after, variance, example.mask, method.choice.centre
         )
     return SymmetryOutcome(outcome, method.choice, profile)
@@ -162,7 +162,7 @@ def describe(choice: object) -> dict[str, object]:
     }
 
 
-def radial_profile(
+def ring_means(
     before: Num[np.ndarray, "y x"],
     after: Num[np.ndarray, "y x"],
     variance: Num[np.ndarray, "y x"],

@@ -45,7 +45,7 @@ class TrainingOutcome(NamedTuple):
                 f"symmetry   {self.choice.agreement.report()}",
                 f"training   {self.log[-1]['step']} steps, best after {best['step']}",
                 f"held out   {self.log[0]['held_out']:.5g} at first, "
-                f"{best['held_out']:.5g} at best: half the deviance of a pixel of "
+                f"{best['held_out']:.5g} at best: the loss on pixels of "
                 "frames not learned from",
                 f"time       {self.seconds:.1f} s",
                 f"output     {self.output}",

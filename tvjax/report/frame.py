@@ -67,7 +67,10 @@ def write_report(
         raise ValueError("`mask` must be True somewhere, got no valid pixel.")
 
     spot = weakest_spot(before, mask)
-    measured = _measure(before, after, variance, mask, spot, truth)
+    measured = measure(before, after, variance, mask) | {"faintest_spot": spot}
+    if truth is not None:
+        measured["true_mse_before"] = mse(before, truth, mask)
+        measured["true_mse_after"] = mse(after, truth, mask)
     sections = _draw(before, after, variance, mask, spot, curve, truth, unit)
     return write_pages(
         folder,
@@ -79,14 +82,19 @@ def write_report(
     )
 
 
-def _measure(before, after, variance, mask, spot, truth):
-    """The numbers that follow from the images alone."""
+def measure(
+    before: Real[ArrayLike, "y x"],
+    after: Real[ArrayLike, "y x"],
+    variance: Real[ArrayLike, "y x"],
+    mask: Bool[ArrayLike, "y x"],
+) -> dict[str, float]:
+    """Return the numbers that follow from the images alone."""
     total_before, total_after = (
         np.sum(image, where=mask, dtype=float) for image in (before, after)
     )
     z = standardized_residual(before, after, variance, mask)
     neighbors = autocorrelation(z, 1)
-    measured = {
+    return {
         "valid_share": np.mean(mask),
         "total_before": total_before,
         "total_after": total_after,
@@ -94,12 +102,7 @@ def _measure(before, after, variance, mask, spot, truth):
         "residual_mean": np.nanmean(z),
         "residual_deviation": np.nanstd(z),
         "residual_neighbor_correlation": (neighbors[1, 2] + neighbors[2, 1]) / 2,
-        "faintest_spot": spot,
     }
-    if truth is not None:
-        measured["true_mse_before"] = mse(before, truth, mask)
-        measured["true_mse_after"] = mse(after, truth, mask)
-    return measured
 
 
 def _draw(before, after, variance, mask, spot, curve, truth, unit):

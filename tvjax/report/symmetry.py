@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from jaxtyping import ArrayLike, Bool, Real
 
 from tvjax import plot
-from tvjax.diagnostics import autocorrelation, standardized_residual
-from tvjax.report.frame import CAUTION
+from tvjax.report.frame import CAUTION, measure
 from tvjax.report.page import check_folder, section, write_pages
 
 
@@ -46,14 +44,7 @@ def write_symmetry_report(
         FileExistsError: If the folder holds a report and `overwrite` is False.
     """
     folder = check_folder(folder, overwrite)
-    z = standardized_residual(before, after, variance, mask)
-    neighbors = autocorrelation(z, 1)
-    measured = {
-        "total_before": np.sum(before, where=mask, dtype=float),
-        "total_after": np.sum(after, where=mask, dtype=float),
-        "residual_deviation": np.nanstd(z),
-        "residual_neighbor_correlation": (neighbors[1, 2] + neighbors[2, 1]) / 2,
-    }
+    measured = measure(before, after, variance, mask)
     sections = [
         section(
             "Before and after",

@@ -33,6 +33,8 @@ WIDTH = 0.1
 LEAST = 0.05
 # In standard deviations: a component that may be noise does harm for nothing.
 SIGNIFICANT = 4.5
+# Of the same: what TV alone must make of it for the others to be asked.
+PROMISING = 2.0
 
 
 class Probed(NamedTuple):
@@ -93,46 +95,44 @@ def denoise_coefficients(
     alpha = tuned.denoiser.alpha
     strength = alpha if profile is None else alpha * profile[0]
     deviation = 1.0 if variance is None else jnp.sqrt(jnp.maximum(v, LEAST))
-    members = (
-        TV(strength, mask=valid),
-        Wavelet(deviation, mask=valid),
-        _network(valid),
-    )
     direction = jnp.asarray(draws.probes, w.dtype)
-    found = [
-        Probed(w, direction),
-        *(_probe(member, w, direction) for member in members),
-        *(_probe(member, w, direction) for member in extra),
-        *shared,
-    ]
-    images, slopes = (jnp.stack(part) for part in zip(*found, strict=True))
-    if valid is not None:
-        images = jnp.where(valid, images, 0)
-    gain = jnp.ones_like(w) if leading is None else local_gain(w, leading, v)
-    if leading is not None:
-        images = jnp.concatenate([images, gain * images])
-        slopes = jnp.concatenate([slopes, gain * slopes])
+    gain = None if leading is None else local_gain(w, leading, v, valid)
     seen = origin.gathering.mean_over(np.stack([image, np.asarray(direction)]))
-    weights, cost = _mix(
-        images,
-        Parts(
+
+    def mix(found: list[Probed], least: float) -> Denoised:
+        images, slopes = (jnp.stack(part) for part in zip(*found, strict=True))
+        if valid is not None:
+            images = jnp.where(valid, images, 0)
+        if gain is not None:
+            images = jnp.concatenate([images, gain * images])
+            slopes = jnp.concatenate([slopes, gain * slopes])
+        parts = Parts(
             divergences=jnp.sum(slopes * direction, axis=(1, 2)),
             gathered=jnp.sum(slopes * seen[1], axis=(1, 2)),
             alike=jnp.sum(images * v * seen[0], axis=(1, 2)),
-        ),
-        w,
-        origin.response,
-        0.0 if origin.clear else SIGNIFICANT,
-        correlation,
-    )
-    mixed = jnp.tensordot(weights, images, 1)
-    if leading is not None:
-        plain, local = jnp.split(weights, 2)
-        weights = plain + jnp.mean(gain, where=valid) * local
-    return Denoised(np.asarray(mixed), float(alpha), np.asarray(weights), float(cost))
+        )
+        weights, cost = _mix(images, parts, w, origin.response, least, correlation)
+        mixed = jnp.tensordot(weights, images, 1)
+        if gain is not None:
+            plain, local = jnp.split(weights, 2)
+            weights = plain + jnp.mean(gain, where=valid) * local
+        return Denoised(
+            np.asarray(mixed), float(alpha), np.asarray(weights), float(cost)
+        )
+
+    found = [Probed(w, direction), _probe(TV(strength, mask=valid), w, direction)]
+    if not (origin.clear or shared or extra):
+        # most of what may be noise is, and TV tells with a fraction of the work
+        glanced = mix(found, PROMISING)
+        if not glanced.weights.any():
+            return glanced
+    members = (Wavelet(deviation, mask=valid), _network(valid), *extra)
+    found += [_probe(member, w, direction) for member in members]
+    found += shared
+    return mix(found, 0.0 if origin.clear else SIGNIFICANT)
 
 
-def local_gain(w: Array, leading: Array, variance: Array) -> Array:
+def local_gain(w: Array, leading: Array, variance: Array, mask: Array | None) -> Array:
     """How much of a component is signal, where there is much of the sample or little.
 
         g = s/(s + v),   s = x_1² (⟨w²⟩ − ⟨v⟩)₊/⟨x_1²⟩
@@ -140,9 +140,9 @@ def local_gain(w: Array, leading: Array, variance: Array) -> Array:
     Wiener's gain for a signal that is as strong as the leading component x_1: what a
     state differs by from the mean of all is in proportion to how much there is of it.
     """
-    excess = jnp.maximum(jnp.mean(w**2) - jnp.mean(variance), 0)
+    excess = jnp.maximum(jnp.mean(w**2 - variance, where=mask), 0)
     thickness = jnp.asarray(leading, w.dtype) ** 2
-    mean = jnp.maximum(jnp.mean(thickness), jnp.finfo(w.dtype).tiny)
+    mean = jnp.maximum(jnp.mean(thickness, where=mask), jnp.finfo(w.dtype).tiny)
     signal = excess * thickness / mean
     return signal / (signal + jnp.maximum(variance, LEAST))
 

@@ -89,7 +89,7 @@ def denoise_stack(
         shared_edges=shared_edges,
         extra=extra,
         key=key,
-        memory=2**28,
+        memory=2**27,
     )
     x = found.frames(0, len(y))
     if found.mask is not None:
@@ -239,6 +239,8 @@ def _denoise_each(
             extra=extra,
         )
         denoised.append(one)
+        if rank is None and not origin.clear and not one.weights.any():
+            break  # what is fainter than noise is not worth its time
     return denoised
 
 

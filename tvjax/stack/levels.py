@@ -67,9 +67,9 @@ def noise_levels(gram: Float[np.ndarray, "energy energy"], num_pixels: int) -> L
         fewer = values * (num_independent / num_pixels) ** 0.5
         level = float(noise_level(fewer, (num_independent, size)))
         rank = min(num_above_noise(fewer / level, (num_independent, size)), size // 2)
-        outside = np.eye(size) - vectors[:, :rank] @ vectors[:, :rank].T
-        rest = np.sum((outside @ whitened) * outside, axis=1)
-        share = np.maximum(np.diagonal(outside), 1 / size)
+        inside = vectors[:, :rank] ** 2
+        rest = np.diagonal(whitened) - inside @ values[:rank] ** 2
+        share = np.maximum(1 - inside.sum(axis=1), 1 / size)
         sigma = sigma * np.sqrt(np.maximum(rest, 0) / (share * (num_pixels - rank)))
     return Levels(sigma, num_independent)
 

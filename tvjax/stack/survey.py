@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jax import Array, numpy as jnp
 from jaxtyping import Float, PRNGKeyArray
+from scipy.sparse.linalg import eigsh
 
 from tvjax.denoisers.subspace import Basis
 from tvjax.noise import Gaussian, Noise
@@ -53,16 +54,31 @@ class Survey(NamedTuple):
             least: Directions that are asked for; the others are no more than half.
         """
         fine = self.basis.vectors[:, : max(clear + FINE, least)]
-        known = fine[:, :clear]
         found = [fine[:, :least]]
-        outside = np.eye(len(known)) - known @ known.T
         for gram in self.coarse:
-            _, vectors = np.linalg.eigh(outside @ gram @ outside)
-            found.append(vectors[:, : -COARSE - 1 : -1])
+            found.append(_leading(_outside(gram, fine[:, :clear]), COARSE))
         found.append(fine[:, least:])
         vectors, triangle = np.linalg.qr(np.concatenate(found, axis=1))
         vectors = vectors[:, np.abs(np.diagonal(triangle)) > NEW]
         return vectors[:, : max(len(self.sigma) // 2, least)]
+
+
+def _outside(
+    gram: Float[np.ndarray, "energy energy"], known: Float[np.ndarray, "energy value"]
+) -> Float[np.ndarray, "energy energy"]:
+    """The Gram matrix of what orthonormal vectors leave of a stack."""
+    half = gram - known @ (known.T @ gram)
+    return half - (half @ known) @ known.T
+
+
+def _leading(
+    gram: Float[np.ndarray, "energy energy"], num: int
+) -> Float[np.ndarray, "energy value"]:
+    """Its leading eigenvectors, by the iteration of Lanczos where they are few."""
+    if 4 * num > len(gram):
+        return np.linalg.eigh(gram)[1][:, : -num - 1 : -1]
+    start = np.random.default_rng(0).standard_normal(len(gram))
+    return eigsh(gram, num, v0=start, tol=1e-6)[1][:, ::-1]
 
 
 def num_passes(stack: Sliceable) -> int:

@@ -2,7 +2,7 @@
 
 from tvjax.symmetry.agreement import (
     Agreement as Agreement,
-    test_symmetry as test_symmetry,
+    judge_symmetry as judge_symmetry,
 )
 from tvjax.symmetry.automatic import (
     denoise_symmetric as denoise_symmetric,

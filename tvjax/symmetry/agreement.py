@@ -96,7 +96,7 @@ class Agreement:
         )
 
 
-def test_symmetry(
+def judge_symmetry(
     y: Float[ArrayLike, "y x"],
     group: Group | str,
     centre: tuple[float, float],
@@ -162,9 +162,6 @@ def test_symmetry(
         broken=found.broken.differs,
         spot=found.broken.spot,
     )
-
-
-test_symmetry.__test__ = False  # a test of patterns, not of the package
 
 
 def settle(centre: tuple[float, float], group: Group) -> Point:

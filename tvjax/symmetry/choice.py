@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 from tvjax.noise import Noise
-from tvjax.symmetry.agreement import Agreement, SIGNIFICANCE, test_symmetry, Untestable
+from tvjax.symmetry.agreement import Agreement, judge_symmetry, SIGNIFICANCE, Untestable
 from tvjax.symmetry.centre import Centre, check_centre, find_centre
 from tvjax.symmetry.groups import find_group, Group
 from tvjax.symmetry.offset import determined
@@ -52,7 +52,7 @@ def choose_symmetry(
     if group != "auto":
         known = find_group(group)
         place = locate(known)
-        agreement = test_symmetry(y, known, place[:2], mask, noise)
+        agreement = judge_symmetry(y, known, place[:2], mask, noise)
         _refuse(agreement, place, given=centre != "auto")
         return Choice(place, agreement)
     found = []
@@ -92,7 +92,7 @@ def _try(
     """A choice without agreement where centre or mask leave nothing to test."""
     try:
         place = locate(group)
-        return Choice(place, test_symmetry(y, group, place[:2], mask, noise))
+        return Choice(place, judge_symmetry(y, group, place[:2], mask, noise))
     except Untestable:
         return Choice(None, None)
 

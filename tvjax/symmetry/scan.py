@@ -19,6 +19,7 @@ from tvjax.noise import Noise, Poisson
 from tvjax.symmetry.groups import Group
 from tvjax.symmetry.moves import Point
 from tvjax.symmetry.orbits import Orbit, orbit_mean
+from tvjax.symmetry.radial import find_rings, radial_profile
 from tvjax.symmetry.smoothing import box_sum, widen
 
 SIDES = (3, 5)  # of the squares, in pixels
@@ -60,6 +61,9 @@ def find_broken(
     freedom = variance * orbit.freedom
     pixels = box_sum(seen.astype(y.dtype), SURROUNDING)
     around = box_sum(expected, SURROUNDING)
+    # a piece of a narrow ring stands out from its surrounding, not from its ring
+    rings = find_rings(y.shape, centre, y.dtype)
+    ring = jnp.where(seen, radial_profile(expected, rings, seen).image, 0)
     differs, spot = jnp.zeros(y.shape, bool), jnp.zeros(y.shape, bool)
     for side in SIDES:
         sums = [box_sum(z, side) for z in (own, expected, variance, freedom)]
@@ -67,8 +71,11 @@ def find_broken(
         share = free / jnp.where(spread > 0, spread, 1)
         unequal = _deviate(observed, mean, spread, share, noise)
         inside = box_sum(seen.astype(y.dtype), side)
-        # the level around, without the square itself
-        level = (around - mean) / jnp.maximum(pixels - inside, 1)
+        # the level around, without the square itself, or that of its ring
+        level = jnp.maximum(
+            (around - mean) / jnp.maximum(pixels - inside, 1),
+            box_sum(ring, side) / jnp.maximum(inside, 1),
+        )
         one = noise.variance(level)
         here = _deviate(observed, inside * level, inside * one, 1.0, noise)
         # what the others hold of it, as many times over as there are others
