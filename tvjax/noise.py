@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
-from jax import Array, core, numpy as jnp
+from jax import Array, core, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
@@ -26,6 +26,8 @@ Mask: TypeAlias = Bool[ArrayLike, "*stack h w"] | None
 QUIET = 0.1
 # A block of this size holds enough pixels for a variance and little structure.
 BLOCK = 8
+# Of choosing blocks by an estimate, and estimating from them.
+ROUNDS = 5
 
 
 class Gaussian(eqx.Module):
@@ -230,13 +232,15 @@ def _quiet_variance(y: Array, mask: Array) -> Array:
     )
     squares = jnp.sum(jnp.where(lively, blocks.count, 0)) / jnp.sum(lively)
     variance = jnp.where(jnp.any(lively), quiet / _chi_square_quantile(squares), 0)
-    for _ in range(5):
+
+    def refine(_: int, variance: Array) -> Array:
         keep = lively & _plausible(blocks, 0, variance)
         weight = jnp.where(keep, blocks.count, 0)
         total = jnp.sum(weight)
         mean = jnp.sum(weight * blocks.variance) / jnp.maximum(total, 1)
-        variance = jnp.where(total > 0, mean, variance)
-    return variance
+        return jnp.where(total > 0, mean, variance)
+
+    return lax.fori_loop(0, ROUNDS, refine, variance)
 
 
 @jax.jit
@@ -244,10 +248,12 @@ def _dark_gain(y: Array, mask: Array) -> Array:
     """The gain of counts, from the darker blocks."""
     blocks = _block_moments(y, mask)
     dark = _darkest(blocks, 0.5)
-    gain = _typical_ratio(blocks, dark)
-    for _ in range(5):
-        gain = _ratio(blocks, dark & _plausible(blocks, gain, 0))
-    return gain
+    return lax.fori_loop(
+        0,
+        ROUNDS,
+        lambda _, gain: _ratio(blocks, dark & _plausible(blocks, gain, 0)),
+        _typical_ratio(blocks, dark),
+    )
 
 
 @jax.jit
@@ -255,10 +261,13 @@ def _dark_line(y: Array, mask: Array) -> tuple[Array, Array]:
     """Gain and variance at no light, from all but the brightest blocks."""
     blocks = _block_moments(y, mask)
     dark = _darkest(blocks, 0.9)
-    gain, floor = _typical_ratio(blocks, dark), 0.0
-    for _ in range(5):
-        gain, floor = _line(blocks, dark & _plausible(blocks, gain, floor))
-    return gain, floor
+    gain = _typical_ratio(blocks, dark)
+    return lax.fori_loop(
+        0,
+        ROUNDS,
+        lambda _, line: _line(blocks, dark & _plausible(blocks, *line)),
+        (gain, jnp.zeros_like(gain)),
+    )
 
 
 def _mixed_differences(y: Array, mask: Array) -> tuple[Array, Array]:

@@ -17,11 +17,13 @@ unbiased, not bounded.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 from jax import Array, numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.expansion import least_risk_mixture
@@ -29,6 +31,9 @@ from tvjax.noise import Gaussian, Noise, Poisson
 
 # The step of a finite probe, in standard deviations of the noise.
 WIDTH = 0.15
+# Up to so many deviates, small arrays of all shapes share a program for each power of
+# two: a binomial one takes seconds to compile.
+SHARED = 2**18
 
 Denoiser: TypeAlias = Callable[[Array], Array]
 Risk: TypeAlias = Callable[..., Float[Array, ""]]
@@ -242,7 +247,9 @@ def thin(
     """
     gain = noise.gain.astype(y.dtype)
     counts = jnp.round(y / gain)
-    first = gain * jax.random.binomial(key, counts, fraction, dtype=y.dtype)
+    padded = jnp.pad(counts.ravel(), (0, _room(counts.size) - counts.size))
+    dealt = _binomial(key, padded, fraction)[: counts.size].reshape(counts.shape)
+    first = gain * dealt
     return first / fraction, (y - first) / (1 - fraction)
 
 
@@ -272,7 +279,23 @@ def draw_noise(
     variance: Float[Array, "*shape"], key: PRNGKeyArray
 ) -> Float[Array, "*shape"]:
     """White Gaussian noise of a variance in each pixel."""
-    return jnp.sqrt(variance) * jax.random.normal(key, variance.shape, variance.dtype)
+    drawn = _normal(key, _room(variance.size), variance.dtype)[: variance.size]
+    return jnp.sqrt(variance) * drawn.reshape(variance.shape)
+
+
+@jax.jit
+def _binomial(key: PRNGKeyArray, counts: Array, fraction: float) -> Array:
+    return jax.random.binomial(key, counts, fraction, dtype=counts.dtype)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _normal(key: PRNGKeyArray, size: int, dtype: DTypeLike) -> Array:
+    return jax.random.normal(key, (size,), dtype)
+
+
+def _room(size: int) -> int:
+    """How many deviates are drawn where so many are needed."""
+    return size if size > SHARED else 1 << max(size - 1, 1).bit_length()
 
 
 def split(

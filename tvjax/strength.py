@@ -204,7 +204,6 @@ class _Scene(eqx.Module):
     profile: Float[Array, "image height width"] | None = None
 
 
-@eqx.filter_jit
 def _divide(
     frames: Array,
     mask: Array | None,
@@ -215,15 +214,11 @@ def _divide(
     key: PRNGKeyArray,
     whole_counts: bool,
 ) -> _Scene:
-    """Deal the data out to a scene."""
-    y = frames if mask is None else jnp.where(mask, frames, 0)
-    smooth = jnp.maximum(noise.variance(local_mean(y, mask)), 0)
-    weight = None
-    if weights == "variance":
-        # where no photon fell around a pixel, its variance is that of few, not zero
-        floor = 0.05 * jnp.mean(smooth, where=mask)
-        weight = 1 / jnp.maximum(smooth, jnp.where(floor > 0, floor, 1))
-        weight = weight / jnp.mean(weight, where=mask)
+    """Deal the data out to a scene.
+
+    Not one program: what draws random numbers is compiled once for many shapes.
+    """
+    y, smooth, weight = _levels(frames, mask, noise, weights)
     if whole_counts:
         seen, held_out = thin(y, noise, key=key, fraction=FRACTION)
         variance = noise.variance(held_out)
@@ -233,6 +228,22 @@ def _divide(
         seen, held_out = couple(y, other, fraction=FRACTION)
         variance = smooth
     return _Scene(seen, held_out, variance / (1 - FRACTION), mask, weight)
+
+
+@eqx.filter_jit
+def _levels(
+    frames: Array, mask: Array | None, noise: Noise, weights: Weights
+) -> tuple[Array, Array, Array | None]:
+    """Data, their variance from around each pixel, and the weight that follows."""
+    y = frames if mask is None else jnp.where(mask, frames, 0)
+    smooth = jnp.maximum(noise.variance(local_mean(y, mask)), 0)
+    weight = None
+    if weights == "variance":
+        # where no photon fell around a pixel, its variance is that of few, not zero
+        floor = 0.05 * jnp.mean(smooth, where=mask)
+        weight = 1 / jnp.maximum(smooth, jnp.where(floor > 0, floor, 1))
+        weight = weight / jnp.mean(weight, where=mask)
+    return y, smooth, weight
 
 
 @eqx.filter_jit
