@@ -49,9 +49,8 @@ def test_patterns_are_denoised_by_the_symmetry_they_have(
     tvjax, patterns, truth, tmp_path
 ):
     clean, report = tmp_path / "clean.h5", tmp_path / "report"
-    result = tvjax(
-        "symmetry", patterns, "-o", clean, "--report", report, "--dtype", "float32"
-    )
+    options = ("--group", "friedel", "--report", report, "--dtype", "float32")
+    result = tvjax("symmetry", patterns, "-o", clean, *options)
     assert result.exit_code == 0, result.output
     assert "symmetry   friedel about (23.5" in result.stdout
     found, mask = read(clean)
