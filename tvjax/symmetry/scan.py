@@ -30,8 +30,10 @@ STRONG = 4.5
 # partners are at their level than as bright, with about this many by chance an image.
 STANDS_OUT = 4.0
 BY_CHANCE = 3.0
-# A spot this strong is kept as measured; a weaker one may be chance, and is denoised.
+# A spot this strong is kept as measured, if so few are that by chance; others may be
+# chance, and are denoised.
 KEPT = 5.0
+KEPT_BY_CHANCE = 0.3
 
 
 class Broken(NamedTuple):
@@ -61,9 +63,7 @@ def find_broken(
     freedom = variance * orbit.freedom
     pixels = box_sum(seen.astype(y.dtype), SURROUNDING)
     around = box_sum(expected, SURROUNDING)
-    # a piece of a narrow ring stands out from its surrounding, not from its ring
-    rings = find_rings(y.shape, centre, y.dtype)
-    ring = jnp.where(seen, radial_profile(expected, rings, seen).image, 0)
+    ring = jnp.where(seen, _ring_level(expected, centre, seen, noise), 0)
     differs, spot = jnp.zeros(y.shape, bool), jnp.zeros(y.shape, bool)
     for side in SIDES:
         sums = [box_sum(z, side) for z in (own, expected, variance, freedom)]
@@ -90,14 +90,26 @@ def find_broken(
         bright = here > STANDS_OUT
         # a bright pixel is in as many squares as one has pixels, half of them its own
         trials = jnp.maximum(2 * jnp.sum(bright & seen) / side**2, 1)
-        least = jnp.maximum(-ndtri(jnp.minimum(BY_CHANCE / trials, 0.02)), 2)
         # twice the logarithm of the likelihoods: partners at their level, or as bright
-        alone = unequal**2 - jnp.maximum(there, 0) ** 2 > least**2
-        found = (jnp.abs(unequal) > STRONG) | (bright & alone & (unequal > 0))
-        differs |= widen(found, side)
-        spot |= widen(found & (here > KEPT), side)
+        alone = unequal**2 - jnp.maximum(there, 0) ** 2
+
+        def likely(by_chance: float) -> Array:
+            least = jnp.maximum(-ndtri(jnp.minimum(by_chance / trials, 0.02)), 2)
+            one_sided = bright & (alone > least**2) & (unequal > 0)
+            return (jnp.abs(unequal) > STRONG) | one_sided
+
+        differs |= widen(likely(BY_CHANCE), side)
+        spot |= widen(likely(KEPT_BY_CHANCE) & (here > KEPT), side)
     differs, spot = differs & seen, spot & seen
     return Broken(_anywhere_in_orbit(differs, group, centre, mask), spot)
+
+
+def _ring_level(mean: Array, centre: Point, seen: Array, noise: Noise) -> Array:
+    """What a piece of a narrow ring does not stand out from; spots left out."""
+    rings = find_rings(mean.shape, centre, mean.dtype)
+    with_spots = radial_profile(mean, rings, seen).image
+    spread = jnp.sqrt(jnp.maximum(noise.variance(with_spots), 0))
+    return radial_profile(mean, rings, seen & (mean < with_spots + 3 * spread)).image
 
 
 def _deviate(
