@@ -29,11 +29,11 @@ STRONG = 4.5
 # A spot this strong over its surrounding is found already where it is likelier that its
 # partners are at their level than as bright, with about this many by chance an image.
 STANDS_OUT = 4.0
-BY_CHANCE = 3.0
+BY_CHANCE = 2.0
 # A spot this strong is kept as measured, if so few are that by chance; others may be
 # chance, and are denoised.
 KEPT = 5.0
-KEPT_BY_CHANCE = 0.3
+KEPT_BY_CHANCE = 0.1
 
 
 class Broken(NamedTuple):
