@@ -92,16 +92,19 @@ def find_broken(
         trials = jnp.maximum(2 * jnp.sum(bright & seen) / side**2, 1)
         # twice the logarithm of the likelihoods: partners at their level, or as bright
         alone = unequal**2 - jnp.maximum(there, 0) ** 2
-
-        def likely(by_chance: float) -> Array:
-            least = jnp.maximum(-ndtri(jnp.minimum(by_chance / trials, 0.02)), 2)
-            one_sided = bright & (alone > least**2) & (unequal > 0)
-            return (jnp.abs(unequal) > STRONG) | one_sided
-
-        differs |= widen(likely(BY_CHANCE), side)
-        spot |= widen(likely(KEPT_BY_CHANCE) & (here > KEPT), side)
+        alone = jnp.where(bright & (unequal > 0), alone, 0)
+        strong = jnp.abs(unequal) > STRONG
+        found = strong | (alone > _least(trials, BY_CHANCE) ** 2)
+        kept = strong | (alone > _least(trials, KEPT_BY_CHANCE) ** 2)
+        differs |= widen(found, side)
+        spot |= widen(kept & (here > KEPT), side)
     differs, spot = differs & seen, spot & seen
     return Broken(_anywhere_in_orbit(differs, group, centre, mask), spot)
+
+
+def _least(trials: Array, by_chance: float) -> Array:
+    """What so few of so many normal deviates exceed."""
+    return jnp.maximum(-ndtri(jnp.minimum(by_chance / trials, 0.02)), 2)
 
 
 def _ring_level(mean: Array, centre: Point, seen: Array, noise: Noise) -> Array:
