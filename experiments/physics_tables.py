@@ -7,22 +7,26 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator
 from measure import Record
 from physics_scenes import Quantity, Scene
 
 # What the counts say without a denoiser: as is usual, and as well as they can.
 USUAL, EFFICIENT = "raw, least squares", "raw, likelihood"
 
+NONE = "none is smaller"
+
+# In the order they are drawn in: the fits to raw counts on top.
 STYLES = {
-    USUAL: "C7v:",
-    EFFICIENT: "ko-",
     "orbit mean": "C7s-",
     "TV": "C0^-",
     "orbit + TV": "C0o-",
-    "published": "C3x-",
+    "published": "C3v-",
     "supervised": "C2d:",
     "ours": "C1o-",
     "shipped": "C1^--",
+    USUAL: "kx:",
+    EFFICIENT: "ko-",
 }
 
 
@@ -42,8 +46,16 @@ def rms(numbers: Float[np.ndarray, "..."]) -> float:
     return float(np.sqrt(np.mean(np.square(numbers))))
 
 
+def bias(errors: Float[np.ndarray, "draw frame number"]) -> float:
+    """Root mean square of the errors' means, without what chance adds to it."""
+    chance = np.var(errors, axis=0, ddof=1) / len(errors)
+    squares = np.square(np.mean(errors, axis=0)) - chance
+    return float(np.sqrt(max(np.mean(squares), 0)))
+
+
 def over_bound(
-    outcomes: list[Outcome], mean: Callable[[np.ndarray], float]
+    outcomes: list[Outcome],
+    mean: Callable[[Float[np.ndarray, "draw frame number"]], float],
 ) -> list[Record]:
     """A mean of each method's errors over the bound's root mean square."""
     records = []
@@ -55,7 +67,9 @@ def over_bound(
             "bound": f"{unit_of(quantity, outcome) * bound:.3g} {quantity.unit}",
         }
         for name, errors in outcome.errors.items():
-            found = mean(errors[:, quantity.where]) / bound
+            chosen = errors[:, quantity.where]
+            shape = -1, len(outcome.scene.rates), len(quantity.where)
+            found = mean(chosen.reshape(shape)) / bound
             linear = name == USUAL and not outcome.scene.has_fits
             record[name] = "–" if linear else f"{found:.2f}"
         records.append(record)
@@ -76,39 +90,61 @@ def unit_of(quantity: Quantity, outcome: Outcome) -> float:
     return 100 / rms(outcome.true[:, quantity.where])
 
 
-def verdicts(outcomes: list[Outcome]) -> list[Record]:
-    """Which denoisers beat the efficient fit to raw counts, by two standard errors.
+class Gain(NamedTuple):
+    """An error over that of the likelihood fit to raw counts."""
 
-    The standard error is that of the logarithm of the ratio of the two errors, from
-    exposures drawn anew from those there are.
-    """
+    ratio: float
+    is_sure: bool  # by three standard errors and 1 %, and against the answer zero
+
+
+def compare(outcome: Outcome, quantity: Quantity, name: str) -> Gain:
+    """With the standard error over exposures drawn from those there are."""
+    own, raw = (
+        np.mean(np.square(outcome.errors[label][:, quantity.where]), axis=1)
+        for label in (name, EFFICIENT)
+    )
+    drawn = np.random.default_rng(0).integers(len(own), size=(400, len(own)))
+    spread = np.std(np.log(own[drawn].mean(1) / raw[drawn].mean(1)))
+    logarithm = np.log(own.mean() / raw.mean())
+    useful = quantity.unit != "%" or own.mean() < np.mean(
+        np.square(outcome.true[:, quantity.where])
+    )
+    is_sure = bool(logarithm < -max(3 * spread, 0.02)) and useful
+    return Gain(float(np.exp(logarithm / 2)), is_sure)
+
+
+def verdicts(outcomes: list[Outcome]) -> list[Record]:
+    """Which denoisers surely beat the likelihood fit to raw counts."""
     records = []
     for quantity, outcome in listed(outcomes):
-        rng = np.random.default_rng(0)
-        num = len(outcome.true)
-        drawn = rng.integers(num, size=(400, num))
-        powers = {
-            name: np.mean(np.square(errors[:, quantity.where]), axis=1)
-            for name, errors in outcome.errors.items()
-        }
-        better = []
-        for name in list(powers)[2:]:
-            ratio = 0.5 * np.log(powers[name].mean() / powers[EFFICIENT].mean())
-            again = [0.5 * np.log(powers[n][drawn].mean(1)) for n in (name, EFFICIENT)]
-            if ratio + 2 * np.std(again[0] - again[1]) < 0:
-                better.append((ratio, f"{name} {np.exp(ratio):.2f}"))
+        denoisers = [name for name in outcome.errors if name not in (USUAL, EFFICIENT)]
+        gains = {name: compare(outcome, quantity, name) for name in denoisers}
+        better = sorted((g.ratio, name) for name, g in gains.items() if g.is_sure)
         records.append(
             {
                 "quantity": quantity.name,
                 "kind": "local" if outcome.scene.local else "global",
                 "counts": outcome.level,
-                "error over that of the fit to raw counts": ", ".join(
-                    text for _, text in sorted(better)
+                "error over that of the fit": ", ".join(
+                    f"{name} {ratio:.2f}" for ratio, name in better
                 )
-                or "none is smaller",
+                or NONE,
             }
         )
     return records
+
+
+def conclude(rows: list[Record]) -> str:
+    """In how many of the cases a denoiser helps."""
+    parts = []
+    for kind in ("global", "local"):
+        chosen = [list(row.values())[-1] for row in rows if row["kind"] == kind]
+        helped = sum(text != NONE for text in chosen)
+        parts.append(f"{helped} of {len(chosen)} {kind} ones")
+    return (
+        "Quantities and exposures at which a denoiser surely beats the likelihood fit "
+        f"to raw counts: {' and '.join(parts)}."
+    )
 
 
 def exposures_saved(outcomes: list[Outcome]) -> list[Record]:
@@ -154,6 +190,8 @@ def draw(outcomes: list[Outcome], file: Path) -> None:
             xscale="log", yscale="log", title=name, ylabel=f"error, {rows[0][0].unit}"
         )
         ax.set_xticks(levels, [f"{level:g}" for level in levels])
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
     for ax in axes[-1]:
         ax.set_xlabel("counts per pixel")
