@@ -13,6 +13,8 @@ from physics_scenes import Quantity, Scene
 
 # What the counts say without a denoiser: as is usual, and as well as they can.
 USUAL, EFFICIENT = "raw, least squares", "raw, likelihood"
+# Means over all azimuths, then denoised: only of patterns that are round.
+RINGS = "rings + TV"
 
 NONE = "none is smaller"
 
@@ -21,6 +23,7 @@ STYLES = {
     "orbit mean": "C7s-",
     "TV": "C0^-",
     "orbit + TV": "C0o-",
+    RINGS: "C9o--",
     "published": "C3v-",
     "supervised": "C2d:",
     "ours": "C1o-",
@@ -66,14 +69,21 @@ def over_bound(
             "counts": outcome.level,
             "bound": f"{unit_of(quantity, outcome) * bound:.3g} {quantity.unit}",
         }
-        for name, errors in outcome.errors.items():
-            chosen = errors[:, quantity.where]
-            shape = -1, len(outcome.scene.rates), len(quantity.where)
-            found = mean(chosen.reshape(shape)) / bound
+        for name in named(outcomes):
             linear = name == USUAL and not outcome.scene.has_fits
-            record[name] = "–" if linear else f"{found:.2f}"
+            if linear or name not in outcome.errors:
+                record[name] = "–"
+                continue
+            chosen = outcome.errors[name][:, quantity.where]
+            shape = -1, len(outcome.scene.rates), len(quantity.where)
+            record[name] = f"{mean(chosen.reshape(shape)) / bound:.2f}"
         records.append(record)
     return records
+
+
+def named(outcomes: list[Outcome]) -> list[str]:
+    """All methods that any outcome has."""
+    return list(dict.fromkeys(name for o in outcomes for name in o.errors))
 
 
 def listed(outcomes: list[Outcome]) -> list[tuple[Quantity, Outcome]]:
@@ -149,18 +159,16 @@ def conclude(rows: list[Record]) -> str:
 
 def exposures_saved(outcomes: list[Outcome]) -> list[Record]:
     """How many times the exposure the raw counts need for a pixel error as small."""
-    return [
-        {
-            "scene": outcome.scene.name,
-            "counts": outcome.level,
-            **{
-                name: f"{outcome.squares['raw'] / square:.3g}"
-                for name, square in outcome.squares.items()
-                if name != "raw"
-            },
-        }
-        for outcome in outcomes
-    ]
+    records = []
+    for outcome in outcomes:
+        record = {"scene": outcome.scene.name, "counts": outcome.level}
+        raw = outcome.squares["raw"]
+        for name in named(outcomes):
+            if name not in (USUAL, EFFICIENT):
+                square = outcome.squares.get(name)
+                record[name] = "–" if square is None else f"{raw / square:.3g}"
+        records.append(record)
+    return records
 
 
 def draw(outcomes: list[Outcome], file: Path) -> None:
@@ -179,7 +187,8 @@ def draw(outcomes: list[Outcome], file: Path) -> None:
         ]
         ax.plot(levels, bound, "k--", linewidth=2, label="Cramér-Rao bound")
         for label, style in STYLES.items():
-            if label == USUAL and not rows[0][1].scene.has_fits:
+            linear = label == USUAL and not rows[0][1].scene.has_fits
+            if linear or label not in rows[0][1].errors:
                 continue
             found = [
                 unit * rms(o.errors[label][:, q.where])
@@ -196,6 +205,6 @@ def draw(outcomes: list[Outcome], file: Path) -> None:
     for ax in axes[-1]:
         ax.set_xlabel("counts per pixel")
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    figure.legend(handles, labels, loc="outside lower center", ncols=6)
     figure.savefig(file, dpi=130)
     plt.close(figure)
