@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import pytest
 from quick import run_quick
 
@@ -24,3 +26,22 @@ def test_network_for_counts_is_trained(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {
         *("counts.safetensors", "train_counts.json", "train_counts.md"),
     }
+
+
+@pytest.mark.skipif(find_spec("pyFAI") is None, reason="pyFAI is not installed")
+def test_physics_from_weak_patterns_is_judged_beside_its_bound(tmp_path):
+    tables = run_quick("symmetry_physics", tmp_path)
+    (checks,) = (rows for name, rows in tables.items() if name.startswith("Fits to"))
+    for row in checks:
+        if row["counts"] == 5:
+            # a dozen exposures tell a standard deviation within some 20 %
+            assert 0.5 < float(row["raw, likelihood"]) < 1.6
+    names = {row["quantity"] for row in checks}
+    assert {"ring width", "radius of gyration", "pair distribution"} < names
+    for row in tables["Error over the Cramér-Rao bound"]:
+        assert float(row["ours"]) > 0
+    (saved,) = (rows for name, rows in tables.items() if name.startswith("Exposure"))
+    for row in saved:
+        # two exposures for one, but for masks
+        assert 1.5 < float(row["orbit mean"]) < 2.6
+    assert (tmp_path / "symmetry_physics.png").exists()
