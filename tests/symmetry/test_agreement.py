@@ -70,3 +70,14 @@ def test_orbits_that_are_all_masked_are_named():
     mask[:20] = True
     with pytest.raises(ValueError, match="its orbits are all masked"):
         judge_symmetry(flat(1.0, 0), "friedel", (31.5, 35.5), mask, POISSON)
+
+
+@pytest.mark.parametrize("mean", [0.2, 1.0])
+def test_pieces_of_a_ring_are_no_spots(mean):
+    pattern = scattering_pattern("powder", SHAPE, mean=mean)
+    for seed in range(3):
+        found = judge_symmetry(
+            pattern.counts(seed), "friedel", pattern.centre, pattern.mask, POISSON
+        )
+        assert np.mean(found.spot) < 1e-3
+        assert found.broken_share < 0.01
