@@ -27,6 +27,7 @@ from tvjax.symmetry.moves import Point, positions, whole_offset
 from tvjax.symmetry.offset import determined, find_offset
 from tvjax.symmetry.orbits import Orbit, orbit_mean
 from tvjax.symmetry.scan import Broken, find_broken
+from tvjax.symmetry.shading import find_shading
 
 NUM_RINGS = 24
 # Pixels along a block: what differs smoothly shows in sums before it does in pixels.
@@ -65,6 +66,8 @@ class Agreement:
     broken_share: float  # of the pixels, in orbits that differ locally
     broken: np.ndarray  # True where the orbit must not be averaged
     spot: np.ndarray  # True where one of its members has a spot of its own
+    shading: np.ndarray | None  # smooth factor on the orbit mean; None if not asked for
+    window: float | None  # that it is smooth over, pixels
 
     @property
     def holds(self) -> bool:
@@ -85,9 +88,14 @@ class Agreement:
     def report(self) -> str:
         """The same in a sentence."""
         ratio = np.sum(self.chi_squared) / max(np.sum(self.freedom), 1e-30)
+        verdict = "holds" if self.holds else "is refused"
+        if self.shading is not None:
+            size = 100 * float(np.std(self.shading))
+            besides = "holds up to" if self.holds else "is imperfect besides"
+            verdict = f"{besides} a factor of ±{size:.2g} % over {self.window:g} pixels"
         return (
             f"{self.group} about ({self.centre[0]:.2f}, {self.centre[1]:.2f}) "
-            f"{'holds' if self.holds else 'is refused'}: chi-squared "
+            f"{verdict}: chi-squared "
             f"{ratio:.4f} per degree of freedom (chance {self.significance:.2g}, "
             f"{self.smooth_significance:.2g} over blocks), "
             f"centre off by ({self.shift[0]:.3f}, {self.shift[1]:.3f}) pixels (chance "
@@ -102,6 +110,8 @@ def test_symmetry(
     centre: tuple[float, float],
     mask: Bool[ArrayLike, "y x"] | None = None,
     noise: Noise | None = None,
+    *,
+    shaded: bool = False,
 ) -> Agreement:
     """Test whether a pattern is symmetric about a centre.
 
@@ -116,6 +126,9 @@ def test_symmetry(
         centre: (y, x) in pixels; the first pixel's center is 0.
         mask: True where a pixel is valid: from the detector, never from the counts.
         noise: By default estimated.
+        shaded: Whether a smooth factor may lie on the pattern, see
+            `tvjax.symmetry.shading`. Only those spots are marked then that stand out
+            from what else the orbits differ by.
 
     Raises:
         ValueError: For a centre outside the image, a mask under which no pixel has a
@@ -125,7 +138,7 @@ def test_symmetry(
     noise = estimate_noise(y, mask) if noise is None else noise
     y, valid = check_pattern(y, mask)
     check_centre(centre, y.shape, group)
-    measured = _measure(y, valid, group, settle(centre, group), noise)
+    measured = _measure(y, valid, group, settle(centre, group), noise, shaded)
     found = jax.tree.map(np.asarray, measured)
     if not np.sum(found.all_freedom) > 0:
         raise Untestable(
@@ -161,6 +174,8 @@ def test_symmetry(
         broken_share=float(np.sum(found.broken.differs) / np.sum(np.asarray(valid))),
         broken=found.broken.differs,
         spot=found.broken.spot,
+        shading=found.shading,
+        window=None if found.window is None else float(found.window),
     )
 
 
@@ -193,15 +208,23 @@ class _Measured(eqx.Module):
     information: Array
     covariance: Array
     broken: Broken
+    shading: Array | None
+    window: Array | None
 
 
 @eqx.filter_jit
 def _measure(
-    y: Array, mask: Array, group: Group, centre: Point, noise: Noise
+    y: Array, mask: Array, group: Group, centre: Point, noise: Noise, shaded: bool
 ) -> _Measured:
     """All that needs the image."""
-    orbit = orbit_mean(y, group, centre, mask)
-    broken = find_broken(y, orbit, group, centre, mask, noise)
+    ring, radius = ring_of(y.shape, centre, y.dtype)
+    factor = window = None
+    if shaded:
+        shading = find_shading(y, group, centre, mask, noise, ring, NUM_RINGS)
+        factor, orbit, broken, window = shading
+    else:
+        orbit = orbit_mean(y, group, centre, mask)
+        broken = find_broken(y, orbit, group, centre, mask, noise)
     seen = mask & orbit.mask & (orbit.freedom > 1e-6)
     level = noise.variance(orbit.mean)
     judged = seen & ~broken.differs & (level > 0)
@@ -209,7 +232,6 @@ def _measure(
     difference = jnp.where(judged, y - orbit.mean, 0)
     squares = difference**2
     few = _rarity(orbit, noise)
-    ring, radius = ring_of(y.shape, centre, y.dtype)
 
     def by_ring(z: Array) -> Array:
         return ops.segment_sum(z.ravel(), ring.ravel(), NUM_RINGS)
@@ -217,9 +239,10 @@ def _measure(
     # A spot and its ghost pull equally to both sides; only a ring's mean knows neither.
     # More than a few spots are what a wrong centre makes, and must speak.
     few_spots = jnp.mean(broken.differs, where=mask) < FEW_BROKEN
-    alone = broken.differs & few_spots & group.continuous
+    alone = broken.differs & (few_spots | shaded) & group.continuous
     steady = mask & ~alone
-    offset = find_offset(y, group, centre, steady, noise)
+    even = y if factor is None else y / factor
+    offset = find_offset(even, group, centre, steady, noise)
     safe = jnp.where(judged, level, 1)
     return _Measured(
         radius=radius,
@@ -234,6 +257,8 @@ def _measure(
         information=offset.information,
         covariance=offset.covariance,
         broken=broken,
+        shading=factor,
+        window=window,
     )
 
 
@@ -257,11 +282,19 @@ def ring_of(
     shape: tuple[int, int], centre: Point, dtype: np.dtype
 ) -> tuple[Array, Array]:
     """The ring of each pixel, of `NUM_RINGS`, and the middle radius of each ring."""
+    place, width = ring_place(shape, centre, dtype)
+    ring = jnp.clip(place.astype(jnp.int32), 0, NUM_RINGS - 1)
+    return ring, width * (jnp.arange(NUM_RINGS, dtype=dtype) + 0.5)
+
+
+def ring_place(
+    shape: tuple[int, int], centre: Point, dtype: np.dtype
+) -> tuple[Array, Array]:
+    """The radius of each pixel in widths of a ring, and that width in pixels."""
     rows, columns = positions(shape, centre, dtype)
     radius = jnp.hypot(rows, columns)
     width = jnp.max(radius) * (1 + 1e-6) / NUM_RINGS
-    ring = jnp.clip((radius / width).astype(jnp.int32), 0, NUM_RINGS - 1)
-    return ring, width * (jnp.arange(NUM_RINGS, dtype=dtype) + 0.5)
+    return radius / width, width
 
 
 def _rarity(orbit: Orbit, noise: Noise) -> Array:

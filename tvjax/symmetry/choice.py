@@ -1,7 +1,7 @@
 """Which symmetry do the data have, and about which centre?"""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -13,10 +13,9 @@ from tvjax.symmetry.centre import Centre, check_centre, find_centre
 from tvjax.symmetry.groups import find_group, Group
 from tvjax.symmetry.offset import determined
 
-# Below this share of the mean that is worth taking, a symmetry is refused.
-LEAST_GAIN = 0.5
-# And above this share of pixels in orbits that differ.
-MOST_LOCAL = 0.15
+# Below this share of the mean that is worth taking, it is further off than twice the
+# noise, and TV alone nearer: the symmetry is refused.
+LEAST_GAIN = 0.2
 # A centre this far off is wrong if the data see it, one nearer by only imperfect.
 CLEARLY_OFF = 0.25
 # A centre less certain than this blurs what it averages, in pixels.
@@ -36,6 +35,9 @@ class Choice(NamedTuple):
     agreement: Agreement | None
 
 
+NO_SYMMETRY = Choice(None, None)
+
+
 def choose_symmetry(
     y: Float[ArrayLike, "y x"],
     group: str,
@@ -45,6 +47,8 @@ def choose_symmetry(
 ) -> Choice:
     """The group that was asked for, or the largest that the data do not refuse.
 
+    A symmetry that does not hold is tested anew with a smooth factor on the pattern.
+
     Raises:
         ValueError: For a named group that the data refuse, with what speaks against.
     """
@@ -52,9 +56,13 @@ def choose_symmetry(
     if group != "auto":
         known = find_group(group)
         place = locate(known)
-        agreement = test_symmetry(y, known, place[:2], mask, noise)
-        _refuse(agreement, place, given=centre != "auto")
-        return Choice(place, agreement)
+        chosen = Choice(place, test_symmetry(y, known, place[:2], mask, noise))
+        if not chosen.agreement.holds:
+            chosen = _shaded(y, chosen, mask, noise)
+            objection = _objection(chosen.agreement)
+            if objection is not None:
+                refuse_symmetry(chosen, objection, given=centre != "auto")
+        return chosen
     found = []
     rings = _try(y, find_group("azimuthal"), locate, mask, noise)
     if rings.agreement is not None and rings.agreement.holds:
@@ -73,9 +81,11 @@ def choose_symmetry(
     holding = [f for f in tested if f.agreement.holds]
     if holding:
         return max(holding, key=lambda f: find_group(f.agreement.group).order)
-    worth = [f for f in tested if _objection(f.agreement) is None]
-    best = max(worth, key=_removed_noise, default=Choice(None, None))
-    return best
+    for found in sorted(tested, key=_removed_noise, reverse=True):
+        shaded = _shaded(y, found, mask, noise)
+        if _objection(shaded.agreement) is None:
+            return shaded
+    return NO_SYMMETRY
 
 
 def _removed_noise(choice: Choice) -> float:
@@ -94,7 +104,13 @@ def _try(
         place = locate(group)
         return Choice(place, test_symmetry(y, group, place[:2], mask, noise))
     except Untestable:
-        return Choice(None, None)
+        return NO_SYMMETRY
+
+
+def _shaded(y: ArrayLike, choice: Choice, mask: ArrayLike, noise: Noise) -> Choice:
+    """The same symmetry, up to a smooth factor."""
+    name, place = choice.agreement.group, choice.centre
+    return Choice(place, test_symmetry(y, name, place[:2], mask, noise, shaded=True))
 
 
 def _locator(
@@ -115,8 +131,10 @@ def _locator(
     known: dict[str, Centre] = {}
 
     def locate(group: Group) -> Centre:
-        # nearly all that a larger group knows of its centre, two-fold rotation does
-        seeker = two_fold if group.contains(two_fold) else group
+        # nearly all that a larger group knows of its centre, two-fold rotation does;
+        # rings know theirs where the beam passes beside the detector
+        finite = group.contains(two_fold) and not group.continuous
+        seeker = two_fold if finite else group
         if seeker.name not in known:
             known[seeker.name] = find_centre(y, mask, group=seeker, noise=noise)
         place = known[seeker.name]
@@ -150,7 +168,7 @@ def _objection(agreement: Agreement) -> str | None:
             f"the centre seems to be off by ({agreement.shift[0]:.2f}, "
             f"{agreement.shift[1]:.2f}) pixels"
         )
-    if agreement.gain < LEAST_GAIN or agreement.broken_share > MOST_LOCAL:
+    if agreement.gain < LEAST_GAIN:
         ratio = np.sum(agreement.chi_squared) / max(np.sum(agreement.freedom), 1e-30)
         return (
             f"orbit differences have {ratio:.2f} times the chi-squared of the noise, "
@@ -160,11 +178,16 @@ def _objection(agreement: Agreement) -> str | None:
     return None
 
 
-def _refuse(agreement: Agreement, place: Centre, *, given: bool) -> None:
-    objection = None if agreement.holds else _objection(agreement)
-    if objection is not None:
-        remedy = "centre='auto', another group" if given else "another group or 'auto'"
-        raise ValueError(
-            f"the data refuse {agreement.group!r} about ({place.y:.2f}, {place.x:.2f}):"
-            f" {objection}. Try {remedy}, or check mask and noise model."
-        )
+def refuse_symmetry(choice: Choice, objection: str, *, given: bool) -> NoReturn:
+    """Say why a symmetry that was named is refused, and what to do.
+
+    Raises:
+        ValueError: Always.
+    """
+    place = choice.centre
+    remedy = "centre='auto', another group" if given else "another group or 'auto'"
+    raise ValueError(
+        f"the data refuse {choice.agreement.group!r} about "
+        f"({place.y:.2f}, {place.x:.2f}): {objection}. Try {remedy}, or check mask and "
+        "noise model."
+    )

@@ -15,15 +15,34 @@ def blur(
 
     Zero where no valid pixel is near.
     """
-    reach = math.ceil(3 * width)
-    kernel = np.exp(-np.square(np.arange(-reach, reach + 1) / width) / 2)
-    kernel = jnp.asarray(kernel / kernel.sum(), y.dtype)
-    pair = jnp.stack([jnp.where(mask, y, 0), mask.astype(y.dtype)])[:, None]
-    for shape in ((-1, 1), (1, -1)):
-        pair = lax.conv(pair, kernel.reshape(1, 1, *shape), (1, 1), "SAME")
-    total, weight = pair[:, 0]
+    total, weight = gather(
+        jnp.stack([jnp.where(mask, y, 0), mask.astype(y.dtype)]), width
+    )
     near = weight > 1e-3
     return jnp.where(near, total / jnp.where(near, weight, 1), 0)
+
+
+def gather(
+    images: Float[Array, "image y x"], width: float
+) -> Float[Array, "image y x"]:
+    """Σ g y, g a Gaussian of `width` pixels whose sum is one; zero beyond the frame."""
+    kernel = _kernel(width)
+    out = images[:, None]
+    for shape in ((-1, 1), (1, -1)):
+        along = jnp.asarray(kernel, out.dtype).reshape(1, 1, *shape)
+        out = lax.conv(out, along, (1, 1), "SAME")
+    return out[:, 0]
+
+
+def peak(width: float) -> float:
+    """What a pixel itself weighs in `gather`."""
+    return float(np.max(_kernel(width)) ** 2)
+
+
+def _kernel(width: float) -> Float[np.ndarray, " pixel"]:
+    reach = math.ceil(3 * width)
+    kernel = np.exp(-np.square(np.arange(-reach, reach + 1) / width) / 2)
+    return kernel / kernel.sum()
 
 
 def box_sum(z: Float[Array, "y x"], side: int) -> Float[Array, "y x"]:
