@@ -28,12 +28,17 @@ from tvjax.symmetry.offset import determined, find_offset
 from tvjax.symmetry.orbits import Orbit, orbit_mean
 from tvjax.symmetry.scan import Broken, find_broken
 from tvjax.symmetry.shading import find_shading
+from tvjax.symmetry.smoothing import box_sum
 
 NUM_RINGS = 24
 # Pixels along a block: what differs smoothly shows in sums before it does in pixels.
 BLOCK = 8
 # A symmetry is refused where chance would do the same this often or less.
 SIGNIFICANCE = 1e-3
+# Side of the square around a pixel whose differences weigh mean and own, in pixels, and
+# the standard deviations beyond which they do.
+SQUARE = 15
+SURE = 2.0
 # Or where more of the orbits than this hold spots that differ.
 MOST_BROKEN = 0.05
 # Rings with spots in fewer pixels than this are asked for their centre without them.
@@ -48,7 +53,7 @@ class Untestable(ValueError):
 class Agreement:
     """How well the members of the orbits agree.
 
-    By ring where the unit says so; `broken` and `spot` by pixel.
+    By ring where the unit says so; `share`, `broken`, `spot` and `shading` by pixel.
     """
 
     group: str
@@ -59,6 +64,7 @@ class Agreement:
     scatter: np.ndarray  # ring; standard deviation of chi-squared by chance
     ring_significance: np.ndarray  # ring; chance of as much or more
     blend: np.ndarray  # ring; λ of least estimated risk in λ mean + (1 − λ) own
+    share: np.ndarray  # the same by pixel, zero where `broken`
     significance: float  # chance of as much chi-squared or more in all rings
     smooth_significance: float  # the same for sums over blocks of pixels
     shift: tuple[float, float]  # (y, x) by which the centre seems off, pixels
@@ -156,8 +162,11 @@ def test_symmetry(
     refused = min(total, smooth, shift_chance) <= SIGNIFICANCE
     doubtful = risky | refused
     # all of the mean where its ring shows nothing; else the share of least risk
-    share = found.noise_share / np.maximum(found.squares, 1e-30)
-    blend = np.where(doubtful & (freedom > 0), np.clip(share, 0, 1), 1.0)
+    blend = found.noise_share / np.maximum(found.squares, 1e-30)
+    blend = np.where(doubtful & (freedom > 0), np.clip(blend, 0, 1), 1.0)
+    share = np.where(found.broken.differs, 0, blend[found.ring])
+    if found.share is not None:
+        blend, share = found.share_by_ring, found.share
     return Agreement(
         group=group.name,
         centre=(float(centre[0]), float(centre[1])),
@@ -167,6 +176,7 @@ def test_symmetry(
         scatter=scatter,
         ring_significance=ring,
         blend=blend,
+        share=share,
         significance=float(total),
         smooth_significance=smooth,
         shift=shift,
@@ -208,8 +218,11 @@ class _Measured(eqx.Module):
     information: Array
     covariance: Array
     broken: Broken
+    ring: Array  # of each pixel
     shading: Array | None
     window: Array | None
+    share: Array | None
+    share_by_ring: Array | None
 
 
 @eqx.filter_jit
@@ -243,6 +256,16 @@ def _measure(
     steady = mask & ~alone
     even = y if factor is None else y / factor
     offset = find_offset(even, group, centre, steady, noise)
+    noise_share = jnp.where(judged, level * (1 - orbit.own), 0)
+    share = share_by_ring = None
+    if shaded:
+        expected = jnp.where(judged, level * freedom, 0)
+        share = _local_share(squares, noise_share, expected, level * (1 - few))
+        share = jnp.where(broken.differs, 0, share)
+        total = by_ring(freedom)
+        known = total > 0
+        share_by_ring = by_ring(share * freedom) / jnp.where(known, total, 1)
+        share_by_ring = jnp.where(known, share_by_ring, 1)
     safe = jnp.where(judged, level, 1)
     return _Measured(
         radius=radius,
@@ -252,14 +275,28 @@ def _measure(
         variance=by_ring(2 * freedom * (1 - few)),
         squares=by_ring(squares),
         blocks=_blocks(difference, jnp.where(judged, level, 0), freedom),
-        noise_share=by_ring(jnp.where(judged, level * (1 - orbit.own), 0)),
+        noise_share=by_ring(noise_share),
         score=offset.score,
         information=offset.information,
         covariance=offset.covariance,
         broken=broken,
+        ring=ring,
         shading=factor,
         window=window,
+        share=share,
+        share_by_ring=share_by_ring,
     )
+
+
+def _local_share(
+    squares: Array, noise_share: Array, expected: Array, level: Array
+) -> Array:
+    """λ of least risk in the square around each pixel; one where chance explains it."""
+    found, noise = box_sum(squares, SQUARE), box_sum(noise_share, SQUARE)
+    chance = box_sum(expected, SQUARE)
+    scatter = jnp.sqrt(2 * box_sum(expected * jnp.maximum(level, 0), SQUARE))
+    known = found > chance + SURE * scatter
+    return jnp.where(known, jnp.clip(noise / jnp.where(known, found, 1), 0, 1), 1)
 
 
 def _blocks(difference: Array, level: Array, freedom: Array) -> Array:

@@ -174,7 +174,13 @@ def denoise_symmetric(
             own = _estimate(data, alone, pair_data(parts, alone, noise), **settings)
             place, _ = ring_place(data.shape, choice.centre[:2], data.dtype)
             estimates = _judged(found, norm, tol), _judged(own, norm, tol)
-            mixture = least_mixture(*estimates, own.pair, place)
+            mixture = least_mixture(
+                *estimates,
+                own.pair,
+                noise.variance(estimates[1]),
+                choice.agreement.share,
+                place,
+            )
             if not mixture.helps:
                 if group != "auto":
                     refuse_symmetry(

@@ -2,7 +2,7 @@
 
     image = λ s mean + (1 − λ) own
 
-with λ by ring from the test of the symmetry, and zero in orbits that differ in a spot;
+with λ from the test of the symmetry, and zero in orbits that differ in a spot;
 s is the smooth factor on the pattern, one where the symmetry holds without. Linear in
 the data once both are chosen: halves of the data are blended alike.
 """
@@ -11,7 +11,7 @@ import equinox as eqx
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float
 
-from tvjax.symmetry.agreement import Agreement, ring_of, settle
+from tvjax.symmetry.agreement import Agreement, settle
 from tvjax.symmetry.groups import find_group, Group, TRIVIAL
 from tvjax.symmetry.moves import Point
 from tvjax.symmetry.shading import steady_mean
@@ -62,12 +62,10 @@ class Blend(eqx.Module):
 
 def blend(agreement: Agreement, mask: Bool[Array, "y x"]) -> Blend:
     """λ of each pixel, as a test of the symmetry has it."""
-    group, shape = find_group(agreement.group), mask.shape
+    group = find_group(agreement.group)
     centre = settle(agreement.centre, group)
-    ring, _ = ring_of(shape, agreement.centre, jnp.zeros(()).dtype)
-    share = jnp.asarray(agreement.blend, jnp.zeros(()).dtype)[ring]
+    share = jnp.asarray(agreement.share, jnp.zeros(()).dtype)
     broken = jnp.asarray(agreement.broken)
-    share = jnp.where(broken, 0, share)
     shading = jnp.ones_like(share)
     if agreement.shading is not None:
         shading = jnp.asarray(agreement.shading, share.dtype)

@@ -20,6 +20,8 @@ LEAST_GAIN = 0.2
 CLEARLY_OFF = 0.25
 # A centre less certain than this blurs what it averages, in pixels.
 LARGEST_ERROR = 0.5
+# How often a centre that was found is moved on, at most.
+MOST_MOVES = 4
 
 # Smaller groups first: one that is refused rules out all that contain it.
 _UPWARD = (
@@ -58,8 +60,8 @@ def choose_symmetry(
         place = locate(known)
         chosen = Choice(place, test_symmetry(y, known, place[:2], mask, noise))
         if not chosen.agreement.holds:
-            chosen = _shaded(y, chosen, mask, noise)
-            objection = _objection(chosen.agreement)
+            chosen = _shaded(y, chosen, mask, noise, given=centre != "auto")
+            objection = _objection(chosen.agreement, given=centre != "auto")
             if objection is not None:
                 refuse_symmetry(chosen, objection, given=centre != "auto")
         return chosen
@@ -82,8 +84,8 @@ def choose_symmetry(
     if holding:
         return max(holding, key=lambda f: find_group(f.agreement.group).order)
     for found in sorted(tested, key=_removed_noise, reverse=True):
-        shaded = _shaded(y, found, mask, noise)
-        if _objection(shaded.agreement) is None:
+        shaded = _shaded(y, found, mask, noise, given=centre != "auto")
+        if _objection(shaded.agreement, given=centre != "auto") is None:
             return shaded
     return NO_SYMMETRY
 
@@ -107,10 +109,31 @@ def _try(
         return NO_SYMMETRY
 
 
-def _shaded(y: ArrayLike, choice: Choice, mask: ArrayLike, noise: Noise) -> Choice:
-    """The same symmetry, up to a smooth factor."""
-    name, place = choice.agreement.group, choice.centre
-    return Choice(place, test_symmetry(y, name, place[:2], mask, noise, shaded=True))
+def _shaded(
+    y: ArrayLike, choice: Choice, mask: ArrayLike, noise: Noise, *, given: bool
+) -> Choice:
+    """The same symmetry, up to a smooth factor.
+
+    A centre that was found moves on to where it is without that factor and the spots.
+    """
+    group, place = find_group(choice.agreement.group), choice.centre
+    for _ in range(1 if given else MOST_MOVES):
+        agreement = test_symmetry(y, group, place[:2], mask, noise, shaded=True)
+        if not _is_off(agreement) or given:
+            break
+        moved = (c + shift for c, shift in zip(place[:2], agreement.shift, strict=True))
+        place = Centre(*moved, place.error)
+        try:
+            check_centre(place[:2], np.shape(y), group)
+        except ValueError:
+            break
+    return Choice(Centre(*agreement.centre, place.error), agreement)
+
+
+def _is_off(agreement: Agreement) -> bool:
+    """Do the data see that the centre is wrong, beyond what is merely imperfect?"""
+    far = np.hypot(*agreement.shift) > CLEARLY_OFF
+    return bool(far and agreement.shift_significance <= SIGNIFICANCE)
 
 
 def _locator(
@@ -160,10 +183,13 @@ def _settled(place: Centre) -> Centre:
     return Centre(float(found[0]), float(found[1]), place.error)
 
 
-def _objection(agreement: Agreement) -> str | None:
-    """Why the mean over these orbits is no estimate of the pattern, if so."""
-    shift = np.hypot(*agreement.shift)
-    if agreement.shift_significance <= SIGNIFICANCE and shift > CLEARLY_OFF:
+def _objection(agreement: Agreement, *, given: bool) -> str | None:
+    """Why the mean over these orbits is no estimate of the pattern, if so.
+
+    Where no other centre is better, as for the ellipses of a tilted detector, it is for
+    the risk to say what the best is worth.
+    """
+    if given and _is_off(agreement):
         return (
             f"the centre seems to be off by ({agreement.shift[0]:.2f}, "
             f"{agreement.shift[1]:.2f}) pixels"

@@ -10,7 +10,9 @@ with means over the orbits. Where s is constant over an orbit, the mean is as it
 
 from typing import NamedTuple
 
-from jax import Array, numpy as jnp
+import jax
+import numpy as np
+from jax import Array, lax, numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from tvjax.noise import Gaussian, Noise, Poisson, PoissonGaussian
@@ -18,7 +20,7 @@ from tvjax.symmetry.groups import Group
 from tvjax.symmetry.moves import Point
 from tvjax.symmetry.orbits import Orbit, orbit_mean
 from tvjax.symmetry.scan import Broken, find_broken
-from tvjax.symmetry.smoothing import box_sum, gather, peak
+from tvjax.symmetry.smoothing import box_sum, gather, peak, window_of
 
 # Of the windows that are tried, in pixels, the widest first.
 WIDTHS = (64.0, 32.0, 16.0, 8.0)
@@ -28,8 +30,8 @@ LIMIT = 2.0
 SIDE = 5
 # The median of chi-squared of one degree of freedom.
 MEDIAN = 0.4549
-# Spots are found, left out, and the rest looked at anew.
-ROUNDS = 2
+# Spots are found, left out, and the rest looked at anew, as often.
+ROUNDS = 3
 
 
 class Shading(NamedTuple):
@@ -66,30 +68,32 @@ def find_shading(
         ring: Of each pixel.
         num_rings: How many there are.
     """
-    steady, orbit = mask, orbit_mean(y, group, centre, mask)
-    for _ in range(ROUNDS):
-        _, shaded = _shade(y, orbit, group, centre, steady, WIDTHS[0])
-        excess = _excess(y, shaded, mask, noise, ring, num_rings)
-        broken = find_broken(y, shaded, group, centre, mask, _times(noise, excess))
+    windows = jnp.asarray(
+        np.stack([window_of(y.shape, width, WIDTHS[0]) for width in WIDTHS]), y.dtype
+    )
+    peaks = jnp.asarray([peak(width) for width in WIDTHS], y.dtype)
+
+    def visit(broken: Broken, narrow: Array) -> tuple[Broken, _Shaded]:
         steady = mask & ~broken.differs
         orbit = steady_mean(y, group, centre, mask, broken.differs)
-    factors, orbits, risks = [], [], []
-    for width in WIDTHS:
-        factor, shaded = _shade(y, orbit, group, centre, steady, width)
-        level = noise.variance(shaded.mean)
-        judged = steady & orbit.mask & (level > 0)
-        squares = (y - shaded.mean) ** 2 / jnp.where(judged, level, 1)
-        risks.append(jnp.sum(jnp.where(judged, squares - 1 + 2 * shaded.own, 0)))
-        factors.append(factor)
-        orbits.append(shaded)
-    best = jnp.argmin(jnp.stack(risks))
-    factor = jnp.stack(factors)[best]
-    shaded = Orbit(
-        *(jnp.stack(parts)[best] for parts in zip(*orbits, strict=True)),
-    )
-    excess = _excess(y, shaded, mask, noise, ring, num_rings)
-    broken = find_broken(y, shaded, group, centre, mask, _times(noise, excess))
-    return Shading(factor, shaded, broken, jnp.asarray(WIDTHS)[best])
+
+        def smooth_over(window: tuple[Array, Array]) -> _Shaded:
+            return _shade(y, orbit, group, centre, steady, noise, *window)
+
+        each = lax.map(smooth_over, (windows, peaks))
+        best = jnp.where(narrow, jnp.argmin(each.risk), 0)
+        shaded = jax.tree.map(lambda z: z[best], each)
+        excess = _excess(y, shaded.orbit, mask, noise, ring, num_rings)
+        loud = _times(noise, excess)
+        broken = find_broken(y, shaded.orbit, group, centre, mask, loud)
+        return broken, shaded._replace(risk=best)
+
+    nothing = Broken(jnp.zeros(y.shape, bool), jnp.zeros(y.shape, bool))
+    # a narrow window would take a spot for a factor, until the spots are known
+    rounds = jnp.arange(ROUNDS) == ROUNDS - 1
+    broken, each = lax.scan(visit, nothing, rounds)
+    factor, orbit, best = jax.tree.map(lambda z: z[-1], each)
+    return Shading(factor, orbit, broken, jnp.asarray(WIDTHS)[best])
 
 
 def steady_mean(
@@ -103,25 +107,45 @@ def steady_mean(
     return orbit_mean(y, group, centre, mask & ~(broken & group.continuous))
 
 
+class _Shaded(NamedTuple):
+    """An orbit mean with a factor."""
+
+    factor: Array
+    orbit: Orbit
+    risk: Array
+
+
 def _shade(
-    y: Array, orbit: Orbit, group: Group, centre: Point, steady: Array, width: float
-) -> tuple[Array, Orbit]:
-    """The factor, relative to its mean over the orbit, and the orbit with it."""
+    y: Array,
+    orbit: Orbit,
+    group: Group,
+    centre: Point,
+    steady: Array,
+    noise: Noise,
+    window: Array,
+    top: Array,
+) -> _Shaded:
+    """The factor in a window, relative to its mean over the orbit, and its risk."""
     there = steady & orbit.mask
     level = jnp.where(there, jnp.maximum(orbit.mean, 0), 0)
-    above, below = gather(jnp.stack([jnp.where(there, y, 0), level]), width)
-    known = below > 1e-6 * jnp.max(below)
+    above, below = gather(jnp.stack([jnp.where(there, y, 0), level]), window)
+    known = below > 1e-5 * jnp.max(below)
     safe = jnp.where(known, below, 1)
     factor = jnp.where(known, jnp.clip(above / safe, 1 / LIMIT, LIMIT), 1)
     shared = orbit_mean(factor, group, centre, steady)
     factor = jnp.where(shared.mask, factor / jnp.where(shared.mask, shared.mean, 1), 1)
     # what the pixel adds to the factor, of which its orbit's mean knows its share
-    own = (1 - orbit.own) * jnp.where(known, peak(width) * level / safe, 0)
-    return factor, orbit._replace(
+    own = (1 - orbit.own) * jnp.where(known, top * level / safe, 0)
+    shaded = orbit._replace(
         mean=factor * orbit.mean,
         own=orbit.own + own,
         variance=orbit.variance + own / 2,  # a Gaussian's squares sum to half its peak
     )
+    variance = noise.variance(shaded.mean)
+    judged = there & (variance > 0)
+    squares = (y - shaded.mean) ** 2 / jnp.where(judged, variance, 1)
+    risk = jnp.sum(jnp.where(judged, squares - 1 + 2 * shaded.own, 0))
+    return _Shaded(factor, shaded, risk)
 
 
 def _excess(
