@@ -29,7 +29,7 @@ def test_a_symmetry_holds_up_to_the_smooth_factor_on_it(kind, group):
     assert not judge_symmetry(y, group, centre, mask, POISSON).holds
     found = judge_symmetry(y, group, centre, mask, POISSON, shaded=True)
     assert found.gain > 0.9
-    assert found.broken_share < 0.01
+    assert found.broken_share < 0.05
     # mean over the orbit: one, but for the mask
     expected = np.broadcast_to(np.linspace(0.9, 1.1, SHAPE[1]), SHAPE)
     inner = pattern.mask & (np.abs(np.arange(SHAPE[1]) - centre[1]) < 50)
