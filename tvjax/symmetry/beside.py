@@ -16,6 +16,9 @@ from jaxtyping import Bool, Float
 LENGTHS = (48, 160, 480)
 # Candidates lie within so many pixels of the last, coarser frame.
 REACH = 1.5
+# A pixel is far from its ring at so many times the mean distance, in so many passes.
+FAR = 3.0
+PASSES = 3
 
 
 def search_rings(
@@ -23,10 +26,11 @@ def search_rings(
 ) -> tuple[float, float]:
     """The centre (y, x) about which rings are most even, to about a pixel.
 
-        min_c Σ |√y − mean over the ring of √y| / (pixels − rings)
+        min_c Σ min(|√y − mean over the ring of √y|, t) / (pixels − rings)
 
     over centres in the frame or beside it by its size at most. The root evens out the
-    noise of counts; the absolute value lets no spot decide.
+    noise of counts; t, three times the least mean distance, lets no spot and no shadow
+    decide.
     """
     size = np.asarray(y.shape)
     steps = sorted({math.ceil(max(y.shape) / length) for length in LENGTHS})[::-1]
@@ -36,8 +40,11 @@ def search_rings(
         image, valid = (bin_pixels(z, step) for z in (y, mask.astype(y.dtype)))
         # of a binned frame, whose first pixel's center is at (step − 1)/2
         binned = jnp.asarray((candidates - (step - 1) / 2) / step, y.dtype)
-        uneven = np.asarray(_unevenness(image, valid, binned))
-        best = candidates[np.nanargmin(uneven)]
+        most = jnp.asarray(jnp.inf, y.dtype)
+        for _ in range(PASSES):
+            uneven = _unevenness(image, valid, binned, most)
+            most = FAR * jnp.min(uneven)
+        best = candidates[int(jnp.argmin(uneven))]
         if finer is not None:
             near = np.arange(-REACH * step, REACH * step + finer, finer)
             axes = [c + near for c in best]
@@ -52,7 +59,7 @@ def bin_pixels(z: Float[Array, "y x"], step: int) -> Float[Array, "row column"]:
 
 
 @eqx.filter_jit
-def _unevenness(image: Array, weight: Array, centres: Array) -> Array:
+def _unevenness(image: Array, weight: Array, centres: Array, most: Array) -> Array:
     """The mean distance from the ring's mean, about each of some centres."""
     level = jnp.maximum(image / jnp.where(weight > 0, weight, 1), 0)
     root = jnp.sqrt(level).ravel()
@@ -67,6 +74,7 @@ def _unevenness(image: Array, weight: Array, centres: Array) -> Array:
         total = ops.segment_sum(valid * root, ring, num_rings)
         mean = (total / jnp.maximum(count, 1))[ring]
         free = jnp.sum(valid) - jnp.sum(count > 0)
-        return jnp.sum(valid * jnp.abs(root - mean)) / jnp.maximum(free, 1)
+        distance = jnp.minimum(jnp.abs(root - mean), most)
+        return jnp.sum(valid * distance) / jnp.maximum(free, 1)
 
     return jax.lax.map(about, centres)
