@@ -48,7 +48,8 @@ def search_rings(
         if finer is not None:
             near = np.arange(-REACH * step, REACH * step + finer, finer)
             axes = [c + near for c in best]
-    return float(best[0]), float(best[1])
+    row, column = np.clip(best, -size, 2 * size - 1)
+    return float(row), float(column)
 
 
 def bin_pixels(z: Float[Array, "y x"], step: int) -> Float[Array, "row column"]:
