@@ -20,6 +20,8 @@ LEAST_GAIN = 0.2
 CLEARLY_OFF = 0.25
 # A centre less certain than this blurs what it averages, in pixels.
 LARGEST_ERROR = 0.5
+# What is left of the pixels that the mean is not worth its error in.
+MUCH_BETTER = 0.5
 # How often a centre that was found is moved on, at most.
 MOST_MOVES = 4
 
@@ -61,7 +63,7 @@ def choose_symmetry(
         chosen = Choice(place, test_symmetry(y, known, place[:2], mask, noise))
         if not chosen.agreement.holds:
             chosen = _shaded(y, chosen, mask, noise, given=centre != "auto")
-            objection = _objection(chosen.agreement, given=centre != "auto")
+            objection = _objection(y, chosen, mask, noise, given=centre != "auto")
             if objection is not None:
                 refuse_symmetry(chosen, objection, given=centre != "auto")
         return chosen
@@ -85,7 +87,7 @@ def choose_symmetry(
         return max(holding, key=lambda f: find_group(f.agreement.group).order)
     for found in sorted(tested, key=_removed_noise, reverse=True):
         shaded = _shaded(y, found, mask, noise, given=centre != "auto")
-        if _objection(shaded.agreement, given=centre != "auto") is None:
+        if _objection(y, shaded, mask, noise, given=centre != "auto") is None:
             return shaded
     return NO_SYMMETRY
 
@@ -188,17 +190,21 @@ def _settled(place: Centre) -> Centre:
     return Centre(float(found[0]), float(found[1]), place.error)
 
 
-def _objection(agreement: Agreement, *, given: bool) -> str | None:
+def _objection(
+    y: ArrayLike, choice: Choice, mask: ArrayLike, noise: Noise, *, given: bool
+) -> str | None:
     """Why the mean over these orbits is no estimate of the pattern, if so.
 
-    Where no other centre is better, as for the ellipses of a tilted detector, it is for
-    the risk to say what the best is worth.
+    A centre that seems off is wrong if another is much better; where none is, as for
+    the ellipses of a tilted detector, the risk says what this one is worth.
     """
+    agreement = choice.agreement
     if given and _is_off(agreement):
-        return (
-            f"the centre seems to be off by ({agreement.shift[0]:.2f}, "
-            f"{agreement.shift[1]:.2f}) pixels"
-        )
+        better = _shaded(y, choice, mask, noise, given=False).agreement
+        unused, rest = (1 - np.mean(a.share[mask]) for a in (agreement, better))
+        if rest < MUCH_BETTER * unused:
+            off = np.subtract(better.centre, agreement.centre)
+            return f"the centre seems to be off by ({off[0]:.2f}, {off[1]:.2f}) pixels"
     if agreement.gain < LEAST_GAIN:
         ratio = np.sum(agreement.chi_squared) / max(np.sum(agreement.freedom), 1e-30)
         return (
