@@ -219,16 +219,14 @@ def repeats(folder: Path) -> list[Exposure]:
     valid = np.all(frames >= 0, axis=0)
     valid[:, :SHADOW] = False
     exposures = []
-    for index in (0, 4, 9):
+    for index, centre in ((0, "auto"), (4, "auto"), (9, "auto"), (9, beam)):
         others = np.delete(frames, index, axis=0).mean(0)
         # the beam's intensity drifts by some percent between frames
         others *= frames[index][valid].sum() / others[valid].sum()
-        for group, centre in (("azimuthal", beam), ("auto", "auto")):
-            exposures.append(
-                Exposure(
-                    f"SAXS, frame {index}", frames[index], others, valid, group, centre
-                )
-            )
+        name = f"SAXS, frame {index}, centre {centre}"
+        exposures.append(
+            Exposure(name, frames[index], others, valid, "azimuthal", centre)
+        )
     return exposures
 
 

@@ -168,8 +168,10 @@ def _locator(
         if seeker.name not in known:
             known[seeker.name] = find_centre(y, mask, group=seeker, noise=noise)
         place = known[seeker.name]
-        errors = np.asarray(place.error)[list(determined(group))]
-        if not np.all(errors < LARGEST_ERROR):
+        errors = np.asarray(place.error)
+        if group.continuous:
+            errors = errors * _unlike_shifts(place, np.asarray(mask))
+        if not np.all(errors[list(determined(group))] < LARGEST_ERROR):
             raise Untestable(
                 f"the pattern does not tell its centre under {group.name!r} to half a "
                 f"pixel: found ({place.y:.2f}, {place.x:.2f}) ± {place.error}. Give "
@@ -178,6 +180,19 @@ def _locator(
         return _settled(place)
 
     return locate
+
+
+def _unlike_shifts(
+    place: Centre, mask: Bool[np.ndarray, "y x"]
+) -> Float[np.ndarray, "2"]:
+    """How differently a shift of the centre moves the pixels of rings, along y, x.
+
+    One for whole rings. Seen from a beam beside the frame, all move nearly alike, and
+    nothing is blurred.
+    """
+    offsets = np.argwhere(mask) - np.asarray(place[:2])
+    lengths = np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 0.5)
+    return 2**0.5 * np.std(offsets / lengths, axis=0)
 
 
 def _settled(place: Centre) -> Centre:
