@@ -74,7 +74,7 @@ def test_a_tenth_of_the_photons_is_closer_to_the_rest_by_its_rings(data):
     assert rings < alone
 
 
-def test_rings_of_single_grains_are_refused_about_their_centre(data):
+def test_the_centre_of_a_powder_is_that_of_its_calibration(data):
     file = data / "powder_calibration/CeO2_Pilatus1M.tif.bz2"
     with fabio.open(str(file)) as image:
         counts = image.data
