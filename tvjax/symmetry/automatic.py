@@ -86,7 +86,7 @@ class SymmetricResult:
                 )
             lines.append(
                 "WARNING    the symmetry is imperfect: mean and own image are weighed "
-                f"by ring, {weighed}"
+                f"around each pixel, {weighed}"
             )
         if not self.converged:
             lines.append("WARNING    not converged: raise `max_steps`")
@@ -115,10 +115,10 @@ def denoise_symmetric(
 
         m = λ mean over the orbits + (1 − λ) own,    min_x ½‖x − m‖² + Σ_i α_i |∇x|_i
 
-    λ is one where the symmetry holds, of least estimated risk by ring where it is
-    imperfect, zero in orbits that differ in a spot; a spot without a partner is kept
-    as measured. α_i = α √(variance left) with α of least error between two independent
-    halves of the data.
+    λ is one where the symmetry holds, of least estimated risk around each pixel where
+    it is imperfect, zero in orbits that differ in a spot; a spot without a partner is
+    kept as measured. α_i = α √(variance left) with α of least error between two
+    independent halves of the data.
 
     Where the symmetry is imperfect, the mean has a smooth factor if the data speak for
     it (`tvjax.symmetry.shading`), and the result is mixed with TV of the image alone,

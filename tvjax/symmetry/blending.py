@@ -25,7 +25,7 @@ class Blend(eqx.Module):
         share: λ in each pixel.
         shading: s in each pixel.
         mask: True where a pixel of the data is valid.
-        broken: True where the orbit is not averaged.
+        broken: True where the mean over a ring leaves a pixel out.
         spot: True where a spot without a partner is to be kept as measured.
         group: What is averaged over.
         centre: (y, x) in pixels.
@@ -65,10 +65,11 @@ def blend(agreement: Agreement, mask: Bool[Array, "y x"]) -> Blend:
     group = find_group(agreement.group)
     centre = settle(agreement.centre, group)
     share = jnp.asarray(agreement.share, jnp.zeros(()).dtype)
-    broken = jnp.asarray(agreement.broken)
-    shading = jnp.ones_like(share)
+    # what chance makes differ now and then belongs to its ring
+    shading, broken = jnp.ones_like(share), jnp.zeros(mask.shape, bool)
     if agreement.shading is not None:
         shading = jnp.asarray(agreement.shading, share.dtype)
+        broken = jnp.asarray(agreement.broken)
     spot = widen(jnp.asarray(agreement.spot), 3)
     return Blend(share, shading, mask, broken, spot, centre, group)
 
