@@ -21,6 +21,8 @@ from tvjax.symmetry import find_group, judge_symmetry
 
 KINDS = {"crystal": "friedel", "fibre": "2mm", "saxs": "azimuthal", "powder": "friedel"}
 NOISE = tvjax.Poisson()
+# Columns of the SAXS series that lie behind the beam stop.
+SHADOW = 6
 
 
 class Size(NamedTuple):
@@ -160,61 +162,102 @@ def refusals(size: Size) -> list[Record]:
     return records
 
 
+class Exposure(NamedTuple):
+    """A measured image, and what other exposures of the same say."""
+
+    name: str
+    counts: np.ndarray
+    reference: np.ndarray  # scaled to the counts
+    valid: np.ndarray
+    group: str
+    centre: str | tuple[float, float]
+
+
 def measured() -> list[Record]:
-    """One exposure against the others: a series, and a frame dealt out to ten."""
+    """One exposure against the others: a series, and frames dealt out to ten."""
     folder = Path(os.environ.get("TVJAX_DATA", ""))
-    series = folder / "saxs_symmetry/nexus-example.hdf5"
-    powder = folder / "powder_calibration/CeO2_Pilatus1M.tif.bz2"
-    if not (series.exists() and powder.exists()):
+    if not (folder / "saxs_symmetry").is_dir():
         return []
+    return [score(case) for case in [*repeats(folder), *tenths(folder)]]
+
+
+def score(case: Exposure) -> Record:
+    """How much closer to the reference each estimate is than the exposure itself."""
+    valid, reference = case.valid, case.reference
+    own = tvjax.denoise(case.counts, noise=NOISE, mask=valid).image
+    record = {"data": case.name, "group": case.group}
+    try:
+        both = tvjax.denoise_symmetric(
+            case.counts, case.group, case.centre, NOISE, valid
+        )
+    except ValueError as refusal:
+        image, record["said"] = None, str(refusal)
+    else:
+        image, record["said"] = both.image, both.report()
+    level = np.maximum(reference, np.mean(reference[valid]) / 20)
+    for unit, weight in (("", np.ones_like(level)), (" over variance", 1 / level)):
+        raw, alone, orbit = (
+            None if x is None else np.mean((weight * (x - reference) ** 2)[valid])
+            for x in (case.counts, own, image)
+        )
+        record[f"own TV, dB{unit}"] = decibel(raw, alone)
+        record[f"orbit + TV, dB{unit}"] = None if image is None else decibel(raw, orbit)
+    return record
+
+
+def repeats(folder: Path) -> list[Exposure]:
+    """Frames of a series over hours of annealing, each against the other nine."""
+    import h5py
+
+    with h5py.File(folder / "saxs_symmetry/nexus-example.hdf5") as file:
+        frames = file["entry/data/frames"][()]
+        detector = file["entry/instrument/detector"]
+        # what the file calls x runs along the rows
+        beam = tuple(
+            float(detector[f"beam_center_{axis}_pixel"][0]) for axis in ("x", "y")
+        )
+    valid = np.all(frames >= 0, axis=0)
+    valid[:, :SHADOW] = False
+    exposures = []
+    for index, centre in ((0, "auto"), (4, "auto"), (9, "auto"), (9, beam)):
+        others = np.delete(frames, index, axis=0).mean(0)
+        # the beam's intensity drifts by some percent between frames
+        others *= frames[index][valid].sum() / others[valid].sum()
+        name = f"SAXS, frame {index}, centre {centre}"
+        exposures.append(
+            Exposure(name, frames[index], others, valid, "azimuthal", centre)
+        )
+    return exposures
+
+
+def tenths(folder: Path) -> list[Exposure]:
+    """A tenth of the photons of a frame, against the rest."""
     import fabio
     import h5py
 
-    with h5py.File(series) as file:
-        frames = file["entry/data/frames"][()]
-        detector = file["entry/instrument/detector"]
-        beam = tuple(
-            float(detector[f"beam_center_{axis}_pixel"][0]) for axis in ("y", "x")
-        )
-    valid = np.all(frames >= 0, axis=0)
-    # the beam's intensity drifts by some percent between frames
-    frames = frames.astype(float)
-    others = (
-        frames[1:].mean(0) * frames[0][valid].sum() / frames[1:].mean(0)[valid].sum()
-    )
-    cases = [("SAXS series", frames[0].astype(int), others, valid, "azimuthal", beam)]
-
-    counts = fabio.open(powder).data
-    valid = counts >= 0
-    rng = np.random.default_rng(0)
-    tenth = rng.binomial(np.maximum(counts, 0), 0.1)
-    rest = (np.maximum(counts, 0) - tenth) / 9
-    # a hot pixel repeats itself in every share of its frame
-    valid &= counts < np.quantile(counts[valid], 0.9999)
-    for group in ("azimuthal", "friedel"):
-        cases.append(("CeO2, a tenth", tenth, rest, valid, group, "auto"))
-    records = []
-    for name, y, reference, valid, group, centre in cases:
-        own = tvjax.denoise(y, noise=NOISE, mask=valid).image
-        record = {"data": name, "group": group}
-        raw = np.mean((y - reference)[valid] ** 2)
-        try:
-            both = tvjax.denoise_symmetric(y, group, centre, NOISE, valid)
-        except ValueError as refusal:
-            both, said = None, str(refusal)
-        else:
-            said = f"{100 * both.agreement.gain:.0f} % mean"
-        record["own TV, dB closer than raw"] = decibel(
-            raw, np.mean((own - reference)[valid] ** 2)
-        )
-        record["orbit + TV, dB closer than raw"] = (
-            None
-            if both is None
-            else decibel(raw, np.mean((both.image - reference)[valid] ** 2))
-        )
-        record["said"] = said
-        records.append(record)
-    return records
+    with h5py.File(folder / "saxs_symmetry/AgBehenate_228.hdf5") as file:
+        behenate = file["entry/data/data"][()]
+    images = {
+        "silver behenate": (behenate, ("azimuthal",), "auto"),
+        "CeO2": (
+            fabio.open(folder / "powder_calibration/CeO2_Pilatus1M.tif.bz2").data,
+            ("azimuthal", "friedel"),
+            "auto",
+        ),
+    }
+    exposures = []
+    for name, (counts, groups, centre) in images.items():
+        valid = counts >= 0
+        # a hot pixel repeats itself in every share of its frame
+        valid &= counts < np.quantile(counts[valid], 0.9999)
+        rng = np.random.default_rng(0)
+        tenth = rng.binomial(np.maximum(counts, 0), 0.1)
+        rest = (np.maximum(counts, 0) - tenth) / 9
+        for group in groups:
+            exposures.append(
+                Exposure(f"{name}, a tenth", tenth, rest, valid, group, centre)
+            )
+    return exposures
 
 
 def cost(size: Size, repeats: int) -> list[Record]:

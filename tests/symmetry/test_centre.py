@@ -43,3 +43,12 @@ def test_bad_input_is_named():
     y[3, 4] = np.nan
     with pytest.raises(ValueError, match="1 pixels are NaN or infinite"):
         find_centre(y, np.ones(y.shape, bool), noise=tvjax.Gaussian(1.0))
+
+
+def test_rings_whose_beam_passes_beside_the_frame_have_a_centre():
+    pattern = scattering_pattern("powder", (128, 140), centre=(-20.4, 50.2))
+    found = find_centre(
+        pattern.counts(0), pattern.mask, group="azimuthal", noise=tvjax.Poisson()
+    )
+    assert abs(found.y + 20.4) < 4 * found.error[0] < 2.0
+    assert abs(found.x - 50.2) < 4 * found.error[1] < 2.0

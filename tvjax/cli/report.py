@@ -58,11 +58,22 @@ def report_symmetry(folder: Path, found: object, overwrite: bool) -> Path:
     example, noise = outcome.example, outcome.choice.noise
     rings = None
     if agreement is not None:
+        seen = agreement.freedom > 0
+        radius, chi_squared, freedom, scatter, blend = (
+            values[seen]
+            for values in (
+                agreement.radius,
+                agreement.chi_squared,
+                agreement.freedom,
+                agreement.scatter,
+                agreement.blend,
+            )
+        )
         rings = {
-            "radius": agreement.radius,
-            "ratio": agreement.chi_squared / agreement.freedom,
-            "scatter": agreement.scatter / agreement.freedom,
-            "blend": agreement.blend,
+            "radius": radius,
+            "ratio": chi_squared / freedom,
+            "scatter": scatter / freedom,
+            "blend": blend,
         }
     return write_symmetry_report(
         folder,

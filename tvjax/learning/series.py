@@ -24,6 +24,8 @@ MOST_SECTORS = 12
 
 # How much of its exposure a part keeps at least when it is thinned.
 LEAST_SHARE = 0.1
+# Chances that a pair is taken as it is parted, and that the input is given of the target.
+AS_IT_IS, GIVEN = 0.15, 0.7
 
 # A crop should know the target of so many of its pixels, and is drawn so often for it.
 LEAST_KNOWN, DRAWS = 0.1, 8
@@ -122,9 +124,9 @@ class Series(NamedTuple):
         """Make a pair of a frame: a random part of all orbits, and the rest.
 
         Keeping each count with one probability leaves Poisson counts of that share of
-        the exposure, independent of those that were not kept. So in half of the cases
-        the input loses some of its counts, or is given some of the target's: when the
-        network is used, it will see more than a part.
+        the exposure, independent of those that were not kept. So the input may lose
+        some of its counts, and mostly is given some of the target's: when the network
+        is used, it will see more than a part.
         """
         angle = _angles(self.mask.shape, self.centre)
         num = int(min(find_group(self.group).order, MOST_SECTORS))
@@ -134,11 +136,12 @@ class Series(NamedTuple):
         frame = self.frames[index]
         pair = Pair(self._sum(frame, here), self._sum(frame, ~here))
         # What are no whole numbers cannot be thinned.
-        if not self.whole or rng.uniform() < 0.5:
+        dice = rng.uniform()
+        if not self.whole or dice < AS_IT_IS:
             return pair
         share = float(rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE))
         thin = rng.binomial(frame.astype(int), share).astype(np.float32)
-        if rng.uniform() < 0.5:
+        if dice < 1 - GIVEN:
             return pair._replace(input=self._sum(thin, here, share))
         given = self._sum(thin, ~here, share)
         return Pair(pair.input.plus(given), self._sum(frame - thin, ~here, 1 - share))

@@ -151,6 +151,13 @@ def describe(choice: object) -> dict[str, object]:
     if agreement is None:
         return {"group": "none"}
     freedom = float(np.sum(agreement.freedom))
+    smooth = {}
+    if agreement.shading is not None:
+        smooth = {
+            "smooth_factor": float(np.std(agreement.shading)),
+            "window": agreement.window,
+            "share_of_the_mean": agreement.gain,
+        }
     return {
         "group": agreement.group,
         "centre": list(choice.centre[:2]),
@@ -159,6 +166,7 @@ def describe(choice: object) -> dict[str, object]:
         "chi_squared_per_freedom": float(np.sum(agreement.chi_squared)) / freedom,
         "significance": agreement.significance,
         "broken_share": agreement.broken_share,
+        **smooth,
     }
 
 

@@ -59,8 +59,9 @@ def write_symmetry_report(
                 "Do the partners agree?",
                 "agreement.png",
                 "The differences from the orbit mean, squared, over what their noise "
-                "makes of them: one where the symmetry holds. Below, how much of the "
-                "mean was used at each radius.",
+                "makes of them: one where the symmetry holds. If it does not, a smooth "
+                "factor is on the mean, which has taken its part. Below, how much of "
+                "the mean is worth its error at each radius.",
                 plot.orbit_agreement(**agreement),
             )
         )

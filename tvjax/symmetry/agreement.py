@@ -27,12 +27,18 @@ from tvjax.symmetry.moves import Point, positions, whole_offset
 from tvjax.symmetry.offset import determined, find_offset
 from tvjax.symmetry.orbits import Orbit, orbit_mean
 from tvjax.symmetry.scan import Broken, find_broken
+from tvjax.symmetry.shading import find_shading
+from tvjax.symmetry.smoothing import box_sum
 
 NUM_RINGS = 24
 # Pixels along a block: what differs smoothly shows in sums before it does in pixels.
 BLOCK = 8
 # A symmetry is refused where chance would do the same this often or less.
 SIGNIFICANCE = 1e-3
+# Side of the square around a pixel whose differences weigh mean and own, in pixels, and
+# the standard deviations beyond which they do.
+SQUARE = 15
+SURE = 2.0
 # Or where more of the orbits than this hold spots that differ.
 MOST_BROKEN = 0.05
 # Rings with spots in fewer pixels than this are asked for their centre without them.
@@ -47,7 +53,7 @@ class Untestable(ValueError):
 class Agreement:
     """How well the members of the orbits agree.
 
-    By ring where the unit says so; `broken` and `spot` by pixel.
+    By ring where the unit says so; `share`, `broken`, `spot` and `shading` by pixel.
     """
 
     group: str
@@ -58,6 +64,7 @@ class Agreement:
     scatter: np.ndarray  # ring; standard deviation of chi-squared by chance
     ring_significance: np.ndarray  # ring; chance of as much or more
     blend: np.ndarray  # ring; λ of least estimated risk in λ mean + (1 − λ) own
+    share: np.ndarray  # the same by pixel, zero where `broken`
     significance: float  # chance of as much chi-squared or more in all rings
     smooth_significance: float  # the same for sums over blocks of pixels
     shift: tuple[float, float]  # (y, x) by which the centre seems off, pixels
@@ -65,6 +72,8 @@ class Agreement:
     broken_share: float  # of the pixels, in orbits that differ locally
     broken: np.ndarray  # True where the orbit must not be averaged
     spot: np.ndarray  # True where one of its members has a spot of its own
+    shading: np.ndarray | None  # smooth factor on the orbit mean; None if not asked for
+    window: float | None  # that it is smooth over, pixels
 
     @property
     def holds(self) -> bool:
@@ -85,9 +94,14 @@ class Agreement:
     def report(self) -> str:
         """The same in a sentence."""
         ratio = np.sum(self.chi_squared) / max(np.sum(self.freedom), 1e-30)
+        verdict = "holds" if self.holds else "is refused"
+        if self.shading is not None:
+            size = 100 * float(np.std(self.shading))
+            besides = "holds up to" if self.holds else "is imperfect besides"
+            verdict = f"{besides} a factor of ±{size:.2g} % over {self.window:g} pixels"
         return (
             f"{self.group} about ({self.centre[0]:.2f}, {self.centre[1]:.2f}) "
-            f"{'holds' if self.holds else 'is refused'}: chi-squared "
+            f"{verdict}: chi-squared "
             f"{ratio:.4f} per degree of freedom (chance {self.significance:.2g}, "
             f"{self.smooth_significance:.2g} over blocks), "
             f"centre off by ({self.shift[0]:.3f}, {self.shift[1]:.3f}) pixels (chance "
@@ -102,6 +116,8 @@ def judge_symmetry(
     centre: tuple[float, float],
     mask: Bool[ArrayLike, "y x"] | None = None,
     noise: Noise | None = None,
+    *,
+    shaded: bool = False,
 ) -> Agreement:
     """Test whether a pattern is symmetric about a centre.
 
@@ -116,6 +132,9 @@ def judge_symmetry(
         centre: (y, x) in pixels; the first pixel's center is 0.
         mask: True where a pixel is valid: from the detector, never from the counts.
         noise: By default estimated.
+        shaded: Whether a smooth factor may lie on the pattern, see
+            `tvjax.symmetry.shading`. Only those spots are marked then that stand out
+            from what else the orbits differ by.
 
     Raises:
         ValueError: For a centre outside the image, a mask under which no pixel has a
@@ -125,7 +144,7 @@ def judge_symmetry(
     noise = estimate_noise(y, mask) if noise is None else noise
     y, valid = check_pattern(y, mask)
     check_centre(centre, y.shape, group)
-    measured = _measure(y, valid, group, settle(centre, group), noise)
+    measured = _measure(y, valid, group, settle(centre, group), noise, shaded)
     found = jax.tree.map(np.asarray, measured)
     if not np.sum(found.all_freedom) > 0:
         raise Untestable(
@@ -143,8 +162,11 @@ def judge_symmetry(
     refused = min(total, smooth, shift_chance) <= SIGNIFICANCE
     doubtful = risky | refused
     # all of the mean where its ring shows nothing; else the share of least risk
-    share = found.noise_share / np.maximum(found.squares, 1e-30)
-    blend = np.where(doubtful & (freedom > 0), np.clip(share, 0, 1), 1.0)
+    blend = found.noise_share / np.maximum(found.squares, 1e-30)
+    blend = np.where(doubtful & (freedom > 0), np.clip(blend, 0, 1), 1.0)
+    share = np.where(found.broken.differs, 0, blend[found.ring])
+    if found.share is not None:
+        blend, share = found.share_by_ring, found.share
     return Agreement(
         group=group.name,
         centre=(float(centre[0]), float(centre[1])),
@@ -154,6 +176,7 @@ def judge_symmetry(
         scatter=scatter,
         ring_significance=ring,
         blend=blend,
+        share=share,
         significance=float(total),
         smooth_significance=smooth,
         shift=shift,
@@ -161,6 +184,8 @@ def judge_symmetry(
         broken_share=float(np.sum(found.broken.differs) / np.sum(np.asarray(valid))),
         broken=found.broken.differs,
         spot=found.broken.spot,
+        shading=found.shading,
+        window=None if found.window is None else float(found.window),
     )
 
 
@@ -190,15 +215,26 @@ class _Measured(eqx.Module):
     information: Array
     covariance: Array
     broken: Broken
+    ring: Array  # of each pixel
+    shading: Array | None
+    window: Array | None
+    share: Array | None
+    share_by_ring: Array | None
 
 
 @eqx.filter_jit
 def _measure(
-    y: Array, mask: Array, group: Group, centre: Point, noise: Noise
+    y: Array, mask: Array, group: Group, centre: Point, noise: Noise, shaded: bool
 ) -> _Measured:
     """All that needs the image."""
-    orbit = orbit_mean(y, group, centre, mask)
-    broken = find_broken(y, orbit, group, centre, mask, noise)
+    ring, radius = ring_of(y.shape, centre, y.dtype)
+    factor = window = None
+    if shaded:
+        shading = find_shading(y, group, centre, mask, noise, ring, NUM_RINGS)
+        factor, orbit, broken, window = shading
+    else:
+        orbit = orbit_mean(y, group, centre, mask)
+        broken = find_broken(y, orbit, group, centre, mask, noise)
     seen = mask & orbit.mask & (orbit.freedom > 1e-6)
     level = noise.variance(orbit.mean)
     judged = seen & ~broken.differs & (level > 0)
@@ -206,7 +242,6 @@ def _measure(
     difference = jnp.where(judged, y - orbit.mean, 0)
     squares = difference**2
     few = _rarity(orbit, noise)
-    ring, radius = ring_of(y.shape, centre, y.dtype)
 
     def by_ring(z: Array) -> Array:
         return ops.segment_sum(z.ravel(), ring.ravel(), NUM_RINGS)
@@ -214,9 +249,20 @@ def _measure(
     # A spot and its ghost pull equally to both sides; only a ring's mean knows neither.
     # More than a few spots are what a wrong centre makes, and must speak.
     few_spots = jnp.mean(broken.differs, where=mask) < FEW_BROKEN
-    alone = broken.differs & few_spots & group.continuous
+    alone = broken.differs & (few_spots | shaded) & group.continuous
     steady = mask & ~alone
-    offset = find_offset(y, group, centre, steady, noise)
+    even = y if factor is None else y / factor
+    offset = find_offset(even, group, centre, steady, noise)
+    noise_share = jnp.where(judged, level * (1 - orbit.own), 0)
+    share = share_by_ring = None
+    if shaded:
+        expected = jnp.where(judged, level * freedom, 0)
+        share = _local_share(squares, noise_share, expected, level * (1 - few))
+        share = jnp.where(broken.differs, 0, share)
+        total = by_ring(freedom)
+        known = total > 0
+        share_by_ring = by_ring(share * freedom) / jnp.where(known, total, 1)
+        share_by_ring = jnp.where(known, share_by_ring, 1)
     safe = jnp.where(judged, level, 1)
     return _Measured(
         radius=radius,
@@ -226,12 +272,28 @@ def _measure(
         variance=by_ring(2 * freedom * (1 - few)),
         squares=by_ring(squares),
         blocks=_blocks(difference, jnp.where(judged, level, 0), freedom),
-        noise_share=by_ring(jnp.where(judged, level * (1 - orbit.own), 0)),
+        noise_share=by_ring(noise_share),
         score=offset.score,
         information=offset.information,
         covariance=offset.covariance,
         broken=broken,
+        ring=ring,
+        shading=factor,
+        window=window,
+        share=share,
+        share_by_ring=share_by_ring,
     )
+
+
+def _local_share(
+    squares: Array, noise_share: Array, expected: Array, level: Array
+) -> Array:
+    """λ of least risk in the square around each pixel; one where chance explains it."""
+    found, noise = box_sum(squares, SQUARE), box_sum(noise_share, SQUARE)
+    chance = box_sum(expected, SQUARE)
+    scatter = jnp.sqrt(2 * box_sum(expected * jnp.maximum(level, 0), SQUARE))
+    known = found > chance + SURE * scatter
+    return jnp.where(known, jnp.clip(noise / jnp.where(known, found, 1), 0, 1), 1)
 
 
 def _blocks(difference: Array, level: Array, freedom: Array) -> Array:
@@ -254,11 +316,19 @@ def ring_of(
     shape: tuple[int, int], centre: Point, dtype: np.dtype
 ) -> tuple[Array, Array]:
     """The ring of each pixel, of `NUM_RINGS`, and the middle radius of each ring."""
+    place, width = ring_place(shape, centre, dtype)
+    ring = jnp.clip(place.astype(jnp.int32), 0, NUM_RINGS - 1)
+    return ring, width * (jnp.arange(NUM_RINGS, dtype=dtype) + 0.5)
+
+
+def ring_place(
+    shape: tuple[int, int], centre: Point, dtype: np.dtype
+) -> tuple[Array, Array]:
+    """The radius of each pixel in widths of a ring, and that width in pixels."""
     rows, columns = positions(shape, centre, dtype)
     radius = jnp.hypot(rows, columns)
     width = jnp.max(radius) * (1 + 1e-6) / NUM_RINGS
-    ring = jnp.clip((radius / width).astype(jnp.int32), 0, NUM_RINGS - 1)
-    return ring, width * (jnp.arange(NUM_RINGS, dtype=dtype) + 0.5)
+    return radius / width, width
 
 
 def _rarity(orbit: Orbit, noise: Noise) -> Array:

@@ -1,7 +1,7 @@
 """Denoise a pattern by its own symmetry, with nothing to choose."""
 
 from dataclasses import dataclass
-from typing import Any, get_args, Literal
+from typing import Any, get_args, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -12,13 +12,14 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from tvjax.noise import estimate_noise, Noise
 from tvjax.operators import Norm
 from tvjax.risk import held_out_error
-from tvjax.solvers import solve
+from tvjax.solvers import Solution, solve
 from tvjax.strength import choose_alpha_between
-from tvjax.symmetry.agreement import Agreement
-from tvjax.symmetry.blending import blend, no_blend
+from tvjax.symmetry.agreement import Agreement, ring_place
+from tvjax.symmetry.blending import Blend, blend, no_blend
 from tvjax.symmetry.centre import Centre, check_pattern
-from tvjax.symmetry.choice import choose_symmetry
-from tvjax.symmetry.halves import split_data, split_orbits
+from tvjax.symmetry.choice import choose_symmetry, NO_SYMMETRY, refuse_symmetry
+from tvjax.symmetry.halves import deal, Pair, pair_data, pair_orbits
+from tvjax.symmetry.mixing import least_mixture, Mixture
 
 Judge = Literal["auto", "data", "orbits"]
 
@@ -35,6 +36,7 @@ class SymmetricResult:
     group: str  # "none" where no symmetry holds
     centre: Centre | None
     agreement: Agreement | None
+    mixture: Mixture | None  # with TV of the image alone, where imperfect
     orbit: np.ndarray  # the blended orbit mean, before TV
     factor: np.ndarray  # its variance over that of a pixel
     noise: Noise
@@ -50,7 +52,7 @@ class SymmetricResult:
     @property
     def blended(self) -> bool:
         """Whether the symmetry is imperfect, and the mean was weighed with the own."""
-        return self.agreement is not None and not self.agreement.holds
+        return self.agreement is not None and self.agreement.shading is not None
 
     def report(self) -> str:
         """How it came about, in sentences."""
@@ -75,9 +77,16 @@ class SymmetricResult:
             f"steps      {int(self.num_steps)}",
         ]
         if self.blended:
+            weighed = f"{100 * self.agreement.gain:.0f} % mean"
+            if self.mixture is not None:
+                share = np.mean(self.mixture.share[self.mask])
+                weighed += f", then with TV of the image alone, {100 * share:.0f} % of"
+                weighed += (
+                    f" the former; TV alone has a risk of {self.mixture.own_risk:.4g}"
+                )
             lines.append(
                 "WARNING    the symmetry is imperfect: mean and own image are weighed "
-                f"by ring, {100 * self.agreement.gain:.0f} % mean"
+                f"around each pixel, {weighed}"
             )
         if not self.converged:
             lines.append("WARNING    not converged: raise `max_steps`")
@@ -106,10 +115,14 @@ def denoise_symmetric(
 
         m = λ mean over the orbits + (1 − λ) own,    min_x ½‖x − m‖² + Σ_i α_i |∇x|_i
 
-    λ is one where the symmetry holds, of least estimated risk by ring where it is
-    imperfect, zero in orbits that differ in a spot; a spot without a partner is kept
-    as measured. α_i = α √(variance left) with α of least error between two independent
-    halves of the data.
+    λ is one where the symmetry holds, of least estimated risk around each pixel where
+    it is imperfect, zero in orbits that differ in a spot; a spot without a partner is
+    kept as measured. α_i = α √(variance left) with α of least error between two
+    independent halves of the data.
+
+    Where the symmetry is imperfect, the mean has a smooth factor if the data speak for
+    it (`tvjax.symmetry.shading`), and the result is mixed with TV of the image alone,
+    by ring, as data that neither has seen want it (`tvjax.symmetry.mixing`).
 
     Args:
         y: One image. Integers are counts.
@@ -131,8 +144,8 @@ def denoise_symmetric(
 
     Raises:
         ValueError: For a centre outside the image, a group whose orbits are all masked,
-            a named symmetry that the data refuse, values that are not finite under
-            the mask, or anything but one image.
+            a named symmetry that the data refuse or that brings nothing, values that
+            are not finite under the mask, or anything but one image.
     """
     if judge not in get_args(Judge):
         raise ValueError(f"`judge` must be one of {get_args(Judge)}, got {judge!r}.")
@@ -142,21 +155,94 @@ def denoise_symmetric(
     if noise is None:
         noise = estimate_noise(y, mask)
     choice = choose_symmetry(data, group, centre, valid, noise)
-    agreement = choice.agreement
-    mean_of = no_blend(valid) if agreement is None else blend(agreement, valid)
     if judge == "auto":
-        judge = "data" if known or agreement is None else "orbits"
-    if judge == "orbits" and agreement is None:
+        judge = "data" if known or choice.agreement is None else "orbits"
+    if judge == "orbits" and choice.agreement is None:
         raise ValueError(
             "judge='orbits' needs a symmetry, and the data refuse them all; use 'data'."
         )
+    alone = no_blend(valid)
+    mean_of = alone if choice.agreement is None else blend(choice.agreement, valid)
+    settings = {"norm": norm, "tol": tol, "max_steps": max_steps}
+    mixture = None
+    if judge == "orbits":
+        found = _estimate(data, mean_of, pair_orbits(data, mean_of), **settings)
+    else:
+        parts = deal(data, valid, noise, jax.random.key(0) if key is None else key)
+        found = _estimate(data, mean_of, pair_data(parts, mean_of, noise), **settings)
+        if choice.agreement is not None and choice.agreement.shading is not None:
+            own = _estimate(data, alone, pair_data(parts, alone, noise), **settings)
+            place, _ = ring_place(data.shape, choice.centre[:2], data.dtype)
+            estimates = _judged(found, norm, tol), _judged(own, norm, tol)
+            mixture = least_mixture(
+                *estimates,
+                own.pair,
+                noise.variance(estimates[1]),
+                choice.agreement.share,
+                place,
+            )
+            if not mixture.helps:
+                if group != "auto":
+                    refuse_symmetry(
+                        choice,
+                        "its mean brings nothing over the image alone, by data that "
+                        "neither has seen",
+                        given=centre != "auto",
+                    )
+                choice, mixture, found = NO_SYMMETRY, None, own
+    image, risk = found.solution.image, found.risk
+    if mixture is not None:
+        share = jnp.asarray(np.where(valid, mixture.share, 1), data.dtype)
+        image = share * image + (1 - share) * own.solution.image
+        risk = jnp.asarray(mixture.risk)
+    image = jnp.where(found.seen, image, jnp.asarray(y).astype(data.dtype))
+    return SymmetricResult(
+        image=np.asarray(image) if in_numpy else image,
+        mask=np.asarray(found.seen),
+        group="none" if choice.agreement is None else choice.agreement.group,
+        centre=choice.centre,
+        agreement=choice.agreement,
+        mixture=mixture,
+        orbit=np.asarray(found.mean),
+        factor=np.asarray(found.factor),
+        noise=noise,
+        alpha=np.asarray(found.alpha),
+        strength=np.asarray(found.alpha * found.profile),
+        risk=np.asarray(risk),
+        judge=judge,
+        gap=np.asarray(found.solution.relative_gap),
+        num_steps=np.asarray(found.solution.num_steps),
+        converged=np.asarray(found.solution.converged),
+        at_bound=np.asarray(found.at_bound),
+    )
+
+
+class _Estimate(NamedTuple):
+    """TV of a blended mean, and how its strength was chosen."""
+
+    solution: Solution
+    mean: Array
+    factor: Array
+    seen: Array  # where the mean is known
+    profile: Array  # of the strength
+    alpha: Array
+    risk: Array
+    at_bound: Array
+    pair: Pair
+
+
+def _estimate(
+    data: Array,
+    mean_of: Blend,
+    pair: Pair,
+    *,
+    norm: Norm,
+    tol: float,
+    max_steps: int,
+) -> _Estimate:
+    """Denoise a blended mean with the strength that its halves choose."""
     mean, factor, seen = mean_of(data)
     profile = _profile(factor, seen, mean_of.spot)
-    if judge == "data":
-        key = jax.random.key(0) if key is None else key
-        pair = split_data(data, mean_of, noise, key)
-    else:
-        pair = split_orbits(data, mean_of, mean_of.group)
     tuned = choose_alpha_between(
         pair.seen[None],
         pair.held_out[None],
@@ -169,36 +255,28 @@ def denoise_symmetric(
     alpha, risk = tuned.denoiser.alpha.astype(data.dtype), tuned.risk
     if mean_of.group.continuous:
         # rings leave so little noise that no TV at all may be best
-        judged = alpha / pair.fraction**0.5 * profile
-        seen_by_tv = solve(pair.seen, judged, mask=pair.mask, norm=norm, tol=tol).image
+        judged = _solve_seen(pair, alpha * profile, norm, tol)
         risk, without = (
             held_out_error(x, pair.held_out, pair.variance, pair.mask)
-            for x in (seen_by_tv, pair.seen)
+            for x in (judged, pair.seen)
         )
         alpha = jnp.where(without < risk, 0, alpha)
         risk = jnp.minimum(without, risk)
     solution = solve(
         mean, alpha * profile, mask=seen, norm=norm, tol=tol, max_steps=max_steps
     )
-    image = jnp.where(seen, solution.image, jnp.asarray(y).astype(data.dtype))
-    return SymmetricResult(
-        image=np.asarray(image) if in_numpy else image,
-        mask=np.asarray(seen),
-        group=mean_of.group.name,
-        centre=choice.centre,
-        agreement=agreement,
-        orbit=np.asarray(mean),
-        factor=np.asarray(factor),
-        noise=noise,
-        alpha=np.asarray(alpha),
-        strength=np.asarray(alpha * profile),
-        risk=np.asarray(risk),
-        judge=judge,
-        gap=np.asarray(solution.relative_gap),
-        num_steps=np.asarray(solution.num_steps),
-        converged=np.asarray(solution.converged),
-        at_bound=np.asarray(tuned.at_bound & (alpha > 0)),
-    )
+    at_bound = tuned.at_bound & (alpha > 0)
+    return _Estimate(solution, mean, factor, seen, profile, alpha, risk, at_bound, pair)
+
+
+def _judged(estimate: _Estimate, norm: Norm, tol: float) -> Array:
+    """What the same denoising makes of the part of the data that does not judge."""
+    return _solve_seen(estimate.pair, estimate.alpha * estimate.profile, norm, tol)
+
+
+def _solve_seen(pair: Pair, strength: Array, norm: Norm, tol: float) -> Array:
+    strength = strength / pair.fraction**0.5
+    return solve(pair.seen, strength, mask=pair.mask, norm=norm, tol=tol).image
 
 
 def _profile(factor: Array, seen: Array, kept: Array) -> Array:

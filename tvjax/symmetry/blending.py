@@ -1,19 +1,20 @@
 """What is averaged where a symmetry holds, and kept as measured where it does not?
 
-    image = λ mean + (1 − λ) own
+    image = λ s mean + (1 − λ) own
 
-with λ by ring from the test of the symmetry, and zero in orbits that differ in a spot.
-Linear in the data once λ is chosen: halves of the data are blended alike.
+with λ from the test of the symmetry, and zero in orbits that differ in a spot;
+s is the smooth factor on the pattern, one where the symmetry holds without. Linear in
+the data once both are chosen: halves of the data are blended alike.
 """
 
 import equinox as eqx
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float
 
-from tvjax.symmetry.agreement import Agreement, ring_of, settle
+from tvjax.symmetry.agreement import Agreement, settle
 from tvjax.symmetry.groups import find_group, Group, TRIVIAL
 from tvjax.symmetry.moves import Point
-from tvjax.symmetry.orbits import orbit_mean
+from tvjax.symmetry.shading import steady_mean
 from tvjax.symmetry.smoothing import widen
 
 
@@ -22,14 +23,18 @@ class Blend(eqx.Module):
 
     Attributes:
         share: λ in each pixel.
+        shading: s in each pixel.
         mask: True where a pixel of the data is valid.
+        broken: True where the mean over a ring leaves a pixel out.
         spot: True where a spot without a partner is to be kept as measured.
         group: What is averaged over.
         centre: (y, x) in pixels.
     """
 
     share: Float[Array, "y x"]
+    shading: Float[Array, "y x"]
     mask: Bool[Array, "y x"]
+    broken: Bool[Array, "y x"]
     spot: Bool[Array, "y x"]
     centre: Point
     group: Group = eqx.field(static=True)
@@ -42,30 +47,35 @@ class Blend(eqx.Module):
 
         A pixel that is not valid itself has the mean of its valid partners.
         """
-        orbit = orbit_mean(y, self.group, self.centre, self.mask)
+        orbit = steady_mean(y, self.group, self.centre, self.mask, self.broken)
         share = jnp.where(self.mask, self.share, 1)
         own = jnp.where(self.mask, y, 0)
-        mean = share * orbit.mean + (1 - share) * own
+        mean = share * self.shading * orbit.mean + (1 - share) * own
         factor = (
             share**2 * orbit.variance
             + (1 - share) ** 2
             + 2 * share * (1 - share) * orbit.own
         )
-        return mean, jnp.where(orbit.mask, factor, 0), orbit.mask
+        seen = orbit.mask | self.mask
+        return mean, jnp.where(seen, factor, 0), seen
 
 
 def blend(agreement: Agreement, mask: Bool[Array, "y x"]) -> Blend:
     """λ of each pixel, as a test of the symmetry has it."""
-    group, shape = find_group(agreement.group), mask.shape
+    group = find_group(agreement.group)
     centre = settle(agreement.centre, group)
-    ring, _ = ring_of(shape, agreement.centre, jnp.zeros(()).dtype)
-    share = jnp.asarray(agreement.blend, jnp.zeros(()).dtype)[ring]
-    share = jnp.where(jnp.asarray(agreement.broken), 0, share)
+    share = jnp.asarray(agreement.share, jnp.zeros(()).dtype)
+    # what chance makes differ now and then belongs to its ring
+    shading, broken = jnp.ones_like(share), jnp.zeros(mask.shape, bool)
+    if agreement.shading is not None:
+        shading = jnp.asarray(agreement.shading, share.dtype)
+        broken = jnp.asarray(agreement.broken)
     spot = widen(jnp.asarray(agreement.spot), 3)
-    return Blend(share, mask, spot, centre, group)
+    return Blend(share, shading, mask, broken, spot, centre, group)
 
 
 def no_blend(mask: Bool[Array, "y x"]) -> Blend:
     """The data as they are."""
     none = jnp.zeros(mask.shape, bool)
-    return Blend(none.astype(float), mask, none, (0.0, 0.0), TRIVIAL)
+    share = none.astype(float)
+    return Blend(share, share + 1, mask, none, none, (0.0, 0.0), TRIVIAL)

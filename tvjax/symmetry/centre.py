@@ -1,9 +1,11 @@
 """Where is the beam centre of a symmetric pattern, and how surely?
 
 First to a pixel, by the largest normalized correlation of the pattern with its own
-image after an operation of the group; then by least squares of the orbit differences.
+image after an operation of the group, or by the curvature of rings; then by least
+squares of the orbit differences.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,6 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 from tvjax.noise import estimate_noise, Noise
+from tvjax.symmetry.beside import bin_pixels, search_rings
 from tvjax.symmetry.groups import find_group, Group, MIRROR_X, MIRROR_Y, Operation
 from tvjax.symmetry.moves import move
 from tvjax.symmetry.offset import determined, find_offset
@@ -55,7 +58,8 @@ def find_centre(
         group: From `find_group`, or its name. A mirror fixes the centre along one axis
             only; along the other it stays where it began, with an infinite error.
         start: (y, x) within about two pixels; by default the offset of the largest
-            mask-normalized correlation (Padfield 2012, 10.1109/TIP.2011.2181402).
+            mask-normalized correlation (Padfield 2012, 10.1109/TIP.2011.2181402), or
+            for "azimuthal" where the rings are even, if those agree better there.
         noise: By default estimated.
 
     Raises:
@@ -67,6 +71,9 @@ def find_centre(
     y, valid = check_pattern(y, mask)
     if start is None:
         start = _search(y, valid, group)
+        if group.continuous:
+            starts = start, search_rings(y, valid)
+            start = min(starts, key=partial(_disagreement, y, valid, group, noise))
     check_centre(start, y.shape, group)
     centre, errors = _refine(y, valid, group, jnp.asarray(start, y.dtype), noise)
     place, errors = np.asarray(centre, float), np.asarray(errors, float)
@@ -120,12 +127,27 @@ def check_pattern(
 
 
 @eqx.filter_jit
+def _chi_squared(
+    y: Array, mask: Array, group: Group, noise: Noise, centre: Array
+) -> Array:
+    return find_offset(y, group, centre, mask, noise).scale
+
+
+def _disagreement(
+    y: Array, mask: Array, group: Group, noise: Noise, centre: tuple[float, float]
+) -> float:
+    """Chi-squared of the orbit differences over its freedom."""
+    return float(_chi_squared(y, mask, group, noise, jnp.asarray(centre, y.dtype)))
+
+
+@eqx.filter_jit
 def _refine(
     y: Array, mask: Array, group: Group, start: Array, noise: Noise
 ) -> tuple[Array, Array]:
     """Gauss–Newton steps of at most a pixel, and the errors of the last."""
     fixed = jnp.asarray(determined(group))
-    last = jnp.asarray(y.shape, y.dtype) - 1
+    size = jnp.asarray(y.shape, y.dtype)
+    beside = float(group.continuous) * size
 
     def system(centre: Array) -> tuple[Array, Array]:
         offset = find_offset(y, group, centre, mask, noise)
@@ -150,7 +172,12 @@ def _refine(
     def advance(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, ...]:
         centre, _, _, count = carry
         step, errors = system(centre)
-        return jnp.clip(centre + step, 0, last), errors, step, count + 1
+        return (
+            jnp.clip(centre + step, -beside, size - 1 + beside),
+            errors,
+            step,
+            count + 1,
+        )
 
     unknown = jnp.full(2, jnp.inf, y.dtype)
     carry = start, unknown, jnp.ones(2, y.dtype), jnp.zeros((), jnp.int32)
@@ -162,7 +189,7 @@ def _search(y: Array, mask: Array, group: Group) -> tuple[float, float]:
     """The centre to about a pixel, by correlation with the moved image."""
     step = -(-max(y.shape) // LONGEST)
     image, valid = (
-        _bin(z, step) for z in (jnp.where(mask, y, 0), mask.astype(y.dtype))
+        bin_pixels(z, step) for z in (jnp.where(mask, y, 0), mask.astype(y.dtype))
     )
     operation = _telling_operation(group)
     lag = np.asarray(_largest_correlation(image, valid, operation), float)
@@ -172,13 +199,6 @@ def _search(y: Array, mask: Array, group: Group) -> tuple[float, float]:
     place = middle + np.linalg.pinv(np.eye(2) - matrix) @ matrix @ lag
     place = np.clip(step * place + (step - 1) / 2, 0, np.asarray(y.shape) - 1.0)
     return float(place[0]), float(place[1])
-
-
-def _bin(z: Array, step: int) -> Array:
-    """Sums over squares of pixels; a rest at the end is left out."""
-    height, width = (size // step for size in z.shape)
-    z = z[: height * step, : width * step]
-    return z.reshape(height, step, width, step).sum((1, 3))
 
 
 def _telling_operation(group: Group) -> Operation:

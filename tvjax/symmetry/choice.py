@@ -1,7 +1,7 @@
 """Which symmetry do the data have, and about which centre?"""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -13,14 +13,17 @@ from tvjax.symmetry.centre import Centre, check_centre, find_centre
 from tvjax.symmetry.groups import find_group, Group
 from tvjax.symmetry.offset import determined
 
-# Below this share of the mean that is worth taking, a symmetry is refused.
-LEAST_GAIN = 0.5
-# And above this share of pixels in orbits that differ.
-MOST_LOCAL = 0.15
+# Below this share of the mean that is worth taking, it is further off than twice the
+# noise, and TV alone nearer: the symmetry is refused.
+LEAST_GAIN = 0.2
 # A centre this far off is wrong if the data see it, one nearer by only imperfect.
 CLEARLY_OFF = 0.25
 # A centre less certain than this blurs what it averages, in pixels.
 LARGEST_ERROR = 0.5
+# What is left of the pixels that the mean is not worth its error in.
+MUCH_BETTER = 0.5
+# How often a centre that was found is moved on, at most.
+MOST_MOVES = 4
 
 # Smaller groups first: one that is refused rules out all that contain it.
 _UPWARD = (
@@ -36,6 +39,9 @@ class Choice(NamedTuple):
     agreement: Agreement | None
 
 
+NO_SYMMETRY = Choice(None, None)
+
+
 def choose_symmetry(
     y: Float[ArrayLike, "y x"],
     group: str,
@@ -45,6 +51,8 @@ def choose_symmetry(
 ) -> Choice:
     """The group that was asked for, or the largest that the data do not refuse.
 
+    A symmetry that does not hold is tested anew with a smooth factor on the pattern.
+
     Raises:
         ValueError: For a named group that the data refuse, with what speaks against.
     """
@@ -52,9 +60,13 @@ def choose_symmetry(
     if group != "auto":
         known = find_group(group)
         place = locate(known)
-        agreement = judge_symmetry(y, known, place[:2], mask, noise)
-        _refuse(agreement, place, given=centre != "auto")
-        return Choice(place, agreement)
+        chosen = Choice(place, judge_symmetry(y, known, place[:2], mask, noise))
+        if not chosen.agreement.holds:
+            chosen = _shaded(y, chosen, mask, noise, given=centre != "auto")
+            objection = _objection(y, chosen, mask, noise, given=centre != "auto")
+            if objection is not None:
+                refuse_symmetry(chosen, objection, given=centre != "auto")
+        return chosen
     found = []
     rings = _try(y, find_group("azimuthal"), locate, mask, noise)
     if rings.agreement is not None and rings.agreement.holds:
@@ -73,9 +85,11 @@ def choose_symmetry(
     holding = [f for f in tested if f.agreement.holds]
     if holding:
         return max(holding, key=lambda f: find_group(f.agreement.group).order)
-    worth = [f for f in tested if _objection(f.agreement) is None]
-    best = max(worth, key=_removed_noise, default=Choice(None, None))
-    return best
+    for found in sorted(tested, key=_removed_noise, reverse=True):
+        shaded = _shaded(y, found, mask, noise, given=centre != "auto")
+        if _objection(y, shaded, mask, noise, given=centre != "auto") is None:
+            return shaded
+    return NO_SYMMETRY
 
 
 def _removed_noise(choice: Choice) -> float:
@@ -94,7 +108,34 @@ def _try(
         place = locate(group)
         return Choice(place, judge_symmetry(y, group, place[:2], mask, noise))
     except Untestable:
-        return Choice(None, None)
+        return NO_SYMMETRY
+
+
+def _shaded(
+    y: ArrayLike, choice: Choice, mask: ArrayLike, noise: Noise, *, given: bool
+) -> Choice:
+    """The same symmetry, up to a smooth factor.
+
+    A centre that was found moves on to where it is without that factor and the spots.
+    """
+    group, place = find_group(choice.agreement.group), choice.centre
+    for _ in range(1 if given else MOST_MOVES):
+        agreement = judge_symmetry(y, group, place[:2], mask, noise, shaded=True)
+        if not _is_off(agreement) or given:
+            break
+        moved = (c + shift for c, shift in zip(place[:2], agreement.shift, strict=True))
+        place = Centre(*moved, place.error)
+        try:
+            check_centre(place[:2], np.shape(y), group)
+        except ValueError:
+            break
+    return Choice(Centre(*agreement.centre, place.error), agreement)
+
+
+def _is_off(agreement: Agreement) -> bool:
+    """Do the data see that the centre is wrong, beyond what is merely imperfect?"""
+    far = np.hypot(*agreement.shift) > CLEARLY_OFF
+    return bool(far and agreement.shift_significance <= SIGNIFICANCE)
 
 
 def _locator(
@@ -106,8 +147,13 @@ def _locator(
             raise ValueError(f"`centre` must be 'auto' or (y, x), got {centre!r}.")
         given = Centre(float(centre[0]), float(centre[1]), (0.0, 0.0))
 
+        check_centre(centre, np.shape(y), find_group("azimuthal"))
+
         def take(group: Group) -> Centre:
-            check_centre(centre, np.shape(y), group)
+            try:
+                check_centre(centre, np.shape(y), group)
+            except ValueError as error:
+                raise Untestable(str(error)) from None
             return given
 
         return take
@@ -115,13 +161,17 @@ def _locator(
     known: dict[str, Centre] = {}
 
     def locate(group: Group) -> Centre:
-        # nearly all that a larger group knows of its centre, two-fold rotation does
-        seeker = two_fold if group.contains(two_fold) else group
+        # nearly all that a larger group knows of its centre, two-fold rotation does;
+        # rings know theirs where the beam passes beside the detector
+        finite = group.contains(two_fold) and not group.continuous
+        seeker = two_fold if finite else group
         if seeker.name not in known:
             known[seeker.name] = find_centre(y, mask, group=seeker, noise=noise)
         place = known[seeker.name]
-        errors = np.asarray(place.error)[list(determined(group))]
-        if not np.all(errors < LARGEST_ERROR):
+        errors = np.asarray(place.error)
+        if group.continuous:
+            errors = errors * _unlike_shifts(place, np.asarray(mask))
+        if not np.all(errors[list(determined(group))] < LARGEST_ERROR):
             raise Untestable(
                 f"the pattern does not tell its centre under {group.name!r} to half a "
                 f"pixel: found ({place.y:.2f}, {place.x:.2f}) ± {place.error}. Give "
@@ -130,6 +180,19 @@ def _locator(
         return _settled(place)
 
     return locate
+
+
+def _unlike_shifts(
+    place: Centre, mask: Bool[np.ndarray, "y x"]
+) -> Float[np.ndarray, "2"]:
+    """How differently a shift of the centre moves the pixels of rings, along y, x.
+
+    One for whole rings. Seen from a beam beside the frame, all move nearly alike, and
+    nothing is blurred.
+    """
+    offsets = np.argwhere(mask) - np.asarray(place[:2])
+    lengths = np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 0.5)
+    return 2**0.5 * np.std(offsets / lengths, axis=0)
 
 
 def _settled(place: Centre) -> Centre:
@@ -142,15 +205,22 @@ def _settled(place: Centre) -> Centre:
     return Centre(float(found[0]), float(found[1]), place.error)
 
 
-def _objection(agreement: Agreement) -> str | None:
-    """Why the mean over these orbits is no estimate of the pattern, if so."""
-    shift = np.hypot(*agreement.shift)
-    if agreement.shift_significance <= SIGNIFICANCE and shift > CLEARLY_OFF:
-        return (
-            f"the centre seems to be off by ({agreement.shift[0]:.2f}, "
-            f"{agreement.shift[1]:.2f}) pixels"
-        )
-    if agreement.gain < LEAST_GAIN or agreement.broken_share > MOST_LOCAL:
+def _objection(
+    y: ArrayLike, choice: Choice, mask: ArrayLike, noise: Noise, *, given: bool
+) -> str | None:
+    """Why the mean over these orbits is no estimate of the pattern, if so.
+
+    A centre that seems off is wrong if another is much better; where none is, as for
+    the ellipses of a tilted detector, the risk says what this one is worth.
+    """
+    agreement = choice.agreement
+    if given and _is_off(agreement):
+        better = _shaded(y, choice, mask, noise, given=False).agreement
+        unused, rest = (1 - np.mean(a.share[mask]) for a in (agreement, better))
+        if rest < MUCH_BETTER * unused:
+            off = np.subtract(better.centre, agreement.centre)
+            return f"the centre seems to be off by ({off[0]:.2f}, {off[1]:.2f}) pixels"
+    if agreement.gain < LEAST_GAIN:
         ratio = np.sum(agreement.chi_squared) / max(np.sum(agreement.freedom), 1e-30)
         return (
             f"orbit differences have {ratio:.2f} times the chi-squared of the noise, "
@@ -160,11 +230,16 @@ def _objection(agreement: Agreement) -> str | None:
     return None
 
 
-def _refuse(agreement: Agreement, place: Centre, *, given: bool) -> None:
-    objection = None if agreement.holds else _objection(agreement)
-    if objection is not None:
-        remedy = "centre='auto', another group" if given else "another group or 'auto'"
-        raise ValueError(
-            f"the data refuse {agreement.group!r} about ({place.y:.2f}, {place.x:.2f}):"
-            f" {objection}. Try {remedy}, or check mask and noise model."
-        )
+def refuse_symmetry(choice: Choice, objection: str, *, given: bool) -> NoReturn:
+    """Say why a symmetry that was named is refused, and what to do.
+
+    Raises:
+        ValueError: Always.
+    """
+    place = choice.centre
+    remedy = "centre='auto', another group" if given else "another group or 'auto'"
+    raise ValueError(
+        f"the data refuse {choice.agreement.group!r} about "
+        f"({place.y:.2f}, {place.x:.2f}): {objection}. Try {remedy}, or check mask and "
+        "noise model."
+    )

@@ -36,30 +36,40 @@ class Pair(NamedTuple):
     fraction: float  # of all the exposure that is in `seen`
 
 
-def split_data(
-    y: Float[Array, "y x"], blend: Blend, noise: Noise, key: PRNGKeyArray
+def deal(
+    y: Float[Array, "y x"], mask: Bool[Array, "y x"], noise: Noise, key: PRNGKeyArray
+) -> tuple[Float[Array, "y x"], Float[Array, "y x"]]:
+    """Split the data in two, photon by photon where they are whole counts.
+
+    `FRACTION` of the exposure goes to the first.
+    """
+    own = jnp.where(mask, y, 0)
+    if are_whole_counts(own, noise, mask):
+        return thin(own, noise, key=key, fraction=FRACTION)
+    smooth = local_mean(own[None], mask[None])[0]
+    variance = jnp.maximum(noise.variance(smooth), 0)
+    return couple(own, draw_noise(variance, key), fraction=FRACTION)
+
+
+def pair_data(
+    parts: tuple[Float[Array, "y x"], Float[Array, "y x"]], blend: Blend, noise: Noise
 ) -> Pair:
-    """Split the data, photon by photon where they are whole counts, and blend each."""
-    own = jnp.where(blend.mask, y, 0)
-    if are_whole_counts(own, noise, blend.mask):
-        first, second = thin(own, noise, key=key, fraction=FRACTION)
-    else:
-        smooth = local_mean(own[None], blend.mask[None])[0]
-        variance = jnp.maximum(noise.variance(smooth), 0)
-        first, second = couple(own, draw_noise(variance, key), fraction=FRACTION)
-    seen, _, mask = blend(first)
-    held_out, factor, _ = blend(second)
+    """The two parts that `deal` makes, each blended."""
+    seen, _, mask = blend(parts[0])
+    held_out, factor, _ = blend(parts[1])
     # unbiased at each pixel, and never the seen half's
     variance = factor * noise.variance(held_out) / (1 - FRACTION)
     return Pair(seen, held_out, variance, mask, FRACTION)
 
 
-def split_orbits(y: Float[Array, "y x"], blend: Blend, group: Group) -> Pair:
+def pair_orbits(y: Float[Array, "y x"], blend: Blend) -> Pair:
     """Half of the members of each orbit against the other half.
 
     Orbits that differ in a spot judge nothing.
     """
-    seen, held_out, valid = _half_means(y, blend, group)
+    group = blend.group
+    seen, held_out, valid = _half_means(y / blend.shading, blend, group)
+    seen, held_out = (blend.shading * mean for mean in (seen, held_out))
     valid &= blend.share > 0
     # if they differ by noise alone, by that of both
     count = jnp.maximum(jnp.sum(valid), 1)
@@ -75,7 +85,8 @@ def _half_means(y: Array, blend: Blend, group: Group) -> tuple[Array, Array, Arr
         rows, columns = positions(y.shape, blend.centre, y.dtype)
         turn = jnp.arctan2(rows, columns) / (2 * np.pi) + 0.5
         even = jnp.floor(turn * SECTORS) % 2 == 0
-        masks = (blend.mask & even, blend.mask & ~even)
+        steady = blend.mask & ~blend.broken
+        masks = (steady & even, steady & ~even)
         halves = [orbit_mean(y, group, blend.centre, mask) for mask in masks]
     else:
         half = len(group.operations) // 2

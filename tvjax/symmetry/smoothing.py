@@ -15,15 +15,60 @@ def blur(
 
     Zero where no valid pixel is near.
     """
-    reach = math.ceil(3 * width)
-    kernel = np.exp(-np.square(np.arange(-reach, reach + 1) / width) / 2)
-    kernel = jnp.asarray(kernel / kernel.sum(), y.dtype)
+    kernel = _kernel(width)
     pair = jnp.stack([jnp.where(mask, y, 0), mask.astype(y.dtype)])[:, None]
     for shape in ((-1, 1), (1, -1)):
-        pair = lax.conv(pair, kernel.reshape(1, 1, *shape), (1, 1), "SAME")
+        along = jnp.asarray(kernel, y.dtype).reshape(1, 1, *shape)
+        pair = lax.conv(pair, along, (1, 1), "SAME")
     total, weight = pair[:, 0]
     near = weight > 1e-3
     return jnp.where(near, total / jnp.where(near, weight, 1), 0)
+
+
+def gather(
+    images: Float[Array, "image y x"], window: Float[Array, "row column"]
+) -> Float[Array, "image y x"]:
+    """Σ g y, g a Gaussian whose sum is one; zero beyond the frame.
+
+    Args:
+        images: Images.
+        window: From `window_of`.
+    """
+    lengths = (window.shape[0], 2 * (window.shape[1] - 1))
+    spectrum = jnp.fft.rfft2(images, lengths) * window
+    return jnp.fft.irfft2(spectrum, lengths)[:, : images.shape[1], : images.shape[2]]
+
+
+def window_of(
+    shape: tuple[int, int], width: float, widest: float
+) -> Float[np.ndarray, "row column"]:
+    """The Fourier transform of a Gaussian of `width` pixels, for `gather`.
+
+    Of one size for all widths up to the widest.
+    """
+    kernel = _kernel(width)
+    reach, most = len(kernel) // 2, len(_kernel(widest)) // 2
+
+    def transform(size: int) -> Float[np.ndarray, " frequency"]:
+        # far enough apart that nothing comes back around; of small prime factors
+        length = -(-(size + most) // 64) * 64
+        around = np.zeros(length)
+        np.add.at(around, np.arange(-reach, reach + 1) % length, kernel)
+        return np.fft.fft(around).real
+
+    rows, columns = map(transform, shape)
+    return np.outer(rows, columns[: len(columns) // 2 + 1])
+
+
+def peak(width: float) -> float:
+    """What a pixel itself weighs in `gather`."""
+    return float(np.max(_kernel(width)) ** 2)
+
+
+def _kernel(width: float) -> Float[np.ndarray, " pixel"]:
+    reach = math.ceil(3 * width)
+    kernel = np.exp(-np.square(np.arange(-reach, reach + 1) / width) / 2)
+    return kernel / kernel.sum()
 
 
 def box_sum(z: Float[Array, "y x"], side: int) -> Float[Array, "y x"]:

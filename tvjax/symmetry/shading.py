@@ -1,0 +1,180 @@
+"""Which smooth factor lies on a symmetric pattern?
+
+Flat field, polarization, absorption and a slight tilt multiply a symmetric pattern by
+what varies slowly. Over a window g of some pixels its likeliest value for counts is
+
+    s = Σ g y / Σ g mean,    image = (s / mean(s)) mean
+
+with means over the orbits. Where s is constant over an orbit, the mean is as it was.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import Array, lax, numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from tvjax.noise import Gaussian, Noise, Poisson, PoissonGaussian
+from tvjax.symmetry.groups import Group
+from tvjax.symmetry.moves import Point
+from tvjax.symmetry.orbits import Orbit, orbit_mean
+from tvjax.symmetry.scan import Broken, find_broken
+from tvjax.symmetry.smoothing import box_sum, gather, peak, window_of
+
+# Of the windows that are tried, in pixels, the widest first.
+WIDTHS = (64.0, 32.0, 16.0, 8.0)
+# A factor further from one than this is no shading.
+LIMIT = 2.0
+# Side of the squares whose sums tell how much more than their noise orbits differ.
+SIDE = 5
+# The median of chi-squared of one degree of freedom.
+MEDIAN = 0.4549
+# Spots are found, left out, and the rest looked at anew, as often.
+ROUNDS = 3
+
+
+class Shading(NamedTuple):
+    """A smooth factor on the orbit mean, and what is left besides it."""
+
+    factor: Float[Array, "y x"]  # of the orbit mean
+    orbit: Orbit  # with that factor, and the noise that it adds
+    broken: Broken  # spots that stand out from what else the orbits differ by
+    width: Float[Array, ""]  # of the window, pixels
+
+
+def find_shading(
+    y: Float[Array, "y x"],
+    group: Group,
+    centre: Point,
+    mask: Bool[Array, "y x"],
+    noise: Noise,
+    ring: Int[Array, "y x"],
+    num_rings: int,
+) -> Shading:
+    """Find the factor in the window of least risk.
+
+        risk = Σ [(y − image)² / v − 1 + 2 ∂image/∂y]
+
+    over the pixels that are in no spot (Stein 1981). A spot is told from how much the
+    orbits of its ring typically differ, which is more than noise.
+
+    Args:
+        y: Image.
+        group: What is averaged over.
+        centre: (y, x) in pixels.
+        mask: True where a pixel is valid.
+        noise: Its variance is at one for how much orbits differ by chance.
+        ring: Of each pixel.
+        num_rings: How many there are.
+    """
+    windows = jnp.asarray(
+        np.stack([window_of(y.shape, width, WIDTHS[0]) for width in WIDTHS]), y.dtype
+    )
+    peaks = jnp.asarray([peak(width) for width in WIDTHS], y.dtype)
+
+    def visit(broken: Broken, narrow: Array) -> tuple[Broken, _Shaded]:
+        steady = mask & ~broken.differs
+        orbit = steady_mean(y, group, centre, mask, broken.differs)
+
+        def smooth_over(window: tuple[Array, Array]) -> _Shaded:
+            return _shade(y, orbit, group, centre, steady, noise, *window)
+
+        each = lax.map(smooth_over, (windows, peaks))
+        best = jnp.where(narrow, jnp.argmin(each.risk), 0)
+        shaded = jax.tree.map(lambda z: z[best], each)
+        excess = _excess(y, shaded.orbit, mask, noise, ring, num_rings)
+        loud = _times(noise, excess)
+        broken = find_broken(y, shaded.orbit, group, centre, mask, loud)
+        return broken, shaded._replace(risk=best)
+
+    nothing = Broken(jnp.zeros(y.shape, bool), jnp.zeros(y.shape, bool))
+    # a narrow window would take a spot for a factor, until the spots are known
+    rounds = jnp.arange(ROUNDS) == ROUNDS - 1
+    broken, each = lax.scan(visit, nothing, rounds)
+    factor, orbit, best = jax.tree.map(lambda z: z[-1], each)
+    return Shading(factor, orbit, broken, jnp.asarray(WIDTHS)[best])
+
+
+def steady_mean(
+    y: Float[Array, "y x"],
+    group: Group,
+    centre: Point,
+    mask: Bool[Array, "y x"],
+    broken: Bool[Array, "y x"],
+) -> Orbit:
+    """The orbit mean; a ring's is that of the rest where pixels of it stand out."""
+    return orbit_mean(y, group, centre, mask & ~(broken & group.continuous))
+
+
+class _Shaded(NamedTuple):
+    """An orbit mean with a factor."""
+
+    factor: Array
+    orbit: Orbit
+    risk: Array
+
+
+def _shade(
+    y: Array,
+    orbit: Orbit,
+    group: Group,
+    centre: Point,
+    steady: Array,
+    noise: Noise,
+    window: Array,
+    top: Array,
+) -> _Shaded:
+    """The factor in a window, relative to its mean over the orbit, and its risk."""
+    there = steady & orbit.mask
+    level = jnp.where(there, jnp.maximum(orbit.mean, 0), 0)
+    above, below = gather(jnp.stack([jnp.where(there, y, 0), level]), window)
+    known = below > 1e-5 * jnp.max(below)
+    safe = jnp.where(known, below, 1)
+    factor = jnp.where(known, jnp.clip(above / safe, 1 / LIMIT, LIMIT), 1)
+    shared = orbit_mean(factor, group, centre, steady)
+    factor = jnp.where(shared.mask, factor / jnp.where(shared.mask, shared.mean, 1), 1)
+    # what the pixel adds to the factor, of which its orbit's mean knows its share
+    own = (1 - orbit.own) * jnp.where(known, top * level / safe, 0)
+    shaded = orbit._replace(
+        mean=factor * orbit.mean,
+        own=orbit.own + own,
+        variance=orbit.variance + own / 2,  # a Gaussian's squares sum to half its peak
+    )
+    variance = noise.variance(shaded.mean)
+    judged = there & (variance > 0)
+    squares = (y - shaded.mean) ** 2 / jnp.where(judged, variance, 1)
+    risk = jnp.sum(jnp.where(judged, squares - 1 + 2 * shaded.own, 0))
+    return _Shaded(factor, shaded, risk)
+
+
+def _excess(
+    y: Array, orbit: Orbit, mask: Array, noise: Noise, ring: Array, num_rings: int
+) -> Array:
+    """By what the orbits of a ring typically differ over noise; one at least."""
+    seen = mask & orbit.mask
+    level = jnp.where(seen, jnp.maximum(noise.variance(orbit.mean), 0), 0)
+    variance = box_sum(level * orbit.freedom, SIDE)
+    known = seen & (variance > 0)
+    difference = box_sum(jnp.where(seen, y - orbit.mean, 0), SIDE)
+    squares = difference**2 / jnp.where(known, variance, 1)
+    ring = jnp.where(known, ring, num_rings).ravel()
+    order = jnp.lexsort((squares.ravel(), ring))
+    ends = jnp.searchsorted(ring[order], jnp.arange(num_rings + 1))
+    middle = jnp.minimum((ends[:-1] + ends[1:]) // 2, y.size - 1)
+    median = jnp.where(ends[1:] > ends[:-1], squares.ravel()[order][middle], 0)
+    excess = jnp.maximum(median / MEDIAN, 1)
+    return jnp.concatenate([excess, jnp.ones(1, y.dtype)])[ring].reshape(y.shape)
+
+
+def _times(noise: Noise, factor: Array) -> Noise:
+    """A noise of so many times the variance, in each pixel."""
+    match noise:
+        case Poisson():
+            return Poisson(noise.gain * factor)
+        case Gaussian():
+            return Gaussian(noise.sigma * jnp.sqrt(factor))
+        case PoissonGaussian():
+            return PoissonGaussian(
+                noise.gain * factor, noise.sigma * jnp.sqrt(factor), noise.offset
+            )
