@@ -24,7 +24,7 @@ MOST_SECTORS = 12
 
 # How much of its exposure a part keeps at least when it is thinned.
 LEAST_SHARE = 0.1
-# Chances that a pair is taken as it is parted, and that the input is given of the target.
+# Chances that a pair stays as it is parted, and that the input is given of the target.
 AS_IT_IS, GIVEN = 0.15, 0.7
 
 # A crop should know the target of so many of its pixels, and is drawn so often for it.
