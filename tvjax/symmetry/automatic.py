@@ -25,6 +25,10 @@ Judge = Literal["auto", "data", "orbits"]
 
 # Of the strength in a spot that is kept as measured; zero has no logarithm.
 KEPT = 1e-3
+# Standard deviations by which TV must lower the error of means over rings.
+CERTAIN = 1.0
+# Of the mean variance, that a pixel is taken to have at least.
+FLOOR = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,13 +264,29 @@ def _estimate(
             held_out_error(x, pair.held_out, pair.variance, pair.mask)
             for x in (judged, pair.seen)
         )
-        alpha = jnp.where(without < risk, 0, alpha)
-        risk = jnp.minimum(without, risk)
+        helps = (risk < without) & (_certainty(judged, pair, factor) > CERTAIN)
+        alpha, risk = jnp.where(helps, alpha, 0), jnp.where(helps, risk, without)
     solution = solve(
         mean, alpha * profile, mask=seen, norm=norm, tol=tol, max_steps=max_steps
     )
     at_bound = tuned.at_bound & (alpha > 0)
     return _Estimate(solution, mean, factor, seen, profile, alpha, risk, at_bound, pair)
+
+
+def _certainty(x: Array, pair: Pair, factor: Array) -> Array:
+    """By how many standard deviations x is nearer than the mean to what is held out.
+
+    In units of the noise, so that no bright pixel decides alone. What is held out is
+    one number a ring, whose pixels all err alike: by so much, the variance is that of
+    a pixel.
+    """
+    known = pair.mask & (factor > 0) & (pair.variance > 0)
+    spread = jnp.where(known, pair.variance / jnp.where(known, factor, 1), 1)
+    weight = 1 / jnp.maximum(spread, FLOOR * jnp.mean(spread, where=known))
+    step = jnp.where(known, x - pair.seen, 0)
+    gain = jnp.sum(weight * step * (2 * (pair.held_out - pair.seen) - step))
+    chance = 2 * jnp.sqrt(jnp.sum((weight * step) ** 2 * spread))
+    return gain / jnp.maximum(chance, jnp.finfo(x.dtype).tiny)
 
 
 def _judged(estimate: _Estimate, norm: Norm, tol: float) -> Array:
