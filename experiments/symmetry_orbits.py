@@ -191,9 +191,14 @@ def score(case: Exposure) -> Record:
             case.counts, case.group, case.centre, NOISE, valid
         )
     except ValueError as refusal:
-        image, record["said"] = None, str(refusal)
+        image, record["said"] = None, f"refused: {str(refusal).split(':')[1].strip()}"
     else:
-        image, record["said"] = both.image, both.report()
+        image, kept = both.image, 100 * float(np.mean(both.agreement.share[valid]))
+        y, x = both.centre[:2]
+        record["said"] = f"about ({y:.1f}, {x:.1f}), {kept:.0f} % of the mean"
+        if both.mixture is not None:
+            kept = 100 * float(np.mean(both.mixture.share[valid]))
+            record["said"] += f", {kept:.0f} % after mixing with TV alone"
     level = np.maximum(reference, np.mean(reference[valid]) / 20)
     for unit, weight in (("", np.ones_like(level)), (" over variance", 1 / level)):
         raw, alone, orbit = (
