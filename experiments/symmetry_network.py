@@ -1,6 +1,6 @@
 """How good is a network that learns from symmetry, and never sees a clean pattern?
 
-    python experiments/symmetry_network.py [--quick] [--steps 400] [--seed 0]
+    python experiments/symmetry_network.py [--quick] [--steps 1200] [--seed 0]
 
 Poisson counts of patterns that are drawn at random (`drawn_patterns.py`), each frame
 another, of 0.1 to 20 counts per pixel, on a detector with a gap and a beam stop. Three
@@ -251,7 +251,7 @@ def summarize(scores: list[Record]) -> list[Record]:
 def options() -> argparse.Namespace:
     """What the command line says."""
     known = parser(__doc__.splitlines()[0])
-    known.add_argument("--steps", type=int, help="of each training (default 400)")
+    known.add_argument("--steps", type=int, help="of each training (default 1200)")
     known.add_argument("--seed", type=int, default=0, help="of everything drawn")
     return known.parse_args()
 
@@ -262,7 +262,7 @@ def main() -> None:
     setup = (
         Setup(32, 16, 8, 1, chosen.steps or 4, (4, 6), (1, 1), chosen.seed)
         if chosen.quick
-        else Setup(128, 64, 384, 8, chosen.steps or 400, WIDTHS, BLOCKS, chosen.seed)
+        else Setup(128, 64, 384, 8, chosen.steps or 1200, WIDTHS, BLOCKS, chosen.seed)
     )
     report = Report(
         "Networks that learn from symmetry",
