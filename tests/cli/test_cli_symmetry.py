@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from tvjax import learning
+from tvjax import learning, symmetry
 from tvjax.io import open_series, save_series, series_of
 from tvjax.learning import CountNetwork, save_counts
 from tvjax.pipeline import training
@@ -130,3 +130,25 @@ def test_a_training_without_enough_gets_a_sentence(tvjax, patterns, tmp_path):
     output.write_bytes(b"")
     result = tvjax("train", patterns, "-o", output)
     assert result.exit_code == 1 and "exists: choose another" in result.stderr
+
+
+def test_a_frame_that_is_not_like_the_others_is_denoised_by_itself(
+    tvjax, patterns, tmp_path, monkeypatch
+):
+    known, seen = symmetry.denoise_symmetric, []
+
+    def refuse(frame, *settings):
+        seen.append(frame)
+        if len(seen) > 3:
+            raise ValueError("the data refuse it.")
+        return known(frame, *settings)
+
+    monkeypatch.setattr(symmetry, "denoise_symmetric", refuse)
+    options = ("--group", "friedel", "--centre", "23.5,31")
+    result = tvjax("symmetry", patterns, "-o", tmp_path / "clean.h5", *options)
+    assert result.exit_code == 0, result.output
+    assert "1 frames refuse the symmetry" in result.stdout
+    one = tmp_path / "one.h5"
+    result = tvjax("symmetry", patterns, "-o", one, "--frames", "3:4", *options)
+    assert result.exit_code == 1 and "the data refuse it" in result.stderr
+    assert not one.exists()

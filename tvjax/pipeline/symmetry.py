@@ -36,10 +36,12 @@ class SymmetryOutcome(NamedTuple):
     outcome: Outcome
     choice: object  # centre and agreement, see `tvjax.symmetry.choose_symmetry`
     profile: Profile | None
+    num_alone: int  # frames that refuse it, and were denoised by themselves
 
     def asdict(self) -> dict[str, object]:
         """Return the outcome as plain values."""
-        return self.outcome.asdict() | {"symmetry": describe(self.choice)}
+        facts = describe(self.choice) | {"frames_alone": self.num_alone}
+        return self.outcome.asdict() | {"symmetry": facts}
 
     def report(self) -> str:
         """Return the outcome as a few lines of text."""
@@ -47,6 +49,11 @@ class SymmetryOutcome(NamedTuple):
             line = "symmetry   none that the data do not refuse"
         else:
             line = f"symmetry   {self.choice.agreement.report()}"
+        if self.num_alone:
+            line += (
+                f"\nWARNING    {self.num_alone} frames refuse the symmetry that the "
+                "first ones have: TV alone has denoised them"
+            )
         return f"{line}\n{self.outcome.report()}"
 
 
@@ -85,7 +92,7 @@ def denoise_symmetric_series(
         profile = ring_means(
             example.before, example.after, variance, example.mask, method.choice.centre
         )
-    return SymmetryOutcome(outcome, method.choice, profile)
+    return SymmetryOutcome(outcome, method.choice, profile, method.num_alone)
 
 
 def wanted_centre(
@@ -212,6 +219,8 @@ class _Method:
 
     def __init__(self, settings: SymmetrySettings, centre: str | tuple[float, float]):
         self.choice = None
+        self.num_alone = 0
+        self._num_settled = 0  # frames that settled it
         self._settings = settings
         self._centre = centre
         self._network = None
@@ -232,6 +241,7 @@ class _Method:
             self.choice = settle_symmetry(
                 y, mask, self._settings.group, self._centre, noise
             )
+            self._num_settled = len(y)
         denoise = self._by_orbits if self._network is None else self._by_network
         done = [
             denoise(frame, noise, valid) for frame, valid in zip(y, mask, strict=True)
@@ -251,10 +261,11 @@ class _Method:
             try:
                 found = denoise_symmetric(frame, agreement.group, centre, noise, mask)
             except ValueError:
-                if self._settings.group != "auto":
+                if self._settings.group != "auto" and self._num_settled == 1:
                     raise
                 # one frame of many, that is not like the others
-                found = denoise_symmetric(frame, "auto", centre, noise, mask)
+                found = denoise(frame, noise=noise, mask=mask)
+                self.num_alone += 1
         return found.image, found.alpha, found.gap, found.converged, found.at_bound
 
     def _by_network(self, frame: np.ndarray, noise: object, mask: Mask) -> tuple:

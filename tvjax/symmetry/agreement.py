@@ -26,7 +26,7 @@ from tvjax.symmetry.groups import find_group, Group
 from tvjax.symmetry.moves import Point, positions, whole_offset
 from tvjax.symmetry.offset import determined, find_offset
 from tvjax.symmetry.orbits import Orbit, orbit_mean
-from tvjax.symmetry.scan import Broken, find_broken
+from tvjax.symmetry.scan import Broken, broken_by_chance, find_broken
 from tvjax.symmetry.shading import find_shading
 from tvjax.symmetry.smoothing import box_sum
 
@@ -70,6 +70,7 @@ class Agreement:
     shift: tuple[float, float]  # (y, x) by which the centre seems off, pixels
     shift_significance: float  # chance of as much or more where the centre is right
     broken_share: float  # of the pixels, in orbits that differ locally
+    broken_by_chance: float  # what chance may well make of that
     broken: np.ndarray  # True where the orbit must not be averaged
     spot: np.ndarray  # True where one of its members has a spot of its own
     shading: np.ndarray | None  # smooth factor on the orbit mean; None if not asked for
@@ -82,7 +83,7 @@ class Agreement:
             self.significance > SIGNIFICANCE
             and self.smooth_significance > SIGNIFICANCE
             and self.shift_significance > SIGNIFICANCE
-            and self.broken_share < MOST_BROKEN
+            and self.broken_share < max(MOST_BROKEN, self.broken_by_chance)
         )
 
     @property
@@ -181,6 +182,7 @@ def judge_symmetry(
         smooth_significance=smooth,
         shift=shift,
         shift_significance=shift_chance,
+        broken_by_chance=broken_by_chance(group, int(np.sum(np.asarray(valid)))),
         broken_share=float(np.sum(found.broken.differs) / np.sum(np.asarray(valid))),
         broken=found.broken.differs,
         spot=found.broken.spot,

@@ -102,6 +102,13 @@ def find_broken(
     return Broken(_anywhere_in_orbit(differs, group, centre, mask), spot)
 
 
+def broken_by_chance(group: Group, num_pixels: int) -> float:
+    """The share of the pixels that twice the usual spots by chance would take."""
+    reached = 1 if group.continuous else group.order
+    spots = 2 * BY_CHANCE * len(SIDES)
+    return spots * SIDES[-1] ** 2 * reached / num_pixels
+
+
 def _least(trials: Array, by_chance: float) -> Array:
     """What so few of so many normal deviates exceed."""
     return jnp.maximum(-ndtri(jnp.minimum(by_chance / trials, 0.02)), 2)
