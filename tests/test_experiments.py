@@ -18,6 +18,7 @@ def test_contestants_solve_the_same_problem(tmp_path):
     assert (tmp_path / "benchmark_tv.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("skimage") is None, reason="the images are missing")
 def test_no_choice_is_better_than_the_oracle(tmp_path):
     tables = run_quick("alpha_oracle", tmp_path)
@@ -30,6 +31,7 @@ def test_no_choice_is_better_than_the_oracle(tmp_path):
     assert (tmp_path / "alpha_oracle.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("skimage") is None, reason="the images are missing")
 def test_slope_of_a_risk_under_white_noise_points_to_the_best_strength(tmp_path):
     tables = run_quick("risk_slope", tmp_path)

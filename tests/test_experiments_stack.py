@@ -7,6 +7,7 @@ from quick import ROOT, run, run_quick
 from safetensors.numpy import load_file
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("skimage") is None, reason="the rivals are missing")
 def test_stacks_are_denoised_by_all_rivals_and_earlier_tables_are_kept(tmp_path):
     parts = "table1", "figure5", "figure6", "figure8"

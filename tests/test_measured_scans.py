@@ -27,6 +27,7 @@ def check(source, output, frames=None):
         np.testing.assert_array_equal(before.marks.valid(image.data), old.mask)
 
 
+@pytest.mark.slow
 def test_eiger_9m_hdf5(data, tmp_path):
     source = data / "eiger9m_biocat_h5/vac_007_data_000001.h5"
     check(source, tmp_path / source.name, frames="0:1")

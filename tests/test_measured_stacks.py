@@ -75,6 +75,7 @@ def test_each_exposure_of_a_cathode_against_the_others(data):
     assert after < 0.6 * before
 
 
+@pytest.mark.slow
 def test_a_published_map_of_iron_is_found_again(data, tmp_path):
     """Measured spectra in the amounts of a measured map; the noise alone is drawn."""
     folder = data / "nanoxanes_fe_hxn"

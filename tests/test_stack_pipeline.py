@@ -221,6 +221,7 @@ def test_repeats_of_a_flat_have_the_bias_of_their_mean(tmp_path, scene):
     assert abs(np.mean(density[:] - scene.truth)) < 0.3 * 0.4 / photons
 
 
+@pytest.mark.slow
 def test_a_strong_absorber_is_denoised_by_its_own_noise(tmp_path, monkeypatch):
     """Behind four optical densities a photon in fifty is left."""
     scene = xanes_stack(

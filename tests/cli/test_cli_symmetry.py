@@ -89,7 +89,8 @@ def test_an_interrupted_training_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(learning, "train", interrupt)
-    result = tvjax("train", patterns, "-o", tmp_path / "w.safetensors")
+    centre = ("--group", "friedel", "--centre", "23.5,31")
+    result = tvjax("train", patterns, "-o", tmp_path / "w.safetensors", *centre)
     assert result.exit_code == 130
     assert "the same command goes on from" in result.stderr
 

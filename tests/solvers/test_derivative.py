@@ -157,6 +157,7 @@ def test_forward_and_reverse_agree_under_every_transformation():
     np.testing.assert_allclose(of_the_sum, expected_alpha, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_derivatives_pass_through_what_jax_wraps_around_a_function():
     x = jnp.asarray(noisy(), jnp.float32)
     alphas = jnp.asarray([0.5, 1.1], jnp.float32)

@@ -170,9 +170,10 @@ def test_a_better_denoiser_takes_over(truth, noisy, denoised):
     assert helped.risk < denoised.risks[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pixels", "noise"),
-    [((3, 4), None), pytest.param((1, 1), Gaussian(SIGMA), marks=pytest.mark.slow)],
+    [((3, 4), None), ((1, 1), Gaussian(SIGMA))],
 )
 def test_a_stack_of_fewer_pixels_than_energies_is_denoised(noisy, pixels, noise):
     few = denoise_stack(noisy[:, : pixels[0], : pixels[1]], noise=noise)

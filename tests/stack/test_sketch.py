@@ -47,6 +47,7 @@ def test_leading_components_and_levels_are_those_of_the_whole(noisy, noise):
     np.testing.assert_allclose(found.values[70:200], values[70:200], rtol=0.03)
 
 
+@pytest.mark.slow
 def test_result_is_that_of_the_gram_matrix(noisy, monkeypatch):
     exact = fit_components(noisy)
     monkeypatch.setattr(survey, "LARGE", 100)
