@@ -8,13 +8,22 @@ from documents import BLOCK, PAGES, ROOT
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 
 
+# The pages on methods compile the most, and change the least.
+RUN = [
+    pytest.param(page, marks=pytest.mark.slow)
+    if page.parent.name == "methods"
+    else page
+    for page in PAGES
+]
+
+
 def anchors(text):
     """The names by which the headings of a page are linked to."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", h).lower().replace(" ", "-") for h in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text, names = page.read_text(), {}

@@ -33,6 +33,7 @@ def test_stxm_of_iron_with_its_own_references(data, tmp_path):
     assert np.corrcoef(valence[both], before.valence[both])[0, 1] > 0.8
 
 
+@pytest.mark.slow
 def test_nxstxm_returns_as_nxstxm(data, tmp_path):
     (source,) = (data / "stxm_pollux_nxstxm").iterdir()
     outcome = denoise_stack_file(source, tmp_path / "clean.hdf5")

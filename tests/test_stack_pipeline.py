@@ -483,6 +483,7 @@ def test_settings_that_make_no_sense(settings, sentence):
         StackSettings(**settings)
 
 
+@pytest.mark.slow
 def test_with_the_denoiser_itself(tmp_path, scene):
     source = write_density(tmp_path / "raw.h5", scene, noisy(scene.truth, 0.1))
     settings = StackSettings(

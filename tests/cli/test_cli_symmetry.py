@@ -65,6 +65,7 @@ def test_patterns_are_denoised_by_the_symmetry_they_have(
     }
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_and_used(tvjax, patterns, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "MOST", 10**6)
     weights, clean = tmp_path / "w.safetensors", tmp_path / "clean.h5"
