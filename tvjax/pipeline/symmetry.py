@@ -261,7 +261,8 @@ class _Method:
             try:
                 found = denoise_symmetric(frame, agreement.group, centre, noise, mask)
             except ValueError:
-                if self._settings.group != "auto" and self._num_settled == 1:
+                others_hold = self._num_settled > 1 and agreement.holds
+                if self._settings.group != "auto" and not others_hold:
                     raise
                 # one frame of many, that is not like the others
                 found = denoise(frame, noise=noise, mask=mask)
