@@ -181,6 +181,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     return options
 
 
+def training_parser(description: str, num_steps: int) -> argparse.ArgumentParser:
+    """The options of those that train, too."""
+    options = parser(description)
+    options.add_argument(
+        "--steps", type=int, help=f"of each training (default {num_steps})"
+    )
+    options.add_argument("--seed", type=int, default=0, help="of everything drawn")
+    return options
+
+
 def output_folder(options: argparse.Namespace) -> Path:
     """Where the results go: a quick run must not overwrite those of a full one."""
     if options.output is not None:

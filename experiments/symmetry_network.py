@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from drawn_patterns import draw_pattern
 from jaxtyping import Bool, Float
-from measure import output_folder, parser, Record, Report
+from measure import output_folder, Record, Report, training_parser
 from symmetry_rivals import predict_published, train_published, train_supervised
 
 import tvjax
@@ -32,6 +32,7 @@ from tvjax.simulate import scattering_pattern
 LEVELS = (0.2, 1.0, 5.0)
 TRAINED_LEVELS = (0.1, 20.0)
 GROUP = "friedel"
+NUM_STEPS = 1200  # of each training
 # Seed of the patterns for the judgement, which no training may have.
 UNSEEN = 2**31
 
@@ -47,6 +48,14 @@ class Setup(NamedTuple):
     widths: tuple[int, ...]
     blocks: tuple[int, ...]
     seed: int
+
+    @classmethod
+    def of(cls, chosen: argparse.Namespace, num_steps: int) -> "Setup":
+        """What the command line asks for, with so many steps by default."""
+        if chosen.quick:
+            return cls(32, 16, 8, 1, chosen.steps or 4, (4, 6), (1, 1), chosen.seed)
+        steps = chosen.steps or num_steps
+        return cls(128, 64, 384, 8, steps, WIDTHS, BLOCKS, chosen.seed)
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -248,22 +257,10 @@ def summarize(scores: list[Record]) -> list[Record]:
     return rows
 
 
-def options() -> argparse.Namespace:
-    """What the command line says."""
-    known = parser(__doc__.splitlines()[0])
-    known.add_argument("--steps", type=int, help="of each training (default 1200)")
-    known.add_argument("--seed", type=int, default=0, help="of everything drawn")
-    return known.parse_args()
-
-
 def main() -> None:
     """Train, judge, report."""
-    chosen = options()
-    setup = (
-        Setup(32, 16, 8, 1, chosen.steps or 4, (4, 6), (1, 1), chosen.seed)
-        if chosen.quick
-        else Setup(128, 64, 384, 8, chosen.steps or 1200, WIDTHS, BLOCKS, chosen.seed)
-    )
+    chosen = training_parser(__doc__.splitlines()[0], NUM_STEPS).parse_args()
+    setup = Setup.of(chosen, NUM_STEPS)
     report = Report(
         "Networks that learn from symmetry",
         tvjax=tvjax.__version__,

@@ -37,8 +37,8 @@ class Size(NamedTuple):
     large: tuple[int, int]
 
 
-FULL = Size((256, 280), tuple(KINDS), (0.2, 1.0, 5.0), 2, 12, 12, (1030, 1065))
-QUICK = Size((96, 100), ("crystal",), (1.0,), 1, 2, 2, (96, 100))
+FULL = Size((256, 280), tuple(KINDS), (0.2, 1.0, 5.0), 8, 12, 12, (1030, 1065))
+QUICK = Size((96, 100), ("crystal",), (1.0,), 2, 2, 2, (96, 100))
 
 
 def errors(size: Size) -> list[Record]:
@@ -59,6 +59,7 @@ def errors(size: Size) -> list[Record]:
                 # over all that is estimated, filled gaps included
                 kept = both.image[both.mask].sum() / both.orbit[both.mask].sum()
                 totals.append((kept, both.image[valid].sum() / y[valid].sum()))
+            gains = [decibel(alone, both) for _, alone, _, both in squares]
             raw, alone, orbit, both = np.mean(squares, axis=0)
             kept, valid_only = np.mean(totals, axis=0)
             records.append(
@@ -70,6 +71,7 @@ def errors(size: Size) -> list[Record]:
                     "orbit mean, dB over raw": decibel(raw, orbit),
                     "orbit + TV, dB over raw": decibel(raw, both),
                     "orbit + TV, dB over own TV": decibel(alone, both),
+                    "± dB": np.std(gains, ddof=1) / len(gains) ** 0.5,
                     "exposure of raw with this error": raw / both,
                     "mean by TV, % off": 100 * (kept - 1),
                     "mean of valid pixels, % off": 100 * (valid_only - 1),

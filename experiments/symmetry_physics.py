@@ -10,14 +10,13 @@ Errors stand beside the Cramér-Rao bound: no unbiased estimate from the same co
 a smaller one, and what a denoiser gains beyond it comes with a bias.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from measure import output_folder, parser, Record, Report
+from measure import output_folder, Record, Report, training_parser
 from physics_fits import build_instrument, Image, Instrument
 from physics_scenes import (
     powder_series,
@@ -51,9 +50,9 @@ from symmetry_network import (
 
 import tvjax
 from tvjax.learning import load_counts, predict
-from tvjax.learning.unet import BLOCKS, WIDTHS
 
 STEM = "symmetry_physics"
+NUM_STEPS = 400  # of each training
 
 
 class Size(NamedTuple):
@@ -167,23 +166,11 @@ def judge(
     )
 
 
-def options() -> argparse.Namespace:
-    """What the command line says."""
-    known = parser(__doc__.splitlines()[0])
-    known.add_argument("--steps", type=int, help="of each training (default 400)")
-    known.add_argument("--seed", type=int, default=0, help="of everything drawn")
-    return known.parse_args()
-
-
 def main() -> None:
     """Train, denoise, measure, report."""
-    chosen = options()
+    chosen = training_parser(__doc__.splitlines()[0], NUM_STEPS).parse_args()
     size = QUICK if chosen.quick else FULL
-    setup = (
-        Setup(32, 16, 8, 1, chosen.steps or 4, (4, 6), (1, 1), chosen.seed)
-        if chosen.quick
-        else Setup(128, 64, 384, 8, chosen.steps or 400, WIDTHS, BLOCKS, chosen.seed)
-    )
+    setup = Setup.of(chosen, NUM_STEPS)
     report = Report(
         "Physics from weak patterns",
         tvjax=tvjax.__version__,

@@ -1,6 +1,6 @@
 """How was the network for counts trained that comes with the package?
 
-    python experiments/train_counts.py [--quick] [--steps 1000] [--seed 0]
+    python experiments/train_counts.py [--quick] [--steps 6000] [--seed 0]
 
 Poisson counts of patterns that are drawn at random (`drawn_patterns.py`), each frame
 another, of 0.05 to 1000 counts per pixel, with three symmetries. The training sees the
@@ -9,12 +9,10 @@ command again. The weights, `counts.safetensors`, lie beside the tables. They ar
 on frames that nothing was trained on, as in `symmetry_network.py`.
 """
 
-import argparse
-
 import jax
 import numpy as np
 from drawn_patterns import draw_pattern
-from measure import output_folder, parser, Record, Report
+from measure import output_folder, Record, Report, training_parser
 from symmetry_network import by_statistics, GROUP, judge, judged_by, Setup, summarize
 
 import tvjax
@@ -22,8 +20,9 @@ from tvjax.learning import CountNetwork, predict, save_counts, Series, train_on
 from tvjax.learning.unet import BLOCKS, WIDTHS
 
 # Frames of each symmetry.
-GROUPS = {"friedel": 96, "2mm": 48, "4mm": 48}
+GROUPS = {"friedel": 384, "2mm": 192, "4mm": 192}
 LEVELS = (0.05, 1000.0)
+NUM_STEPS = 6000
 
 
 def draw_series(group: str, num: int, side: int, seed: int) -> Series:
@@ -45,20 +44,12 @@ def show(record: Record) -> None:
     )
 
 
-def options() -> argparse.Namespace:
-    """What the command line says."""
-    known = parser(__doc__.splitlines()[0])
-    known.add_argument("--steps", type=int, help="of the training (default 1000)")
-    known.add_argument("--seed", type=int, default=0, help="of everything drawn")
-    return known.parse_args()
-
-
 def main() -> None:
     """Train, or go on; keep weights and table."""
-    chosen = options()
+    chosen = training_parser(__doc__.splitlines()[0], NUM_STEPS).parse_args()
     folder = output_folder(chosen)
     folder.mkdir(parents=True, exist_ok=True)
-    num_steps = chosen.steps or (4 if chosen.quick else 1000)
+    num_steps = chosen.steps or (4 if chosen.quick else NUM_STEPS)
     side, crop = (32, 16) if chosen.quick else (128, 64)
     sizes = ((4, 6), (1, 1)) if chosen.quick else (WIDTHS, BLOCKS)
     key = jax.random.key(chosen.seed)

@@ -33,8 +33,11 @@ ALLOWED = {
         *("operators", "singular", "expansion", "solvers", "convolution", "weights"),
     },
     "learning": {"convolution", "weights", "symmetry"},
-    "risk": {"expansion", "noise"},
-    "strength": {"operators", "solvers", "denoisers", "noise", "risk", "tuning"},
+    "splitting": {"noise"},
+    "risk": {"expansion", "noise", "splitting"},
+    "strength": {
+        *("operators", "solvers", "denoisers", "noise", "risk", "splitting", "tuning"),
+    },
     "automatic": {
         *("operators", "solvers", "denoisers", "noise", "risk", "tuning", "strength"),
     },
@@ -45,11 +48,13 @@ ALLOWED = {
         "denoisers",
         "noise",
         "risk",
+        "splitting",
         "tuning",
         "strength",
     },
     "symmetry": {
-        *("operators", "solvers", "denoisers", "noise", "risk", "strength"),
+        *("operators", "solvers", "denoisers", "noise", "risk", "splitting"),
+        "strength",
     },
     "plot": {"diagnostics"},
     "report": {"plot", "diagnostics", "metrics"},

@@ -1,8 +1,8 @@
 """Which strength does the data ask for?
 
 The data is dealt out to two independent measurements of the same scene: one to denoise,
-one to judge by (`tvjax.risk.thin` and `couple`). The error against the second is
-descended on; its gradient costs one tangent solve.
+one to judge by (`tvjax.splitting`). The error against the second is descended on; its
+gradient costs one tangent solve.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from tvjax.denoisers import TV
 from tvjax.noise import Noise, Poisson
 from tvjax.operators import local_mean, Norm
-from tvjax.risk import couple, draw_noise, held_out_error, thin
+from tvjax.risk import held_out_error
 from tvjax.solvers import Accuracy, blank_memory, Memory
+from tvjax.splitting import couple, draw_noise, thin
 from tvjax.tuning import path, secant, tune, Tuned
 
 # The risk of so many pixels has its least value within a few percent of the truth's.

@@ -142,7 +142,7 @@ def test_a_frame_that_is_not_like_the_others_is_denoised_by_itself(
     def refuse(frame, *settings):
         seen.append(frame)
         if len(seen) > 3:
-            raise ValueError("the data refuse it.")
+            raise symmetry.Refused("the data refuse it.")
         return known(frame, *settings)
 
     monkeypatch.setattr(symmetry, "denoise_symmetric", refuse)

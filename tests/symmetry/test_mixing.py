@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tvjax.symmetry.halves import Pair
-from tvjax.symmetry.mixing import least_mixture
+from tvjax.symmetry.mixing import certainty, least_mixture
 
 SHAPE = (60, 200)
 
@@ -51,3 +51,19 @@ def test_what_brings_nothing_does_not_help():
     symmetric = own + rng.choice([-3, 3], SHAPE)
     certain = [mix(symmetric, own, pair(rng, 3.0)).helps for _ in range(50)]
     assert not any(certain)
+
+
+def test_certainty_of_what_is_no_nearer_is_a_standard_normal_deviate():
+    rng = np.random.default_rng(3)
+    truth = 10 * rng.random(SHAPE)
+    apart = rng.standard_normal(SHAPE) * (truth > 1)
+    known = np.broadcast_to(np.arange(SHAPE[1]) < 150, SHAPE)
+    weight, variance = np.where(known, 1 / truth, 0), truth
+    found = []
+    for _ in range(400):
+        held_out = np.where(known, rng.normal(truth, np.sqrt(variance)), np.nan)
+        before, after = truth + apart, truth - apart
+        found.append(certainty(before, after, held_out, weight, variance))
+    # standard errors 0.05 and 0.035
+    assert np.mean(found) == pytest.approx(0, abs=0.2)
+    assert np.std(found) == pytest.approx(1, abs=0.15)

@@ -16,7 +16,8 @@ import hdf5plugin
 import numpy as np
 
 from tvjax.io.encoding import Encoding
-from tvjax.io.hdf5 import address, Block, FRAMES_FIRST, join, Layout, place
+from tvjax.io.hdf5 import Block, FRAMES_FIRST, Layout, place
+from tvjax.io.tree import address, join
 
 _LIMITS = ("saturation_value", "countrate_correction_count_cutoff")
 _BIT_DEPTHS = ("bit_depth_image", "bit_depth_readout")

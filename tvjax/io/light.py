@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.hdf5 import arrange, FRAMES_FIRST, Layout, walk
+from tvjax.io.hdf5 import arrange, FRAMES_FIRST, Layout
 from tvjax.io.reading import holds_images, is_hdf5, open_series
 from tvjax.io.series import Series
 from tvjax.io.stack import cut_of, read_dataset, split_path, Stack
 from tvjax.io.tables import in_ev, read_table
+from tvjax.io.tree import walk
 
 _NAMES = {
     "flat": re.compile(r"(data_)?(flats?|white|bright|reference|i_?0|control)$", re.I),

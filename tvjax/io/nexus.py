@@ -17,18 +17,11 @@ from tvjax.io.clone import (
     Slot,
 )
 from tvjax.io.encoding import Encoding
-from tvjax.io.hdf5 import (
-    DENOISED_BY,
-    FRAMES_FIRST,
-    join,
-    Layout,
-    place,
-    text,
-    walk,
-)
+from tvjax.io.hdf5 import DENOISED_BY, FRAMES_FIRST, Layout, place
 from tvjax.io.provenance import PROGRAM, Provenance
 from tvjax.io.series import Frame, Metadata, Series
 from tvjax.io.staging import Staging
+from tvjax.io.tree import join, text, walk
 
 FRAMES_PER_FILE = 1000
 """Frames in one data file of a new master, as detectors have it."""

@@ -10,12 +10,12 @@ import numpy as np
 from tvjax.io import FileError, find_lights, read_light, Series, Stack
 from tvjax.io.reading import Paths
 from tvjax.pipeline.alignment import COPIES
-from tvjax.pipeline.scan import (
+from tvjax.pipeline.series import (
     describe_series,
     frame_range,
+    gather,
     open_input,
     sample_frames,
-    stack as gather,
 )
 from tvjax.pipeline.stack import open_energies
 from tvjax.settings import Settings, StackSettings

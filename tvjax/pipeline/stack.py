@@ -28,14 +28,14 @@ from tvjax.io.reading import Paths
 from tvjax.pipeline.alignment import at_rest, check_memory
 from tvjax.pipeline.density import density_noise, density_of, DensityNoise, UNIT
 from tvjax.pipeline.phases import attach_map, map_stack, read_references
-from tvjax.pipeline.scan import (
+from tvjax.pipeline.scan_outcome import describe_noise
+from tvjax.pipeline.series import (
     admitted,
     describe_series,
+    gather,
     noise_model,
     sample_frames,
-    stack as gather,
 )
-from tvjax.pipeline.scan_outcome import describe_noise
 from tvjax.pipeline.stack_outcome import (
     component_values,
     evidence_of,

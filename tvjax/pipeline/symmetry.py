@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from tvjax.io import FileError
-from tvjax.pipeline.scan import denoise_series, open_input
+from tvjax.pipeline.scan import denoise_series
 from tvjax.pipeline.scan_outcome import Outcome
+from tvjax.pipeline.series import open_input
 from tvjax.settings import parse_centre, SymmetrySettings, TrainingSettings
 
 Frames = Num[np.ndarray, "frame y x"]
@@ -251,7 +252,7 @@ class _Method:
 
     def _by_orbits(self, frame: np.ndarray, noise: object, mask: Mask) -> tuple:
         from tvjax.automatic import denoise
-        from tvjax.symmetry import denoise_symmetric
+        from tvjax.symmetry import denoise_symmetric, Refused
 
         agreement = self.choice.agreement
         if agreement is None:
@@ -260,7 +261,7 @@ class _Method:
             centre = tuple(self.choice.centre[:2])
             try:
                 found = denoise_symmetric(frame, agreement.group, centre, noise, mask)
-            except ValueError:
+            except Refused:
                 others_hold = self._num_settled > 1 and agreement.holds
                 if self._settings.group != "auto" and not others_hold:
                     raise

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tvjax.io import FileError
-from tvjax.pipeline.scan import describe_series, frame_range, open_input, stack
+from tvjax.pipeline.series import describe_series, frame_range, gather, open_input
 from tvjax.pipeline.symmetry import (
     describe,
     load_weights,
@@ -94,7 +94,7 @@ def train_on_files(
                 f"training holds no more than {MOST / 1e9:.3g} GB: name a part of them "
                 "with --frames."
             )
-        frames, mask = stack(list(series.frames(wanted.start, wanted.stop)))
+        frames, mask = gather(list(series.frames(wanted.start, wanted.stop)))
         centre = wanted_centre(settings, series.metadata.beam_center, series.names[0])
         source = describe_series(series)
     noise = estimate_noise(frames, mask)

@@ -13,7 +13,7 @@ import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from tvjax.risk import draw_noise
+from tvjax.splitting import draw_noise
 
 
 class Draws(NamedTuple):

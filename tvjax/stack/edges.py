@@ -19,7 +19,8 @@ from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.denoisers import TV, VectorTV
-from tvjax.risk import couple, held_out_error
+from tvjax.risk import held_out_error
+from tvjax.splitting import couple
 from tvjax.stack.coefficients import Probed, profile_of
 from tvjax.stack.draws import Draws
 from tvjax.strength import FRACTION

@@ -3,6 +3,7 @@
 from tvjax.symmetry.agreement import (
     Agreement as Agreement,
     judge_symmetry as judge_symmetry,
+    Refused as Refused,
 )
 from tvjax.symmetry.automatic import (
     denoise_symmetric as denoise_symmetric,

@@ -45,7 +45,11 @@ MOST_BROKEN = 0.05
 FEW_BROKEN = 0.005
 
 
-class Untestable(ValueError):
+class Refused(ValueError):
+    """The data refuse a symmetry that was named."""
+
+
+class Untestable(Refused):
     """The data cannot tell whether a symmetry holds."""
 
 

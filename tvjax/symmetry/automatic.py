@@ -19,16 +19,14 @@ from tvjax.symmetry.blending import Blend, blend, no_blend
 from tvjax.symmetry.centre import Centre, check_pattern
 from tvjax.symmetry.choice import choose_symmetry, NO_SYMMETRY, refuse_symmetry
 from tvjax.symmetry.halves import deal, Pair, pair_data, pair_orbits
-from tvjax.symmetry.mixing import least_mixture, Mixture
+from tvjax.symmetry.mixing import certainty, least_mixture, Mixture, noise_weight
 
 Judge = Literal["auto", "data", "orbits"]
 
 # Of the strength in a spot that is kept as measured; zero has no logarithm.
 KEPT = 1e-3
 # Standard deviations by which TV must lower the error of means over rings.
-CERTAIN = 1.0
-# Of the mean variance, that a pixel is taken to have at least.
-FLOOR = 0.05
+SURE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +145,10 @@ def denoise_symmetric(
         key: Of the random split of the data; the same by default in every call.
 
     Raises:
-        ValueError: For a centre outside the image, a group whose orbits are all masked,
-            a named symmetry that the data refuse or that brings nothing, values that
-            are not finite under the mask, or anything but one image.
+        Refused: A `ValueError` for a named symmetry that the data refuse or that brings
+            nothing, or a group whose orbits are all masked.
+        ValueError: For a centre outside the image, values that are not finite under
+            the mask, or anything but one image.
     """
     if judge not in get_args(Judge):
         raise ValueError(f"`judge` must be one of {get_args(Judge)}, got {judge!r}.")
@@ -264,8 +263,8 @@ def _estimate(
             held_out_error(x, pair.held_out, pair.variance, pair.mask)
             for x in (judged, pair.seen)
         )
-        helps = (risk < without) & (_certainty(judged, pair, factor) > CERTAIN)
-        alpha, risk = jnp.where(helps, alpha, 0), jnp.where(helps, risk, without)
+        if risk >= without or _certainty_of_tv(judged, pair, factor) <= SURE:
+            alpha, risk = jnp.zeros_like(alpha), without
     solution = solve(
         mean, alpha * profile, mask=seen, norm=norm, tol=tol, max_steps=max_steps
     )
@@ -273,20 +272,17 @@ def _estimate(
     return _Estimate(solution, mean, factor, seen, profile, alpha, risk, at_bound, pair)
 
 
-def _certainty(x: Array, pair: Pair, factor: Array) -> Array:
-    """By how many standard deviations x is nearer than the mean to what is held out.
+def _certainty_of_tv(x: Array, pair: Pair, factor: Array) -> float:
+    """The certainty with which x is nearer than the mean to what is held out.
 
     In units of the noise, so that no bright pixel decides alone. What is held out is
     one number a ring, whose pixels all err alike: by so much, the variance is that of
     a pixel.
     """
-    known = pair.mask & (factor > 0) & (pair.variance > 0)
-    spread = jnp.where(known, pair.variance / jnp.where(known, factor, 1), 1)
-    weight = 1 / jnp.maximum(spread, FLOOR * jnp.mean(spread, where=known))
-    step = jnp.where(known, x - pair.seen, 0)
-    gain = jnp.sum(weight * step * (2 * (pair.held_out - pair.seen) - step))
-    chance = 2 * jnp.sqrt(jnp.sum((weight * step) ** 2 * spread))
-    return gain / jnp.maximum(chance, jnp.finfo(x.dtype).tiny)
+    known = np.asarray(pair.mask & (factor > 0) & (pair.variance > 0))
+    spread = np.where(known, pair.variance / np.where(known, factor, 1), 0)
+    weight = noise_weight(spread, known)
+    return certainty(pair.seen, x, pair.held_out, weight, spread)
 
 
 def _judged(estimate: _Estimate, norm: Norm, tol: float) -> Array:

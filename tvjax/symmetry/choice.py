@@ -8,7 +8,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 from tvjax.noise import Noise
-from tvjax.symmetry.agreement import Agreement, judge_symmetry, SIGNIFICANCE, Untestable
+from tvjax.symmetry.agreement import (
+    Agreement,
+    judge_symmetry,
+    Refused,
+    SIGNIFICANCE,
+    Untestable,
+)
 from tvjax.symmetry.centre import Centre, check_centre, find_centre
 from tvjax.symmetry.groups import find_group, Group
 from tvjax.symmetry.offset import determined
@@ -54,7 +60,8 @@ def choose_symmetry(
     A symmetry that does not hold is tested anew with a smooth factor on the pattern.
 
     Raises:
-        ValueError: For a named group that the data refuse, with what speaks against.
+        Refused: The data refuse a named group, with what speaks against it; a
+            `ValueError`.
     """
     locate = _locator(y, centre, mask, noise)
     if group != "auto":
@@ -234,11 +241,11 @@ def refuse_symmetry(choice: Choice, objection: str, *, given: bool) -> NoReturn:
     """Say why a symmetry that was named is refused, and what to do.
 
     Raises:
-        ValueError: Always.
+        Refused: Always.
     """
     place = choice.centre
     remedy = "centre='auto', another group" if given else "another group or 'auto'"
-    raise ValueError(
+    raise Refused(
         f"the data refuse {choice.agreement.group!r} about "
         f"({place.y:.2f}, {place.x:.2f}): {objection}. Try {remedy}, or check mask and "
         "noise model."

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.noise import Noise
 from tvjax.operators import local_mean
-from tvjax.risk import couple, draw_noise, thin
+from tvjax.splitting import couple, draw_noise, thin
 from tvjax.strength import are_whole_counts
 from tvjax.symmetry.blending import Blend
 from tvjax.symmetry.groups import Group

@@ -15,7 +15,7 @@ alone would scatter them (DerSimonian, Laird 1986, 10.1016/0197-2456(86)90046-2)
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Bool, Float
 
 from tvjax.symmetry.halves import Pair
 
@@ -67,9 +67,7 @@ def least_mixture(
         for z in (symmetric, own, pair.held_out, pair.variance, level, trust)
     )
     apart = trust * (symmetric - own)
-    # no dark pixel decides alone
-    floor = max(FLOOR * np.mean(level[mask]), np.finfo(float).tiny)
-    weight = 1 / np.maximum(level, floor)
+    weight = noise_weight(level, mask)
 
     def by_ring(z: np.ndarray) -> np.ndarray:
         return np.bincount(ring[mask], z[mask], ring.max() + 1)
@@ -82,10 +80,48 @@ def least_mixture(
     mixed = own + share * apart
     errors = [(x - held_out) ** 2 - variance for x in (own, mixed)]
     own_risk, risk = (float(np.mean(error[mask])) for error in errors)
-    less = np.sum(weight[mask] * (errors[0] - errors[1])[mask])
-    spread = (weight * share * apart) ** 2 * np.maximum(variance, 0)
-    chance = 2 * np.sqrt(np.sum(spread[mask]))
-    return Mixture(share * trust, risk, own_risk, float(less / max(chance, 1e-30)))
+    sure = certainty(own, mixed, held_out, weight, np.maximum(variance, 0))
+    return Mixture(share * trust, risk, own_risk, sure)
+
+
+def noise_weight(
+    variance: Float[np.ndarray, "y x"], mask: Bool[np.ndarray, "y x"]
+) -> Float[np.ndarray, "y x"]:
+    """One over the variance, bounded so that no dark pixel decides alone.
+
+    Zero outside the mask.
+    """
+    mean = np.sum(variance, where=mask) / max(np.sum(mask), 1)
+    floor = max(FLOOR * mean, np.finfo(float).tiny)
+    return np.where(mask, 1 / np.maximum(variance, floor), 0)
+
+
+def certainty(
+    before: Float[ArrayLike, "y x"],
+    after: Float[ArrayLike, "y x"],
+    held_out: Float[ArrayLike, "y x"],
+    weight: Float[ArrayLike, "y x"],
+    variance: Float[ArrayLike, "y x"],
+) -> float:
+    """By how many standard deviations an estimate is nearer to data than another one.
+
+        Σ w [(before − y₂)² − (after − y₂)²] / 2 √(Σ w² (after − before)² v)
+
+    Args:
+        before: One estimate.
+        after: The other.
+        held_out: y₂, which neither has seen.
+        weight: w of each pixel, zero where it is not to be counted.
+        variance: v of the held out data.
+    """
+    before, after, held_out, weight, variance = (
+        np.asarray(z, float) for z in (before, after, held_out, weight, variance)
+    )
+    step = np.where(weight > 0, after - before, 0)
+    residual = np.where(weight > 0, held_out - before, 0)
+    nearer = np.sum(weight * step * (2 * residual - step))
+    chance = 2 * np.sqrt(np.sum((weight * step) ** 2 * variance))
+    return float(nearer / max(chance, np.finfo(np.float32).tiny))
 
 
 def _drawn_together(

@@ -34,6 +34,8 @@ BY_CHANCE = 2.0
 # chance, and are denoised.
 KEPT = 5.0
 KEPT_BY_CHANCE = 0.1
+# Of the pixels, that chance is allowed to break.
+MOST_BY_CHANCE = 0.15
 
 
 class Broken(NamedTuple):
@@ -103,10 +105,13 @@ def find_broken(
 
 
 def broken_by_chance(group: Group, num_pixels: int) -> float:
-    """The share of the pixels that twice the usual spots by chance would take."""
+    """The share of the pixels that twice the usual spots by chance would take.
+
+    Bounded, as of the smallest frames a few spots are all.
+    """
     reached = 1 if group.continuous else group.order
     spots = 2 * BY_CHANCE * len(SIDES)
-    return spots * SIDES[-1] ** 2 * reached / num_pixels
+    return min(spots * SIDES[-1] ** 2 * reached / num_pixels, MOST_BY_CHANCE)
 
 
 def _least(trials: Array, by_chance: float) -> Array:

@@ -1,0 +1,133 @@
+"""What may be denoised, which frames of it, and what they are to a denoiser?
+
+What every command asks of its input: it is there, was not denoised before, has valid
+pixels and the frames that are wanted.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from os import PathLike
+
+import numpy as np
+from jaxtyping import Bool, Num
+
+from tvjax.io import FileError, Frame, open_series, read_mask, Series
+from tvjax.settings import parse_frames, parse_noise, Settings, StackSettings
+
+SAMPLES = 5
+"""Frames from which noise and strength are chosen."""
+
+
+def open_input(
+    inputs: str | PathLike[str] | Iterable[str | PathLike[str]], settings: Settings
+) -> Series:
+    """Open what is to be denoised, with the user's mask.
+
+    Raises:
+        FileError: It cannot be read, has no valid pixel, or was denoised before.
+    """
+    series = open_series(
+        inputs, dataset=settings.dataset, numbered=settings.frames is not None
+    )
+    try:
+        return admitted(series, settings)
+    except BaseException:
+        series.close()
+        raise
+
+
+def admitted(series: Series, settings: Settings | StackSettings) -> Series:
+    """Return a series that may be denoised, with the user's mask.
+
+    Raises:
+        FileError: It was denoised before, or has no valid pixel.
+    """
+    if series.denoised_by and not settings.force:
+        raise FileError(
+            f"{series.names[0]} was denoised by {series.denoised_by} before: "
+            "start from the raw data, or pass --force."
+        )
+    if settings.mask is None:
+        return series
+    mask = series.mask & read_mask(settings.mask, series.shape)
+    if not mask.any():
+        raise FileError(
+            f"{settings.mask} leaves no pixel that the input declares valid: "
+            "in a mask file zero is valid, any other value is bad."
+        )
+    return dataclasses.replace(series, mask=mask)
+
+
+def frame_range(series: Series, frames: str | None) -> range:
+    """Return the positions that `A:B` means in a series.
+
+    Raises:
+        FileError: The series has no such frames.
+        SettingsError: The text is not a range.
+    """
+    wanted = parse_frames(frames)
+    found = range(series.num_frames)[wanted]
+    bound = max(abs(edge) for edge in (wanted.start or 0, wanted.stop or 0))
+    if not found or bound > series.num_frames:
+        raise FileError(
+            f"{series.names[0]} has the frames 0:{series.num_frames}, not {frames}: "
+            "ask for a part of them."
+        )
+    return found
+
+
+def noise_model(
+    text: str,
+    images: Num[np.ndarray, "frame y x"],
+    mask: Bool[np.ndarray, "frame y x"],
+) -> object:
+    """Return the noise model in words, estimating what is left out."""
+    from tvjax import noise  # loads jax
+
+    kind, numbers = parse_noise(text)
+    if kind == "auto":
+        return noise.estimate_noise(images, mask)
+    model = {
+        "poisson": noise.Poisson,
+        "gaussian": noise.Gaussian,
+        "mixed": noise.PoissonGaussian,
+    }[kind]
+    return model(*numbers) if numbers else model.estimate(images, mask)
+
+
+def describe_series(series: Series) -> str:
+    """Return what a series is, in a few words."""
+    rows, columns = series.shape
+    name = series.names[0] if series.names else series.kind
+    return f"{name} ({series.kind}, {series.num_frames} x {rows} x {columns})"
+
+
+def sample_frames(series: Series, frames: range) -> list[Frame]:
+    """Return a few frames spread over `frames`, none without a valid pixel.
+
+    Raises:
+        FileError: No frame looked at has a valid pixel.
+    """
+    places = np.linspace(frames[0], frames[-1], min(len(frames), SAMPLES)).round()
+    sample = [next(series.frames(place, place + 1)) for place in places.astype(int)]
+    sample = [frame for frame in sample if frame.mask.any()]
+    if not sample:
+        raise FileError(
+            f"{series.names[0]} has no valid pixel in the frames looked at: "
+            "check the mask and the marks of invalid pixels."
+        )
+    return sample
+
+
+def gather(frames: Sequence[Frame]) -> tuple[Num[np.ndarray, "frame y x"], ...]:
+    """Return images and masks of frames, with zero in every invalid pixel."""
+    return (
+        np.stack([_image(frame) for frame in frames]),
+        np.stack([frame.mask for frame in frames]),
+    )
+
+
+def _image(frame: Frame) -> Num[np.ndarray, "y x"]:
+    """Return the data in a type that jax has; integers stay integers, being counts."""
+    kind = {"u": np.uint32, "i": np.int32, "f": np.float32}[frame.data.dtype.kind]
+    return np.where(frame.mask, frame.data, 0).astype(kind)
