@@ -163,13 +163,13 @@ def draw_measured(rows: list[Record], ax: plt.Axes) -> None:
     ax.set(xlabel="rank of the SVD", ylabel="rms error / raw", ylim=(None, 1.5))
 
 
-def earlier(folder: Path) -> tuple[Tables, str]:
-    """The tables of an earlier run in this folder, and its date."""
+def earlier(folder: Path) -> tuple[Tables, dict[str, str]]:
+    """The tables of earlier runs in this folder, and the date of each."""
     file = folder / f"{STEM}.json"
     if not file.exists():
-        return {}, ""
+        return {}, {}
     saved = json.loads(file.read_text())
-    return saved["tables"], saved["date"]
+    return saved["tables"], saved["dates"]
 
 
 def main() -> None:
@@ -184,7 +184,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     setup = QUICK if options.quick else FULL
     setup = setup._replace(slow=options.slow, folder=folder)
-    kept, date = earlier(folder)
+    kept, dates = earlier(folder)
     done: Tables = {}
     notes: list[str] = []
     if not has_measured():
@@ -196,21 +196,30 @@ def main() -> None:
             notes.append(f"{name} took {time.monotonic() - start:.0f} s.")
             print(notes[-1], flush=True)
             # a part takes long: what is done is kept, whatever becomes of the next
-            save(folder, done, kept, date, notes, options.quick)
+            save(folder, done, kept, dates, notes, options.quick)
 
 
 def save(
-    folder: Path, done: Tables, kept: Tables, date: str, notes: list[str], quick: bool
+    folder: Path,
+    done: Tables,
+    kept: Tables,
+    dates: dict[str, str],
+    notes: list[str],
+    quick: bool,
 ) -> None:
     """Write the tables and the figure, with those of an earlier run for the rest."""
     report = Report("SUM and its rivals", **versions(), quick=quick)
+    report.facts["dates"] = {
+        heading: report.facts["date"] if heading in done else dates[heading]
+        for heading in done | kept
+    }
     for text in (MEASURES, *notes):
         report.say(text)
     for heading, records in done.items():
         report.add(heading, records, NOTES.get(heading, ""))
     for heading, records in kept.items():
         if heading not in done:
-            note = f"{NOTES.get(heading, '')} Kept, as of {date}."
+            note = f"{NOTES.get(heading, '')} Kept, as of {dates[heading]}."
             report.add(heading, records, note)
     report.save(folder, STEM)
     draw(report.tables, folder / f"{STEM}.png")

@@ -5,6 +5,7 @@ from jax import numpy as jnp
 from jax.test_util import check_grads
 
 from tvjax.symmetry import find_group, GROUPS, orbit_mean, partners
+from tvjax.symmetry.moves import interpolate, move
 
 SHAPE = (11, 14)
 EXACT = {
@@ -72,6 +73,19 @@ def test_a_traced_centre_agrees_with_the_exact_move(counts, mask):
     traced = jax.jit(lambda c: orbit_mean(y, "2mm", c, valid))(centre)
     for one, other in zip(exact, traced, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("centre", [(5.13, 6.31), (-2.6, 4.9), (4.5, 13.2)])
+def test_a_shift_of_rows_and_columns_is_an_interpolation(counts, mask, centre):
+    y, valid = jnp.asarray(counts), jnp.asarray(mask)
+    for operation in find_group("4mm").operations:
+        shifted = move(y, operation, jnp.asarray(centre), valid)
+        matrix = jnp.asarray(operation.matrix, y.dtype)
+        general = interpolate(y, matrix, centre, valid)
+        np.testing.assert_allclose(shifted.weight, general.weight, atol=1e-5)
+        known = np.asarray(general.weight) > 1e-3  # below, rounding makes what there is
+        for one, other in zip(shifted, general, strict=True):
+            np.testing.assert_allclose(one[known], other[known], rtol=1e-3, atol=2e-5)
 
 
 def test_interpolation_leaves_the_variance_that_it_says(mask):

@@ -22,10 +22,8 @@ from tvjax.symmetry import find_group, orbit_mean
 # Sectors that the plane is parted into at most, for groups of more operations.
 MOST_SECTORS = 12
 
-# How much of its exposure a part keeps at least when it is thinned.
+# Of its counts, that the target gives to the input at least, and keeps at least.
 LEAST_SHARE = 0.1
-# Chances that a pair stays as it is parted, and that the input is given of the target.
-AS_IT_IS, GIVEN = 0.15, 0.7
 
 # A crop should know the target of so many of its pixels, and is drawn so often for it.
 LEAST_KNOWN, DRAWS = 0.1, 8
@@ -124,9 +122,8 @@ class Series(NamedTuple):
         """Make a pair of a frame: a random part of all orbits, and the rest.
 
         Keeping each count with one probability leaves Poisson counts of that share of
-        the exposure, independent of those that were not kept. So the input may lose
-        some of its counts, and mostly is given some of the target's: when the network
-        is used, it will see more than a part.
+        the exposure, independent of those that were not kept. So the input is given
+        some of the target's counts: when the network is used, it will see them all.
         """
         angle = _angles(self.mask.shape, self.centre)
         num = int(min(find_group(self.group).order, MOST_SECTORS))
@@ -135,14 +132,10 @@ class Series(NamedTuple):
         here = np.isin(sector, chosen)
         frame = self.frames[index]
         pair = Pair(self._sum(frame, here), self._sum(frame, ~here))
-        # What are no whole numbers cannot be thinned.
-        dice = rng.uniform()
-        if not self.whole or dice < AS_IT_IS:
+        if not self.whole:  # then they cannot be dealt out
             return pair
         share = float(rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE))
         thin = rng.binomial(frame.astype(int), share).astype(np.float32)
-        if dice < 1 - GIVEN:
-            return pair._replace(input=self._sum(thin, here, share))
         given = self._sum(thin, ~here, share)
         return Pair(pair.input.plus(given), self._sum(frame - thin, ~here, 1 - share))
 

@@ -11,8 +11,9 @@ right where most pixels hold no photon (Haldane 1937, 10.1093/biomet/29.1-2.133)
 """
 
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jax import Array, numpy as jnp, ops
@@ -23,8 +24,8 @@ from jaxtyping import Bool, Float
 from tvjax.noise import estimate_noise, Noise, Poisson
 from tvjax.symmetry.centre import check_centre, check_pattern
 from tvjax.symmetry.groups import find_group, Group
-from tvjax.symmetry.moves import Point, positions, whole_offset
-from tvjax.symmetry.offset import determined, find_offset
+from tvjax.symmetry.moves import Point, positions, settle
+from tvjax.symmetry.offset import determined, find_offset, Offset
 from tvjax.symmetry.orbits import Orbit, orbit_mean
 from tvjax.symmetry.scan import Broken, broken_by_chance, find_broken
 from tvjax.symmetry.shading import find_shading
@@ -149,16 +150,17 @@ def judge_symmetry(
     noise = estimate_noise(y, mask) if noise is None else noise
     y, valid = check_pattern(y, mask)
     check_centre(centre, y.shape, group)
-    measured = _measure(y, valid, group, settle(centre, group), noise, shaded)
+    measured = _measure(y, valid, group, settle(centre, group), noise, shaded=shaded)
     found = jax.tree.map(np.asarray, measured)
-    if not np.sum(found.all_freedom) > 0:
+    rings = found.rings
+    if not np.sum(rings.all_freedom) > 0:
         raise Untestable(
             f"no valid pixel has a valid partner under {group.name!r} about "
             f"{tuple(map(float, centre))}: its orbits are all masked. Check centre and "
             "mask (True means valid), or take another group."
         )
-    chi_squared, freedom = found.chi_squared, found.freedom
-    scatter = np.sqrt(found.variance)
+    chi_squared, freedom = rings.chi_squared, rings.freedom
+    scatter = np.sqrt(rings.variance)
     ring = _chance(chi_squared, freedom, scatter)
     risky = ring < SIGNIFICANCE / max(np.sum(freedom > 0), 1)
     total = _chance(np.sum(chi_squared), np.sum(freedom), np.sqrt(np.sum(scatter**2)))
@@ -167,11 +169,11 @@ def judge_symmetry(
     refused = min(total, smooth, shift_chance) <= SIGNIFICANCE
     doubtful = risky | refused
     # all of the mean where its ring shows nothing; else the share of least risk
-    blend = found.noise_share / np.maximum(found.squares, 1e-30)
+    blend = rings.noise_share / np.maximum(rings.squares, 1e-30)
     blend = np.where(doubtful & (freedom > 0), np.clip(blend, 0, 1), 1.0)
     share = np.where(found.broken.differs, 0, blend[found.ring])
     if found.share is not None:
-        blend, share = found.share_by_ring, found.share
+        blend, share = rings.share, found.share
     return Agreement(
         group=group.name,
         centre=(float(centre[0]), float(centre[1])),
@@ -195,45 +197,40 @@ def judge_symmetry(
     )
 
 
-def settle(centre: tuple[float, float], group: Group) -> Point:
-    """The centre as numbers where they spare interpolation, else to be traced.
+class _Rings(NamedTuple):
+    """By how much the orbits differ, by ring."""
 
-    Numbers make a program of their own for each centre.
-    """
-    whole = [whole_offset(operation, centre) for operation in group.operations[1:]]
-    if any(offset is not None for offset in whole):
-        return float(centre[0]), float(centre[1])
-    return jnp.asarray(centre, float)
-
-
-class _Measured(eqx.Module):
-    """Sums by ring, and what the offset and the scan say."""
-
-    radius: Array
     chi_squared: Array
     freedom: Array
     all_freedom: Array  # orbits that differ included
-    variance: Array
+    variance: Array  # of chi-squared
     squares: Array
     noise_share: Array
-    blocks: Array  # chi-squared, freedom and its variance
-    score: Array
-    information: Array
-    covariance: Array
-    broken: Broken
+    share: Array | None  # of the mean that is of least risk, where shaded
+
+
+class _Measured(NamedTuple):
+    """What orbits, offset and scan say."""
+
+    rings: _Rings
+    radius: Array  # of each ring
     ring: Array  # of each pixel
+    blocks: Array  # chi-squared, freedom and its variance
+    offset: Offset
+    broken: Broken
+    share: Array | None  # of the mean in each pixel, where shaded
     shading: Array | None
     window: Array | None
-    share: Array | None
-    share_by_ring: Array | None
 
 
-@eqx.filter_jit
 def _measure(
-    y: Array, mask: Array, group: Group, centre: Point, noise: Noise, shaded: bool
+    y: Array, mask: Array, group: Group, centre: Point, noise: Noise, *, shaded: bool
 ) -> _Measured:
-    """All that needs the image."""
-    ring, radius = ring_of(y.shape, centre, y.dtype)
+    """All that needs the image.
+
+    In several programs: most are the same for all groups, and compiled once.
+    """
+    ring, radius = ring_of(y.shape, jnp.asarray(centre, y.dtype), y.dtype)
     factor = window = None
     if shaded:
         shading = find_shading(y, group, centre, mask, noise, ring, NUM_RINGS)
@@ -241,9 +238,30 @@ def _measure(
     else:
         orbit = orbit_mean(y, group, centre, mask)
         broken = find_broken(y, orbit, group, centre, mask, noise)
+    # A spot and its ghost pull equally to both sides; only a ring's mean knows neither.
+    # More than a few spots are what a wrong centre makes, and must speak.
+    few_spots = jnp.mean(broken.differs, where=mask) < FEW_BROKEN
+    alone = broken.differs & (few_spots | shaded) & group.continuous
+    even = y if factor is None else y / factor
+    offset = find_offset(even, group, centre, mask & ~alone, noise)
+    rings, blocks, share = _compare(y, mask, orbit, broken.differs, ring, noise, shaded)
+    return _Measured(rings, radius, ring, blocks, offset, broken, share, factor, window)
+
+
+@partial(jax.jit, static_argnames="shaded")
+def _compare(
+    y: Array,
+    mask: Array,
+    orbit: Orbit,
+    differs: Array,
+    ring: Array,
+    noise: Noise,
+    shaded: bool,
+) -> tuple[_Rings, Array, Array | None]:
+    """Differences from the orbit mean by ring, over blocks and around each pixel."""
     seen = mask & orbit.mask & (orbit.freedom > 1e-6)
     level = noise.variance(orbit.mean)
-    judged = seen & ~broken.differs & (level > 0)
+    judged = seen & ~differs & (level > 0)
     freedom = jnp.where(judged, orbit.freedom, 0)
     difference = jnp.where(judged, y - orbit.mean, 0)
     squares = difference**2
@@ -252,43 +270,27 @@ def _measure(
     def by_ring(z: Array) -> Array:
         return ops.segment_sum(z.ravel(), ring.ravel(), NUM_RINGS)
 
-    # A spot and its ghost pull equally to both sides; only a ring's mean knows neither.
-    # More than a few spots are what a wrong centre makes, and must speak.
-    few_spots = jnp.mean(broken.differs, where=mask) < FEW_BROKEN
-    alone = broken.differs & (few_spots | shaded) & group.continuous
-    steady = mask & ~alone
-    even = y if factor is None else y / factor
-    offset = find_offset(even, group, centre, steady, noise)
     noise_share = jnp.where(judged, level * (1 - orbit.own), 0)
     share = share_by_ring = None
     if shaded:
         expected = jnp.where(judged, level * freedom, 0)
         share = _local_share(squares, noise_share, expected, level * (1 - few))
-        share = jnp.where(broken.differs, 0, share)
+        share = jnp.where(differs, 0, share)
         total = by_ring(freedom)
         known = total > 0
         share_by_ring = by_ring(share * freedom) / jnp.where(known, total, 1)
         share_by_ring = jnp.where(known, share_by_ring, 1)
     safe = jnp.where(judged, level, 1)
-    return _Measured(
-        radius=radius,
+    rings = _Rings(
         chi_squared=by_ring(squares / safe),
         freedom=by_ring(freedom),
         all_freedom=by_ring(jnp.where(seen, orbit.freedom, 0)),
         variance=by_ring(2 * freedom * (1 - few)),
         squares=by_ring(squares),
-        blocks=_blocks(difference, jnp.where(judged, level, 0), freedom),
         noise_share=by_ring(noise_share),
-        score=offset.score,
-        information=offset.information,
-        covariance=offset.covariance,
-        broken=broken,
-        ring=ring,
-        shading=factor,
-        window=window,
-        share=share,
-        share_by_ring=share_by_ring,
+        share=share_by_ring,
     )
+    return rings, _blocks(difference, jnp.where(judged, level, 0), freedom), share
 
 
 def _local_share(
@@ -318,6 +320,7 @@ def _blocks(difference: Array, level: Array, freedom: Array) -> Array:
     return jnp.stack([chi_squared, share, 2 * share])
 
 
+@partial(jax.jit, static_argnums=(0, 2))
 def ring_of(
     shape: tuple[int, int], centre: Point, dtype: np.dtype
 ) -> tuple[Array, Array]:
@@ -360,13 +363,13 @@ def _shift(found: _Measured, group: Group) -> tuple[tuple[float, float], float]:
     """The shift in the directions that the group fixes, and its chance."""
     axes = np.flatnonzero(determined(group))
     pick = np.ix_(axes, axes)
-    score = np.float64(found.score[axes])
-    covariance = np.float64(found.covariance[pick])
+    score = np.float64(found.offset.score[axes])
+    covariance = np.float64(found.offset.covariance[pick])
     scale = np.trace(covariance)
     if not scale > 0:
         return (0.0, 0.0), 1.0
     squared = score @ np.linalg.pinv(covariance, rcond=1e-6) @ score
     shift = np.zeros(2)
-    shift[axes] = np.linalg.pinv(found.information[pick], rcond=1e-6) @ score
+    shift[axes] = np.linalg.pinv(found.offset.information[pick], rcond=1e-6) @ score
     chance = gammaincc(len(axes) / 2, squared / 2)
     return (float(shift[0]), float(shift[1])), float(chance)

@@ -8,12 +8,14 @@ the data once both are chosen: halves of the data are blended alike.
 """
 
 import equinox as eqx
+import jax
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float
 
-from tvjax.symmetry.agreement import Agreement, settle
+from tvjax.symmetry.agreement import Agreement
 from tvjax.symmetry.groups import find_group, Group, TRIVIAL
-from tvjax.symmetry.moves import Point
+from tvjax.symmetry.moves import Point, settle
+from tvjax.symmetry.orbits import Orbit
 from tvjax.symmetry.shading import steady_mean
 from tvjax.symmetry.smoothing import widen
 
@@ -39,7 +41,6 @@ class Blend(eqx.Module):
     centre: Point
     group: Group = eqx.field(static=True)
 
-    @eqx.filter_jit
     def __call__(
         self, y: Float[Array, "y x"]
     ) -> tuple[Float[Array, "y x"], Float[Array, "y x"], Bool[Array, "y x"]]:
@@ -48,16 +49,23 @@ class Blend(eqx.Module):
         A pixel that is not valid itself has the mean of its valid partners.
         """
         orbit = steady_mean(y, self.group, self.centre, self.mask, self.broken)
-        share = jnp.where(self.mask, self.share, 1)
-        own = jnp.where(self.mask, y, 0)
-        mean = share * self.shading * orbit.mean + (1 - share) * own
-        factor = (
-            share**2 * orbit.variance
-            + (1 - share) ** 2
-            + 2 * share * (1 - share) * orbit.own
-        )
-        seen = orbit.mask | self.mask
-        return mean, jnp.where(seen, factor, 0), seen
+        return _weigh(y, orbit, self.share, self.shading, self.mask)
+
+
+@jax.jit
+def _weigh(
+    y: Array, orbit: Orbit, share: Array, shading: Array, mask: Array
+) -> tuple[Array, Array, Array]:
+    share = jnp.where(mask, share, 1)
+    own = jnp.where(mask, y, 0)
+    mean = share * shading * orbit.mean + (1 - share) * own
+    factor = (
+        share**2 * orbit.variance
+        + (1 - share) ** 2
+        + 2 * share * (1 - share) * orbit.own
+    )
+    seen = orbit.mask | mask
+    return mean, jnp.where(seen, factor, 0), seen
 
 
 def blend(agreement: Agreement, mask: Bool[Array, "y x"]) -> Blend:

@@ -6,7 +6,7 @@ squares of the orbit differences.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -17,12 +17,16 @@ from jaxtyping import Bool, Float
 
 from tvjax.noise import estimate_noise, Noise
 from tvjax.symmetry.beside import bin_pixels, search_rings
-from tvjax.symmetry.groups import find_group, Group, MIRROR_X, MIRROR_Y, Operation
-from tvjax.symmetry.moves import move
-from tvjax.symmetry.offset import determined, find_offset
+from tvjax.symmetry.groups import find_group, Group, Operation
+from tvjax.symmetry.moves import move, Moved
+from tvjax.symmetry.offset import determined, find_offset, Offset
 from tvjax.symmetry.smoothing import blur
 
+Vector: TypeAlias = Float[np.ndarray, "2"]
+
 MAX_STEPS = 12
+# Of its error, or of a pixel: a step not worth taking.
+SMALL = 0.02
 # Frames longer than this are binned for the search, which is to within a pixel.
 LONGEST = 640
 # Of the possible overlap, that an offset must have to be compared at all.
@@ -75,8 +79,7 @@ def find_centre(
             starts = start, search_rings(y, valid)
             start = min(starts, key=partial(_disagreement, y, valid, group, noise))
     check_centre(start, y.shape, group)
-    centre, errors = _refine(y, valid, group, jnp.asarray(start, y.dtype), noise)
-    place, errors = np.asarray(centre, float), np.asarray(errors, float)
+    place, errors = _refine(y, valid, group, start, noise)
     return Centre(
         float(place[0]), float(place[1]), (float(errors[0]), float(errors[1]))
     )
@@ -126,63 +129,41 @@ def check_pattern(
     return jnp.where(valid, y, 0), valid
 
 
-@eqx.filter_jit
-def _chi_squared(
-    y: Array, mask: Array, group: Group, noise: Noise, centre: Array
-) -> Array:
-    return find_offset(y, group, centre, mask, noise).scale
-
-
 def _disagreement(
     y: Array, mask: Array, group: Group, noise: Noise, centre: tuple[float, float]
 ) -> float:
     """Chi-squared of the orbit differences over its freedom."""
-    return float(_chi_squared(y, mask, group, noise, jnp.asarray(centre, y.dtype)))
+    with_any_centre = jnp.asarray(centre, y.dtype)
+    return float(find_offset(y, group, with_any_centre, mask, noise).scale)
 
 
-@eqx.filter_jit
 def _refine(
-    y: Array, mask: Array, group: Group, start: Array, noise: Noise
-) -> tuple[Array, Array]:
+    y: Array, mask: Array, group: Group, start: tuple[float, float], noise: Noise
+) -> tuple[Vector, Vector]:
     """Gauss–Newton steps of at most a pixel, and the errors of the last."""
-    fixed = jnp.asarray(determined(group))
-    size = jnp.asarray(y.shape, y.dtype)
+    size = np.asarray(y.shape, float)
     beside = float(group.continuous) * size
+    place, errors, step = np.asarray(start, float), np.ones(2), np.ones(2)
+    for _ in range(MAX_STEPS):
+        if not np.any(np.abs(step) > SMALL * np.minimum(errors, 1)):
+            break
+        offset = find_offset(y, group, jnp.asarray(place, y.dtype), mask, noise)
+        step, errors = _newton_step(offset, np.asarray(determined(group)))
+        place = np.clip(place + step, -beside, size - 1 + beside)
+    return place, errors
 
-    def system(centre: Array) -> tuple[Array, Array]:
-        offset = find_offset(y, group, centre, mask, noise)
-        both = fixed[:, None] & fixed[None, :]
-        information = jnp.where(both, offset.information, jnp.eye(2, dtype=y.dtype))
-        score = jnp.where(fixed, offset.score, 0)
-        inverse = jnp.linalg.inv(information)
-        spread = inverse @ offset.covariance @ inverse * jnp.maximum(offset.scale, 1)
-        variance = jnp.diagonal(spread)
-        known = (
-            fixed & (jnp.diagonal(information) > 0) & (jnp.linalg.det(information) > 0)
-        )
-        errors = jnp.where(known, jnp.sqrt(jnp.where(known, variance, 1)), jnp.inf)
-        step = jnp.where(jnp.all(jnp.isfinite(errors) | ~fixed), inverse @ score, 0)
-        return jnp.clip(step, -1, 1), errors
 
-    def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
-        _, errors, step, count = carry
-        small = jnp.max(jnp.abs(step) / jnp.minimum(errors, 1))
-        return (count < MAX_STEPS) & (small > 0.02)
-
-    def advance(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, ...]:
-        centre, _, _, count = carry
-        step, errors = system(centre)
-        return (
-            jnp.clip(centre + step, -beside, size - 1 + beside),
-            errors,
-            step,
-            count + 1,
-        )
-
-    unknown = jnp.full(2, jnp.inf, y.dtype)
-    carry = start, unknown, jnp.ones(2, y.dtype), jnp.zeros((), jnp.int32)
-    centre, errors, _, _ = jax.lax.while_loop(unfinished, advance, carry)
-    return centre, errors
+def _newton_step(offset: Offset, fixed: Bool[np.ndarray, "2"]) -> tuple[Vector, Vector]:
+    """The shift and its errors, along the axes that the group fixes."""
+    both = fixed[:, None] & fixed[None, :]
+    information = np.where(both, np.asarray(offset.information, float), np.eye(2))
+    if not (np.all(np.diag(information) > 0) and np.linalg.det(information) > 0):
+        return np.zeros(2), np.full(2, np.inf)
+    inverse = np.linalg.inv(information)
+    spread = inverse @ np.asarray(offset.covariance, float) @ inverse
+    variance = np.diag(spread) * max(float(offset.scale), 1)
+    step = inverse @ np.where(fixed, offset.score, 0)
+    return np.clip(step, -1, 1), np.where(fixed, np.sqrt(variance), np.inf)
 
 
 def _search(y: Array, mask: Array, group: Group) -> tuple[float, float]:
@@ -192,7 +173,11 @@ def _search(y: Array, mask: Array, group: Group) -> tuple[float, float]:
         bin_pixels(z, step) for z in (jnp.where(mask, y, 0), mask.astype(y.dtype))
     )
     operation = _telling_operation(group)
-    lag = np.asarray(_largest_correlation(image, valid, operation), float)
+    root, known = _even_out(image, valid)
+    moved = _move(root, operation, tuple((n - 1) / 2 for n in image.shape), known)
+    # nothing is to be learned along a mirror
+    free = np.asarray(determined(group))
+    lag = np.asarray(_largest_correlation(root, known, moved, free), float)
     middle = (np.asarray(image.shape) - 1) / 2
     # y(r) = y(c + R (r − c)) and moved(r) = y(m + R (r − m)): R lag = (I − R)(c − m)
     matrix = operation.matrix
@@ -209,24 +194,36 @@ def _telling_operation(group: Group) -> Operation:
     return group.operations[1]
 
 
-@eqx.filter_jit
-def _largest_correlation(y: Array, weight: Array, operation: Operation) -> Array:
-    """The lag at which the moved image is most like the image, in its own range."""
+_move = eqx.filter_jit(move)
+
+
+@jax.jit
+def _even_out(y: Array, weight: Array) -> tuple[Array, Array]:
+    """What is correlated, and where it is known.
+
+    The root evens out the counts' noise and lets no bright pixel decide alone.
+    """
     valid = weight > 0.5 * jnp.max(weight)
     smooth = blur(y / jnp.where(valid, weight, 1), valid, 1.5)
-    # the root evens out the counts' noise and lets no bright pixel decide alone
     root = jnp.sign(smooth) * jnp.sqrt(jnp.abs(smooth))
-    root = root - jnp.mean(root, where=valid)
-    middle = tuple((size - 1) / 2 for size in y.shape)
-    moved = move(root, operation, middle, valid)
-    there = (moved.weight > 0.5).astype(y.dtype)
-    lengths = tuple(2 * size for size in y.shape)
+    return jnp.where(valid, root - jnp.mean(root, where=valid), 0), valid
+
+
+@jax.jit
+def _largest_correlation(
+    image: Array, valid: Array, moved: Moved, free: Bool[np.ndarray, "2"]
+) -> Array:
+    """The lag at which the moved image is most like the image, in its own range.
+
+    Zero along an axis that is not free.
+    """
+    there = (moved.weight > 0.5).astype(image.dtype)
+    lengths = tuple(2 * size for size in image.shape)
 
     def spectrum(z: Array) -> Array:
         return jnp.fft.rfft2(z, lengths)
 
-    here, image = valid.astype(y.dtype), jnp.where(valid, root, 0)
-    other = there * moved.image
+    here, other = valid.astype(image.dtype), there * moved.image
     fixed = [jnp.conj(spectrum(z)) for z in (here, image, image**2)]
     moving = [spectrum(z) for z in (there, other, other**2)]
 
@@ -244,11 +241,9 @@ def _largest_correlation(y: Array, weight: Array, operation: Operation) -> Array
     correlation = jnp.where(norm > 1e-4 * jnp.max(norm), joint / (norm + 1e-30), 0)
     score = correlation * jnp.sqrt(pixels)  # what chance would give is of unit size
     score = jnp.where(pixels > LEAST_OVERLAP * jnp.max(pixels), score, -jnp.inf)
-    if operation in (MIRROR_X, MIRROR_Y):
-        # nothing is to be learned along the mirror
-        still = 0 if operation == MIRROR_X else 1
-        line = jnp.arange(lengths[still]) == 0
-        score = jnp.where(jnp.expand_dims(line, 1 - still), score, -jnp.inf)
+    for axis, length in enumerate(lengths):
+        allowed = free[axis] | (jnp.arange(length) == 0)
+        score = jnp.where(jnp.expand_dims(allowed, 1 - axis), score, -jnp.inf)
     best = jnp.stack(jnp.unravel_index(jnp.argmax(score), lengths))
     size = jnp.asarray(lengths)
     return jnp.where(best >= size // 2, best - size, best)

@@ -6,11 +6,12 @@ pixels the counts are only put elsewhere; anywhere else they are interpolated.
 
 from typing import NamedTuple, TypeAlias
 
+import jax
 import numpy as np
-from jax import Array, core, numpy as jnp
-from jaxtyping import Bool, Float
+from jax import Array, numpy as jnp
+from jaxtyping import Bool, Float, Int
 
-from tvjax.symmetry.groups import IDENTITY, Operation
+from tvjax.symmetry.groups import Group, IDENTITY, Operation
 
 # (y, x) in pixels; the first pixel's center is 0
 Point: TypeAlias = tuple[float, float] | Float[Array, "2"]
@@ -40,8 +41,8 @@ def move(
 
         image = Σ b y / Σ b,    weight = Σ b,    factor = Σ b² / (Σ b)²
 
-    The first is decided for numbers only; a traced centre is interpolated for. The
-    image is zero, and so is the weight, outside the frame and under the mask.
+    The first is decided for numbers only; a centre in JAX's arrays is interpolated
+    for. The image is zero, and so is the weight, outside the frame and under the mask.
 
     Args:
         y: Image.
@@ -50,10 +51,12 @@ def move(
         mask: True where a pixel is valid.
     """
     offset = whole_offset(operation, centre)
-    if offset is None:
-        return interpolate(y, jnp.asarray(operation.matrix, y.dtype), centre, mask)
     valid = jnp.ones(y.shape, bool) if mask is None else mask
-    return _put(jnp.where(valid, y, 0), valid, operation, offset)
+    if offset is not None:
+        return _put(jnp.where(valid, y, 0), valid, operation, offset)
+    if operation.turns_pixels_onto_pixels:
+        return _shift(jnp.where(valid, y, 0), valid, operation, centre)
+    return interpolate(y, jnp.asarray(operation.matrix, y.dtype), centre, mask)
 
 
 def positions(
@@ -84,11 +87,7 @@ def whole_offset(operation: Operation, centre: Point) -> tuple[int, int] | None:
     """c − R c, if pixels go onto pixels; None where they do not, or none can tell."""
     if operation == IDENTITY:
         return 0, 0
-    if isinstance(centre, core.Tracer) or any(
-        isinstance(c, core.Tracer) for c in centre
-    ):
-        return None
-    if not operation.turns_pixels_onto_pixels:
+    if _is_array(centre) or not operation.turns_pixels_onto_pixels:
         return None
     place = np.asarray(centre, np.float64)
     offset = place - operation.matrix @ place
@@ -98,19 +97,32 @@ def whole_offset(operation: Operation, centre: Point) -> tuple[int, int] | None:
     return int(whole[0]), int(whole[1])
 
 
+def settle(centre: Point, group: Group) -> Point:
+    """The centre as numbers where they spare interpolation, else to be traced.
+
+    Numbers make a program of their own for each centre.
+    """
+    if _is_array(centre):
+        return jnp.asarray(centre)
+    moving = [operation for operation in group.operations if operation != IDENTITY]
+    whole = [whole_offset(operation, centre) for operation in moving]
+    if any(offset is not None for offset in whole):
+        return float(centre[0]), float(centre[1])
+    return jnp.asarray(centre, float)
+
+
+def _is_array(centre: Point) -> bool:
+    return isinstance(centre, jax.Array) or any(
+        isinstance(c, jax.Array) for c in centre
+    )
+
+
 def _put(
     y: Array, valid: Array, operation: Operation, offset: tuple[int, int]
 ) -> Moved:
     """Gather rows and columns, which may change places."""
-    (a, b), (c, d) = operation.rows
-    turned = a == 0
-    # the source's row follows the target's row, or its column if they change places
-    along = (y.shape[1], y.shape[0]) if turned else y.shape
-    signs = (b, c) if turned else (a, d)
-    sources = [
-        int(sign) * np.arange(size) + shift
-        for sign, size, shift in zip(signs, along, offset, strict=True)
-    ]
+    steps, turned = _steps(y.shape, operation)
+    sources = [step + shift for step, shift in zip(steps, offset, strict=True)]
     rows, columns = (
         np.clip(s, 0, size - 1) for s, size in zip(sources, y.shape, strict=True)
     )
@@ -121,6 +133,57 @@ def _put(
         image, weight = image.T, weight.T
     weight = weight.astype(y.dtype)
     return Moved(image, weight, weight)
+
+
+def _steps(
+    shape: tuple[int, int], operation: Operation
+) -> tuple[list[Int[np.ndarray, " pixel"]], bool]:
+    """How the source's row and column follow the target's, and if they change places.
+
+    Up to a shift; for operations that turn pixels onto pixels.
+    """
+    (a, b), (c, d) = operation.rows
+    turned = a == 0
+    along = (shape[1], shape[0]) if turned else shape
+    signs = (b, c) if turned else (a, d)
+    steps = [int(sign) * np.arange(n) for sign, n in zip(signs, along, strict=True)]
+    return steps, turned
+
+
+def _shift(y: Array, valid: Array, operation: Operation, centre: Point) -> Moved:
+    """`interpolate` for what turns pixels onto pixels: by rows, then by columns.
+
+    The same shift for all pixels makes the coefficients products, which is many times
+    faster.
+    """
+    steps, turned = _steps(y.shape, operation)
+    place = jnp.stack([jnp.asarray(c, y.dtype) for c in centre])
+    offset = place - jnp.asarray(operation.matrix, y.dtype) @ place
+    whole = jnp.floor(offset)
+    beyond = offset - whole
+
+    def resample(z: Array, power: int) -> Array:
+        for axis in (0, 1):
+            source = steps[axis] + whole[axis].astype(jnp.int32)
+            total = 0
+            for ahead, share in ((0, 1 - beyond[axis]), (1, beyond[axis])):
+                inside = (source + ahead >= 0) & (source + ahead < z.shape[axis])
+                weight = jnp.expand_dims(jnp.where(inside, share**power, 0), 1 - axis)
+                there = jnp.clip(source + ahead, 0, z.shape[axis] - 1)
+                total += weight * jnp.take(z, there, axis=axis)
+            z = total
+        return z.T if turned else z
+
+    known = valid.astype(y.dtype)
+    return _divide(resample(y, 1), resample(known, 1), resample(known, 2))
+
+
+def _divide(total: Array, weight: Array, squares: Array) -> Moved:
+    some = weight > 0
+    safe = jnp.where(some, weight, 1)
+    return Moved(
+        jnp.where(some, total / safe, 0), weight, jnp.where(some, squares / safe**2, 0)
+    )
 
 
 def interpolate(
@@ -153,8 +216,4 @@ def interpolate(
             total += share * y[row, column]
             weight += share
             squares += share**2
-    some = weight > 0
-    safe = jnp.where(some, weight, 1)
-    return Moved(
-        jnp.where(some, total / safe, 0), weight, jnp.where(some, squares / safe**2, 0)
-    )
+    return _divide(total, weight, squares)

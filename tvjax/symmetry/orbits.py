@@ -10,6 +10,7 @@ number of valid members: sufficient, zero counts included, and the total is kept
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 from jax import Array, lax, numpy as jnp
 from jaxtyping import Bool, Float
@@ -20,8 +21,8 @@ from tvjax.symmetry.moves import (
     move,
     Moved,
     Point,
+    settle,
     stays,
-    whole_offset,
 )
 from tvjax.symmetry.radial import find_rings, radial_profile
 
@@ -104,6 +105,14 @@ def orbit_mean(
             not. Never take it from the counts, which pulls the mean to the low ones.
     """
     group = _as_group(group)
+    return _orbit_mean(y, group, settle(centre, group), mask, variance)
+
+
+@eqx.filter_jit
+def _orbit_mean(
+    y: Array, group: Group, centre: Point, mask: Array | None, variance: Array | None
+) -> Orbit:
+    """A program of its own for each group, which all that averages shares."""
     unit = jnp.ones_like(y) if variance is None else variance
     if group.continuous:
         weights = None if variance is None else 1 / variance
@@ -133,7 +142,7 @@ def orbit_mean(
     sums = _Sums(*(jnp.zeros_like(y),) * 4)
     rest, own = [], jnp.zeros_like(y)
     for operation in group.operations:
-        if whole_offset(operation, centre) is None:
+        if not operation.turns_pixels_onto_pixels:
             rest.append(operation.matrix)
             continue
         moved = move(y, operation, centre, mask)

@@ -11,6 +11,7 @@ difference O − M has. Right at any count, a normal deviate in the limit.
 
 from typing import NamedTuple
 
+import jax
 from jax import Array, numpy as jnp
 from jax.scipy.special import ndtri
 from jaxtyping import Bool, Float
@@ -58,6 +59,20 @@ def find_broken(
     Expects of chance about one pixel in ten thousand, and of a spot that is 8 standard
     deviations in its summed counts to be found.
     """
+    differs, spot = _scan(y, orbit, jnp.asarray(centre, y.dtype), mask, noise)
+    if group.continuous:
+        # the mean over a ring hardly knows of one spot; without it, it is right
+        return Broken(differs, spot)
+    # every pixel whose mean one that was found has a part in
+    reached = orbit_mean(differs.astype(y.dtype), group, centre, mask)
+    return Broken((reached.mean > 1e-6) & mask, spot)
+
+
+@jax.jit
+def _scan(
+    y: Array, orbit: Orbit, centre: Array, mask: Array, noise: Noise
+) -> tuple[Array, Array]:
+    """Pixels that differ from their orbit mean, and those that are spots."""
     seen = mask & orbit.mask
     own = jnp.where(seen, y, 0)
     expected = jnp.where(seen, orbit.mean, 0)
@@ -100,8 +115,7 @@ def find_broken(
         kept = strong | (alone > _least(trials, KEPT_BY_CHANCE) ** 2)
         differs |= widen(found, side)
         spot |= widen(kept & (here > KEPT), side)
-    differs, spot = differs & seen, spot & seen
-    return Broken(_anywhere_in_orbit(differs, group, centre, mask), spot)
+    return differs & seen, spot & seen
 
 
 def broken_by_chance(group: Group, num_pixels: int) -> float:
@@ -156,12 +170,3 @@ def _term(o: Array, m: Array) -> Array:
     safe = jnp.where(o > 0, o, 1)
     exact = jnp.where(o > 0, o * jnp.log(safe / m), 0) - (o - m)
     return jnp.where(small, m * excess**2 * (0.5 - excess / 6), exact)
-
-
-def _anywhere_in_orbit(found: Array, group: Group, centre: Point, mask: Array) -> Array:
-    """True in every pixel whose mean one that was found has a part in."""
-    if group.continuous:
-        # the mean over a ring hardly knows of one spot; without it, it is right
-        return found
-    reached = orbit_mean(found.astype(jnp.float32), group, centre, mask)
-    return (reached.mean > 1e-6) & mask

@@ -8,11 +8,12 @@ what varies slowly. Over a window g of some pixels its likeliest value for count
 with means over the orbits. Where s is constant over an orbit, the mean is as it was.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax import Array, lax, numpy as jnp
+from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from tvjax.noise import Gaussian, Noise, Poisson, PoissonGaussian
@@ -68,32 +69,20 @@ def find_shading(
         ring: Of each pixel.
         num_rings: How many there are.
     """
-    windows = jnp.asarray(
-        np.stack([window_of(y.shape, width, WIDTHS[0]) for width in WIDTHS]), y.dtype
-    )
-    peaks = jnp.asarray([peak(width) for width in WIDTHS], y.dtype)
-
-    def visit(broken: Broken, narrow: Array) -> tuple[Broken, _Shaded]:
+    broken = Broken(jnp.zeros(y.shape, bool), jnp.zeros(y.shape, bool))
+    for turn in range(ROUNDS):
         steady = mask & ~broken.differs
         orbit = steady_mean(y, group, centre, mask, broken.differs)
-
-        def smooth_over(window: tuple[Array, Array]) -> _Shaded:
-            return _shade(y, orbit, group, centre, steady, noise, *window)
-
-        each = lax.map(smooth_over, (windows, peaks))
-        best = jnp.where(narrow, jnp.argmin(each.risk), 0)
-        shaded = jax.tree.map(lambda z: z[best], each)
-        excess = _excess(y, shaded.orbit, mask, noise, ring, num_rings)
-        loud = _times(noise, excess)
-        broken = find_broken(y, shaded.orbit, group, centre, mask, loud)
-        return broken, shaded._replace(risk=best)
-
-    nothing = Broken(jnp.zeros(y.shape, bool), jnp.zeros(y.shape, bool))
-    # a narrow window would take a spot for a factor, until the spots are known
-    rounds = jnp.arange(ROUNDS) == ROUNDS - 1
-    broken, each = lax.scan(visit, nothing, rounds)
-    factor, orbit, best = jax.tree.map(lambda z: z[-1], each)
-    return Shading(factor, orbit, broken, jnp.asarray(WIDTHS)[best])
+        # a narrow window would take a spot for a factor, until the spots are known
+        widths = WIDTHS if turn == ROUNDS - 1 else WIDTHS[:1]
+        each = [
+            _shade(y, orbit, group, centre, steady, noise, width) for width in widths
+        ]
+        best = int(np.argmin([shaded.risk for shaded in each]))
+        factor, shaded, _ = each[best]
+        loud = _louder(y, shaded, mask, noise, ring, num_rings)
+        broken = find_broken(y, shaded, group, centre, mask, loud)
+    return Shading(factor, shaded, broken, jnp.asarray(widths[best]))
 
 
 def steady_mean(
@@ -122,30 +111,61 @@ def _shade(
     centre: Point,
     steady: Array,
     noise: Noise,
-    window: Array,
-    top: Array,
+    width: float,
 ) -> _Shaded:
     """The factor in a window, relative to its mean over the orbit, and its risk."""
+    window = jnp.asarray(window_of(y.shape, width, WIDTHS[0]), y.dtype)
+    factor, own = _factor(y, orbit, steady, window, peak(width))
+    shared = orbit_mean(factor, group, centre, steady)
+    return _relative(y, orbit, steady, noise, factor, own, shared)
+
+
+@jax.jit
+def _factor(
+    y: Array, orbit: Orbit, steady: Array, window: Array, top: float
+) -> tuple[Array, Array]:
+    """The factor in a window, and by how much the pixel's own value moves it."""
     there = steady & orbit.mask
     level = jnp.where(there, jnp.maximum(orbit.mean, 0), 0)
     above, below = gather(jnp.stack([jnp.where(there, y, 0), level]), window)
     known = below > 1e-5 * jnp.max(below)
     safe = jnp.where(known, below, 1)
     factor = jnp.where(known, jnp.clip(above / safe, 1 / LIMIT, LIMIT), 1)
-    shared = orbit_mean(factor, group, centre, steady)
+    return factor, jnp.where(known, top * level / safe, 0)
+
+
+@jax.jit
+def _relative(
+    y: Array,
+    orbit: Orbit,
+    steady: Array,
+    noise: Noise,
+    factor: Array,
+    own: Array,
+    shared: Orbit,
+) -> _Shaded:
+    """The orbit mean with the factor over the factor's mean."""
     factor = jnp.where(shared.mask, factor / jnp.where(shared.mask, shared.mean, 1), 1)
     # what the pixel adds to the factor, of which its orbit's mean knows its share
-    own = (1 - orbit.own) * jnp.where(known, top * level / safe, 0)
+    own = (1 - orbit.own) * own
     shaded = orbit._replace(
         mean=factor * orbit.mean,
         own=orbit.own + own,
         variance=orbit.variance + own / 2,  # a Gaussian's squares sum to half its peak
     )
     variance = noise.variance(shaded.mean)
-    judged = there & (variance > 0)
+    judged = steady & orbit.mask & (variance > 0)
     squares = (y - shaded.mean) ** 2 / jnp.where(judged, variance, 1)
     risk = jnp.sum(jnp.where(judged, squares - 1 + 2 * shaded.own, 0))
     return _Shaded(factor, shaded, risk)
+
+
+@partial(jax.jit, static_argnames="num_rings")
+def _louder(
+    y: Array, orbit: Orbit, mask: Array, noise: Noise, ring: Array, num_rings: int
+) -> Noise:
+    """Noise of as much as the orbits of a ring typically differ by."""
+    return _times(noise, _excess(y, orbit, mask, noise, ring, num_rings))
 
 
 def _excess(
