@@ -34,7 +34,14 @@ def run(line, folder):
     assert done.exit_code == 0, done.output
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+# The commands on stacks take a minute, and are those of tests/cli as well.
+RUN = [
+    pytest.param(page, marks=pytest.mark.slow) if page.stem == "stack" else page
+    for page in PAGES
+]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_commands_run(page, tmp_path, request):
     blocks = [
         code for kind, code in BLOCK.findall(page.read_text()) if kind == "console"

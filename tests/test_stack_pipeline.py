@@ -291,6 +291,7 @@ def test_an_edge_map_needs_no_references_and_energies_may_fall(
     assert np.corrcoef(found[thick], scene.valence[thick])[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_jitter_is_undone_and_saved(tmp_path, scene):
     fit = Truncate(rank=8)
     shifts = np.round(draw_shifts(ENERGIES, 1.5))
