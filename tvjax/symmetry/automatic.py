@@ -1,5 +1,6 @@
 """Denoise a pattern by its own symmetry, with nothing to choose."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from tvjax.noise import estimate_noise, Noise
 from tvjax.operators import Norm
 from tvjax.risk import held_out_error
 from tvjax.solvers import Solution, solve
-from tvjax.strength import choose_alpha_between
+from tvjax.strength import choose_alpha_between, SAMPLE
 from tvjax.symmetry.agreement import Agreement, ring_place
 from tvjax.symmetry.blending import Blend, blend, no_blend
 from tvjax.symmetry.centre import Centre, check_pattern
@@ -25,6 +26,8 @@ Judge = Literal["auto", "data", "orbits"]
 
 # Of the strength in a spot that is kept as measured; zero has no logarithm.
 KEPT = 1e-3
+# Of the data into two, to choose the strength, where these are few.
+MOST_SPLITS = 6
 # Standard deviations by which TV must lower the error of means over rings.
 SURE = 1.0
 
@@ -169,12 +172,18 @@ def denoise_symmetric(
     settings = {"norm": norm, "tol": tol, "max_steps": max_steps}
     mixture = None
     if judge == "orbits":
-        found = _estimate(data, mean_of, pair_orbits(data, mean_of), **settings)
+        found = _estimate(data, mean_of, [pair_orbits(data, mean_of)], **settings)
     else:
-        parts = deal(data, valid, noise, jax.random.key(0) if key is None else key)
-        found = _estimate(data, mean_of, pair_data(parts, mean_of, noise), **settings)
+        splits = min(max(SAMPLE // data.size, 1), MOST_SPLITS)
+        keys = jax.random.split(jax.random.key(0) if key is None else key, splits)
+        parts = [deal(data, valid, noise, k) for k in keys]
+
+        def pairs(of: Blend) -> list[Pair]:
+            return [pair_data(two, of, noise) for two in parts]
+
+        found = _estimate(data, mean_of, pairs(mean_of), **settings)
         if choice.agreement is not None and choice.agreement.shading is not None:
-            own = _estimate(data, alone, pair_data(parts, alone, noise), **settings)
+            own = _estimate(data, alone, pairs(alone), **settings)
             place, _ = ring_place(data.shape, choice.centre[:2], data.dtype)
             estimates = _judged(found, norm, tol), _judged(own, norm, tol)
             mixture = least_mixture(
@@ -231,29 +240,34 @@ class _Estimate(NamedTuple):
     alpha: Array
     risk: Array
     at_bound: Array
-    pair: Pair
+    pair: Pair  # the first
 
 
 def _estimate(
     data: Array,
     mean_of: Blend,
-    pair: Pair,
+    pairs: Sequence[Pair],
     *,
     norm: Norm,
     tol: float,
     max_steps: int,
 ) -> _Estimate:
-    """Denoise a blended mean with the strength that its halves choose."""
+    """Denoise a blended mean with the strength that its halves choose.
+
+    Halved more than once where that costs little: what few pixels hold out has noise
+    enough to mislead.
+    """
     mean, factor, seen = mean_of(data)
     profile = _profile(factor, seen, mean_of.spot)
+    pair = pairs[0]
     tuned = choose_alpha_between(
-        pair.seen[None],
-        pair.held_out[None],
-        pair.variance[None],
+        jnp.stack([p.seen for p in pairs]),
+        jnp.stack([p.held_out for p in pairs]),
+        jnp.stack([p.variance for p in pairs]),
         fraction=pair.fraction,
-        mask=pair.mask[None],
+        mask=jnp.stack([p.mask for p in pairs]),
         norm=norm,
-        profile=profile[None],
+        profile=jnp.stack([profile] * len(pairs)),
     )
     alpha, risk = tuned.denoiser.alpha.astype(data.dtype), tuned.risk
     if mean_of.group.continuous:
