@@ -27,6 +27,8 @@ Vector: TypeAlias = Float[np.ndarray, "2"]
 MAX_STEPS = 12
 # Of its error, or of a pixel: a step not worth taking.
 SMALL = 0.02
+# Of a step that may be taken.
+SHARES = (0.3, 1.5)
 # Frames longer than this are binned for the search, which is to within a pixel.
 LONGEST = 640
 # Of the possible overlap, that an offset must have to be compared at all.
@@ -140,16 +142,25 @@ def _disagreement(
 def _refine(
     y: Array, mask: Array, group: Group, start: tuple[float, float], noise: Noise
 ) -> tuple[Vector, Vector]:
-    """Gauss–Newton steps of at most a pixel, and the errors of the last."""
+    """Gauss–Newton steps of at most a pixel, and the errors of the last.
+
+    The slope of a smoothed pattern is too small, so that steps are too long, always by
+    the same share: two of them tell it.
+    """
     size = np.asarray(y.shape, float)
     beside = float(group.continuous) * size
-    place, errors, step = np.asarray(start, float), np.ones(2), np.ones(2)
+    fixed = np.asarray(determined(group))
+    place, last, share = np.asarray(start, float), np.ones(2), 1.0
     for _ in range(MAX_STEPS):
+        offset = find_offset(y, group, jnp.asarray(place, y.dtype), mask, noise)
+        step, errors = _newton_step(offset, fixed)
+        if np.all(np.abs(last) < 1):  # it was not cut short
+            ratio = step @ last / max(last @ last, np.finfo(float).tiny)
+            share = np.clip(share / (1 - min(ratio, 0.5)), *SHARES)
+        place = np.clip(place + share * step, -beside, size - 1 + beside)
+        last = step
         if not np.any(np.abs(step) > SMALL * np.minimum(errors, 1)):
             break
-        offset = find_offset(y, group, jnp.asarray(place, y.dtype), mask, noise)
-        step, errors = _newton_step(offset, np.asarray(determined(group)))
-        place = np.clip(place + step, -beside, size - 1 + beside)
     return place, errors
 
 
