@@ -72,8 +72,12 @@ def test_counts_that_are_exchanged_leave_the_rate_as_it_is():
         for part in pair:
             expected = 50 * float(part.exposure.sum())
             assert float(part.counts.sum()) == pytest.approx(expected, rel=0.03)
+        both = pair.input.plus(pair.target)
+        np.testing.assert_allclose(both.counts, 100, rtol=1e-5)
+        np.testing.assert_allclose(both.exposure, 2, rtol=1e-5)
         exposures.add(round(float(pair.input.exposure.max()), 3))
-    assert min(exposures) < 0.8 and 1 in exposures and max(exposures) > 1.2
+    # its own part, and from a tenth to nine tenths of the other
+    assert 1.1 <= min(exposures) < 1.3 and 1.7 < max(exposures) <= 1.9
 
 
 def test_mask_is_the_detectors_and_zero_counts_are_data():

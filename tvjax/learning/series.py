@@ -131,13 +131,13 @@ class Series(NamedTuple):
         chosen = rng.permutation(num)[: rng.integers(1, num)]
         here = np.isin(sector, chosen)
         frame = self.frames[index]
-        pair = Pair(self._sum(frame, here), self._sum(frame, ~here))
+        own = self._sum(frame, here)
         if not self.whole:  # then they cannot be dealt out
-            return pair
+            return Pair(own, self._sum(frame, ~here))
         share = float(rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE))
         thin = rng.binomial(frame.astype(int), share).astype(np.float32)
         given = self._sum(thin, ~here, share)
-        return Pair(pair.input.plus(given), self._sum(frame - thin, ~here, 1 - share))
+        return Pair(own.plus(given), self._sum(frame - thin, ~here, 1 - share))
 
     def _sum(
         self,

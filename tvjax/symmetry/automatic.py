@@ -29,7 +29,7 @@ KEPT = 1e-3
 # Of the data into two, to choose the strength, where these are few.
 MOST_SPLITS = 6
 # Standard deviations by which TV must lower the error of means over rings.
-SURE = 1.0
+SURE_OF_TV = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +277,7 @@ def _estimate(
             held_out_error(x, pair.held_out, pair.variance, pair.mask)
             for x in (judged, pair.seen)
         )
-        if risk >= without or _certainty_of_tv(judged, pair, factor) <= SURE:
+        if risk >= without or _certainty_of_tv(judged, pair, factor) <= SURE_OF_TV:
             alpha, risk = jnp.zeros_like(alpha), without
     solution = solve(
         mean, alpha * profile, mask=seen, norm=norm, tol=tol, max_steps=max_steps

@@ -101,8 +101,8 @@ def _over_square(
                 part = _cut(window, done, z.shape[axis], axis)
                 total = part if total is None else combine(total, part)
                 done += width
-            length = window.shape[axis] - width
             if 2 * width <= side:
+                length = window.shape[axis] - width
                 window = combine(
                     _cut(window, 0, length, axis), _cut(window, width, length, axis)
                 )
