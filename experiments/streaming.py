@@ -23,9 +23,9 @@ import numpy as np
 from measure import output_folder, parser, Record, Report
 
 import tvjax
-from tvjax.demo import scan_series
 from tvjax.io import save_series
 from tvjax.pipeline import denoise_series
+from tvjax.pipeline.demo import scan_series
 from tvjax.settings import Settings
 from tvjax.simulate import Detector, Scan
 

@@ -24,9 +24,9 @@ from symmetry_rivals import predict_published, train_published, train_supervised
 
 import tvjax
 from tvjax.learning import CountNetwork, predict, Series, train_on
-from tvjax.learning.series import sum_orbits
-from tvjax.learning.unet import BLOCKS, WIDTHS
+from tvjax.learning.pairs import sum_orbits
 from tvjax.metrics import psnr
+from tvjax.networks.unet import BLOCKS, WIDTHS
 from tvjax.simulate import scattering_pattern
 
 LEVELS = (0.2, 1.0, 5.0)

@@ -21,8 +21,8 @@ from jaxtyping import Float
 
 from tvjax.learning import CountNetwork
 from tvjax.learning.loss import loss
-from tvjax.learning.series import Pair, sum_orbits, Summed
-from tvjax.learning.unet import BLOCKS, UNet, WIDTHS
+from tvjax.learning.pairs import Pair, sum_orbits, Summed
+from tvjax.networks.unet import BLOCKS, UNet, WIDTHS
 
 PUBLISHED_RATE, SUPERVISED_RATE = 1e-3, 2e-3
 WARMUP = 0.05

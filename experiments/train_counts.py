@@ -17,7 +17,7 @@ from symmetry_network import by_statistics, GROUP, judge, judged_by, Setup, summ
 
 import tvjax
 from tvjax.learning import CountNetwork, predict, save_counts, Series, train_on
-from tvjax.learning.unet import BLOCKS, WIDTHS
+from tvjax.networks.unet import BLOCKS, WIDTHS
 
 # Frames of each symmetry.
 GROUPS = {"friedel": 384, "2mm": 192, "4mm": 192}

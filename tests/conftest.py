@@ -11,10 +11,15 @@ REAL_DATA = Path(__file__).parents[1] / "../shared/data"
 
 
 def pytest_configure(config):
-    """Let what one process compiles serve all: workers, commands and experiments."""
+    """Let what one process compiles serve all: workers, commands and experiments.
+
+    A folder that TVJAX_TEST_CACHE names is kept: the next run need not compile.
+    """
     if not hasattr(config, "workerinput"):  # the workers inherit its environment
-        folder = tempfile.mkdtemp(prefix="tvjax-tests-")
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        folder = os.environ.get("TVJAX_TEST_CACHE")
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="tvjax-tests-")
+            config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ["XDG_CACHE_HOME"] = folder
         os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{folder}/tvjax"
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"

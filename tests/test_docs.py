@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from documents import BLOCK, PAGES, ROOT
+
+from tests.documents import BLOCK, PAGES, ROOT
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 

@@ -4,12 +4,12 @@ import shlex
 from contextlib import chdir
 
 import pytest
-from documents import BLOCK, PAGES
 from typer.testing import CliRunner
 
+from tests.documents import BLOCK, PAGES
 from tvjax.cli import app
-from tvjax.demo import scan_series
 from tvjax.io import save_series
+from tvjax.pipeline.demo import scan_series
 from tvjax.simulate import Detector, Scan
 
 

@@ -1,7 +1,8 @@
 from importlib.util import find_spec
 
 import pytest
-from quick import run_quick
+
+from tests.quick import run_quick
 
 pytestmark = pytest.mark.slow
 

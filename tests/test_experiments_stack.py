@@ -3,8 +3,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from quick import ROOT, run, run_quick
 from safetensors.numpy import load_file
+
+from tests.quick import ROOT, run, run_quick
 
 
 @pytest.mark.slow

@@ -1,9 +1,9 @@
 import jax
 import numpy as np
 import pytest
-import reference
 from jax import numpy as jnp
 
+from tests import reference
 from tvjax.operators import (
     difference,
     difference_adjoint,

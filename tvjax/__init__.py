@@ -1,7 +1,7 @@
 """X-ray images without their noise, and without a knob to turn."""
 
-from tvjax.automatic import denoise as denoise, Result as Result
 from tvjax.denoisers import SUM as SUM, TV as TV
+from tvjax.frames import denoise as denoise, Result as Result
 from tvjax.noise import (
     Gaussian as Gaussian,
     Poisson as Poisson,

@@ -3,7 +3,6 @@
 from typing import get_args, Literal
 
 import jax
-import numpy as np
 from jax import Array, lax, numpy as jnp
 from jaxtyping import Bool, Float
 
@@ -77,34 +76,6 @@ def total_variation(
     """TV(u) = Σ_i |∇u|_i over differences between valid pixels, in the unit of u."""
     u = u if mask is None else jnp.where(mask, u, 0)
     return jnp.sum(pixel_norm(difference(u, valid_edges(u.shape, mask)), norm))
-
-
-def local_mean(
-    y: Float[Array, "image height width"],
-    mask: Bool[Array, "image height width"] | None = None,
-    side: int = 9,
-) -> Float[Array, "image height width"]:
-    """The mean of the valid pixels in a square around each pixel.
-
-    Args:
-        y: Images, zero where invalid.
-        mask: True where a pixel is valid; all are, by default.
-        side: Of the square, odd.
-    """
-
-    def total(z: Array) -> Array:
-        return lax.reduce_window(z, 0.0, lax.add, (1, side, side), (1, 1, 1), "SAME")
-
-    if mask is not None:
-        return total(y) / jnp.maximum(total(mask.astype(y.dtype)), 1)
-    half = side // 2
-    rows, columns = (
-        np.minimum(np.arange(size) + half, size - 1)
-        - np.maximum(np.arange(size) - half, 0)
-        + 1
-        for size in y.shape[1:]
-    )
-    return total(y) / jnp.asarray(np.outer(rows, columns), y.dtype)
 
 
 def check_norm(norm: str) -> None:

@@ -2,13 +2,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from test_stack_pipeline import Truncate
 from typer.testing import CliRunner
 
+from tests.pipeline.test_stack import Truncate
 from tvjax.cli import app
 from tvjax.io import save_series, series_of
 from tvjax.noise import Poisson
-from tvjax.pipeline import scan as scans, stack as stacks
+from tvjax.pipeline import frames as scans, stack as stacks
 
 
 class Result(NamedTuple):

@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-import reference
 from jax import Array, numpy as jnp
 
 import tvjax
+from tests import reference
 from tvjax.denoisers import AbstractDenoiser, Network, Resumable, Wavelet
 
 SHAPE = (12, 10)

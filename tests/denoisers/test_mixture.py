@@ -2,10 +2,10 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-import reference
 from jax import numpy as jnp
 
 import tvjax
+from tests import reference
 from tvjax.denoisers import Mixture
 from tvjax.denoisers.mixture import identity
 from tvjax.noise import Gaussian

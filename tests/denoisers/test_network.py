@@ -9,9 +9,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import tvjax
-from tvjax.convolution import fold, unfold
 from tvjax.denoisers import load_network, Network, save_network
 from tvjax.denoisers.network import fill
+from tvjax.networks.layers import fold, unfold
 from tvjax.simulate import xanes_stack
 
 SIDE = 96

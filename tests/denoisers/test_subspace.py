@@ -16,7 +16,7 @@ from tvjax.denoisers.subspace import (
 )
 from tvjax.metrics import mse
 from tvjax.noise import Gaussian
-from tvjax.singular import optimal_shrinkage, truncation_risks
+from tvjax.risk.singular import optimal_shrinkage, truncation_risks
 from tvjax.tuning import secant
 
 ENERGIES, SHAPE, RANK, SIGMA = 20, (24, 26), 3, 10.0

@@ -2,10 +2,10 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-import reference
 from jax import numpy as jnp
 
 import tvjax
+from tests import reference
 
 
 def noisy(shape=(12, 10)):

@@ -1,13 +1,13 @@
 import jax
 import numpy as np
 import pytest
-import reference
 from jax import numpy as jnp
 
 import tvjax
+from tests import reference
 from tvjax.denoisers import Wavelet, wavelet_risk
 from tvjax.denoisers.wavelet import linear_expansion
-from tvjax.expansion import least_risk_weights
+from tvjax.risk.mixture_weights import least_risk_weights
 
 SHAPE = (13, 10)
 SCENE = 20 * reference.scene(64, 64)

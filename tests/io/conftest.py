@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from masters import MASKED, write_master
+
+from tests.io.masters import MASKED, write_master
 
 
 @pytest.fixture

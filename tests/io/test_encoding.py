@@ -3,7 +3,7 @@ import pytest
 
 from tvjax.io import fit_scale, Frame
 from tvjax.io.encoding import Encoding
-from tvjax.io.marks import Marks
+from tvjax.io.invalid_values import Marks
 
 ALL = np.ones((1, 40, 50), bool)
 

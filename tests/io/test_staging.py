@@ -6,10 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from disk import tiny_disk
 
+from tests.io.disk import tiny_disk
 from tvjax.io import create_series, FileError, open_series, Series, series_of
-from tvjax.io.marks import Marks
+from tvjax.io.invalid_values import Marks
 
 OUTPUTS = ["clean_master.h5", "clean.h5", "clean.cbf", "clean.tif"]
 

@@ -5,8 +5,8 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from masters import MASKED, write_data_file
 
+from tests.io.masters import MASKED, write_data_file
 from tvjax.io import (
     create_series,
     FileError,
@@ -429,7 +429,7 @@ def test_other_formats_become_an_nxmx_master(cbf, tmp_path):
 
 
 def test_a_new_master_spreads_its_frames_over_data_files(tmp_path, monkeypatch, counts):
-    monkeypatch.setattr("tvjax.io.nexus.FRAMES_PER_FILE", 3)
+    monkeypatch.setattr("tvjax.io.hdf5.write_frames.FRAMES_PER_FILE", 3)
     series = series_of(counts, metadata=Metadata(start_angle=-10, angle_increment=0.5))
     output = tmp_path / "sim_master.h5"
     save_series(output, series)

@@ -1,21 +1,22 @@
 import pickle
+from pathlib import Path
 
 import equinox as eqx
 import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
-from patterns import tiny
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import tvjax.learning
+from tests.learning.patterns import tiny
 from tvjax.learning import CountNetwork, load_counts, predict, save_counts
-from tvjax.learning.network import local_rate
+from tvjax.learning.count_network import local_rate
 from tvjax.metrics import mse
+from tvjax.networks.weights_file import read_weights, write_weights
 from tvjax.simulate import scattering_pattern
 from tvjax.symmetry import orbit_mean
-from tvjax.weights import read_weights, write_weights
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +205,7 @@ def test_a_cut_while_writing_leaves_the_old_file(weights, network, monkeypatch):
 
 
 def test_shipped_file_says_what_it_is():
-    file = tvjax.learning.network.__file__.replace("network.py", "counts.safetensors")
+    file = Path(tvjax.learning.__file__).with_name("counts.safetensors")
     facts = read_weights(file, version="tvjax counts 1").facts
     assert facts["licence"] == "BSD-3-Clause"
     assert facts["script"] == "experiments/train_counts.py"

@@ -3,12 +3,12 @@ import json
 import jax
 import numpy as np
 import pytest
-from patterns import CENTRE, counts, SIDE, tiny, truths
 
+from tests.learning.patterns import CENTRE, counts, SIDE, tiny, truths
 from tvjax.learning import predict, Series, train, train_on
+from tvjax.learning.count_network import local_rate
 from tvjax.learning.loss import poisson_deviance, squared_error
-from tvjax.learning.network import local_rate
-from tvjax.learning.series import draw_batch, Pair, sum_orbits, Summed
+from tvjax.learning.pairs import draw_batch, Pair, sum_orbits, Summed
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-import reference
 from jax import numpy as jnp
 
+from tests import reference
 from tvjax.denoisers import TV, VectorTV
 from tvjax.solvers import Accuracy, solve
 

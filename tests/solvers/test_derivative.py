@@ -1,10 +1,10 @@
 import jax
 import numpy as np
 import pytest
-import reference
 from jax import lax, numpy as jnp
 
 import tvjax
+from tests import reference
 from tvjax.solvers import Accuracy, blank_memory, resume
 
 NORMS = ["isotropic", "anisotropic"]

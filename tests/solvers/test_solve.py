@@ -3,9 +3,9 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-import reference
 from jax import numpy as jnp
 
+from tests import reference
 from tvjax.solvers import blank_memory, resume, solve
 
 SOLVERS = ["pdhg", "fgp", "chambolle"]

@@ -7,7 +7,7 @@ from tvjax.stack.blocks import (
     Blocks,
     project,
 )
-from tvjax.stack.variances import component_variances, follows_the_pixels
+from tvjax.stack.pixel_noise import component_variances, follows_the_pixels
 
 SHAPE = (5, 12, 7)
 

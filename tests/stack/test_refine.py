@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from tvjax.singular import basis_response, Response
+from tvjax.risk.singular import basis_response, Response
 from tvjax.stack.refine import refine
 
 SHAPE, NUM = (64, 64), 60

@@ -6,7 +6,7 @@ from tvjax.noise import Gaussian
 from tvjax.simulate import nickel_energies, scale_to_bytes, xanes_stack
 from tvjax.stack import fit_components, survey
 from tvjax.stack.blocks import Blocks
-from tvjax.stack.levels import temporal_basis_of
+from tvjax.stack.noise_levels import temporal_basis_of
 from tvjax.stack.sketch import NUM_PASSES, sketch
 
 SIGMA, SHAPE, ENERGIES = 30.0, (48, 48), 240

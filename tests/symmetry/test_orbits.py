@@ -5,7 +5,7 @@ from jax import numpy as jnp
 from jax.test_util import check_grads
 
 from tvjax.symmetry import find_group, GROUPS, orbit_mean, partners
-from tvjax.symmetry.moves import interpolate, move
+from tvjax.symmetry.transforms import interpolate, move
 
 SHAPE = (11, 14)
 EXACT = {

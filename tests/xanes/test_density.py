@@ -1,12 +1,12 @@
 import jax
 import numpy as np
 import pytest
-from edges import (
+
+from tests.xanes.edges import (
     exact,
     optical_density,
     PIXELS,
 )
-
 from tvjax import xanes
 
 

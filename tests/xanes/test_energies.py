@@ -2,12 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
-from edges import (
+
+from tests.xanes.edges import (
     ENERGIES,
     fit_references,
     references,
 )
-
 from tvjax.xanes import choose_energies, expected_errors
 
 

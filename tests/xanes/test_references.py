@@ -5,7 +5,10 @@ import hdf5plugin  # noqa: F401, registers the compression of a measured file
 import jax
 import numpy as np
 import pytest
-from edges import (
+from jax import numpy as jnp
+from scipy.optimize import nnls
+
+from tests.xanes.edges import (
     chemical_map,
     ENERGIES,
     exact,
@@ -16,9 +19,6 @@ from edges import (
     references,
     slope,
 )
-from jax import numpy as jnp
-from scipy.optimize import nnls
-
 from tvjax import xanes
 from tvjax.xanes import choose_energies, expected_errors
 

@@ -1,7 +1,9 @@
 import jax
 import numpy as np
 import pytest
-from edges import (
+from jax import numpy as jnp
+
+from tests.xanes.edges import (
     EDGE,
     edge_energy,
     ENERGIES,
@@ -17,8 +19,6 @@ from edges import (
     slope,
     white_line,
 )
-from jax import numpy as jnp
-
 from tvjax import xanes
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from tvjax.cli.demo import demo
+from tvjax.cli.frames import denoise
 from tvjax.cli.info import info
-from tvjax.cli.scan import denoise
 from tvjax.cli.stack import stack
 from tvjax.cli.symmetry import predict, symmetry, train
 

@@ -41,9 +41,9 @@ def demo(
 
 
 def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
-    from tvjax.demo import scan_series, true_errors
     from tvjax.io import save_series
     from tvjax.pipeline import denoise_series
+    from tvjax.pipeline.demo import scan_series, true_errors
     from tvjax.simulate import Scan
 
     scan = Scan(num_frames=num_frames)
@@ -67,8 +67,8 @@ def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
 
 
 def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
-    from tvjax.demo import cathode, save_cathode, stack_errors
     from tvjax.pipeline import denoise_stack_file
+    from tvjax.pipeline.demo import cathode, save_cathode, stack_errors
 
     scene = cathode(num_energies)
     raw, flat, references = save_cathode(folder / "raw", scene, overwrite=overwrite)

@@ -25,9 +25,9 @@ from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Key
 
-from tvjax.convolution import convolve, draw_kernels, fold, sum_quads, unfold
 from tvjax.denoisers.protocol import AbstractDenoiser
-from tvjax.weights import read_weights, write_weights
+from tvjax.networks.layers import convolve, draw_kernels, fold, sum_quads, unfold
+from tvjax.networks.weights_file import read_weights, write_weights
 
 FORMAT = "tvjax network 1"
 """What a file of weights says it is."""

@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, PyTree
 
 from tvjax.denoisers.protocol import AbstractDenoiser
-from tvjax.singular import optimal_shrinkage, soft_threshold
+from tvjax.risk.singular import optimal_shrinkage, soft_threshold
 
 # Pixels that the factorization takes at a time, in multiples of the energies.
 BLOCK = 4
@@ -100,7 +100,7 @@ def soft_rank(rank: float | Array, num: int) -> Float[Array, " num"]:
     At a whole rank the weights are those of the truncation; between, the last
     component is shrunk, so that a risk can be descended on, in steps of less than one:
     near a whole rank the risk may have a least value of its own, so begin half a
-    component above the rank that `tvjax.singular.truncation_risks` tells.
+    component above the rank that `tvjax.risk.singular.truncation_risks` tells.
     """
     return jnp.clip(rank - jnp.arange(num), 0, 1)
 
@@ -181,7 +181,7 @@ class Shrinkage(AbstractDenoiser):
 
     min_X ½‖X − Y‖² + threshold ‖X‖_* ; the threshold has the unit of the data times the
     root of the number of pixels, and is held as its logarithm. Its risk in closed form
-    is `tvjax.singular.shrinkage_risk`.
+    is `tvjax.risk.singular.shrinkage_risk`.
     """
 
     log_threshold: Float[Array, ""]
@@ -212,7 +212,7 @@ def shrink_optimally(
 ) -> Float[Array, " energy *pixels"]:
     """The stack with the singular values of least squared error.
 
-    See `tvjax.singular.optimal_shrinkage`; nothing is to be tuned.
+    See `tvjax.risk.singular.optimal_shrinkage`; nothing is to be tuned.
     """
     num_pixels = y[0].size if mask is None else jnp.sum(mask)
     shape = (num_pixels, y.shape[0])

@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 from tvjax.denoisers.protocol import AbstractDenoiser
-from tvjax.expansion import least_risk_weights
+from tvjax.risk.mixture_weights import least_risk_weights
 from tvjax.solvers.solve import as_floating
 
 # The mean energy of a coefficient's neighbors, in that of the noise, at which the

@@ -15,7 +15,7 @@ import numpy as np
 from fabio.compression import compByteOffset, decByteOffset
 from jaxtyping import Int
 
-from tvjax.io import header
+from tvjax.io import dectris_header as header
 from tvjax.io.compressed import open_binary
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.marks import Marks
+from tvjax.io.invalid_values import Marks
 from tvjax.io.series import Frame
 
 SCALE = 16

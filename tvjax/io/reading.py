@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Num
 
-from tvjax.io import cbf, detectors, hdf5, tiff
+from tvjax.io import cbf, detectors, tiff
 from tvjax.io.compressed import open_binary
 from tvjax.io.errors import FileError, reading
-from tvjax.io.marks import Marks
+from tvjax.io.hdf5 import read as hdf5
+from tvjax.io.invalid_values import Marks
 from tvjax.io.series import Series
 
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from jaxtyping import Bool, Num
 
-from tvjax.io.marks import Marks
+from tvjax.io.invalid_values import Marks
 
 
 class Frame(NamedTuple):

@@ -16,12 +16,12 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Num
 
 from tvjax.io.errors import FileError, reading
-from tvjax.io.hdf5 import arrange, Block, FRAMES_FIRST, Layout
-from tvjax.io.marks import Marks
+from tvjax.io.hdf5.read import arrange, Block, FRAMES_FIRST, Layout
+from tvjax.io.hdf5.tree import join, text, walk
+from tvjax.io.invalid_values import Marks
 from tvjax.io.reading import open_series, Paths
 from tvjax.io.series import Series
 from tvjax.io.tables import in_ev, is_energy, read_table
-from tvjax.io.tree import join, text, walk
 
 _RANGE = re.compile(r"([^:]+):([^:]+):(\d+)$")
 

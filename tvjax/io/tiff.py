@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 from jaxtyping import Num
 
-from tvjax.io import header
+from tvjax.io import dectris_header as header
 from tvjax.io.compressed import open_binary
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError

@@ -9,17 +9,17 @@ from typing import Protocol, Self
 import numpy as np
 from jaxtyping import Float, Num
 
-from tvjax.io import hdf5
 from tvjax.io.cbf import CbfSink
-from tvjax.io.clone import Selection
 from tvjax.io.encoding import choose_encoding, Encoding, Tally
 from tvjax.io.errors import FileError
-from tvjax.io.fragments import fragment, SUFFIXES
-from tvjax.io.nexus import Hdf5Sink, output_files
+from tvjax.io.hdf5 import read as hdf5
+from tvjax.io.hdf5.clone import Selection
+from tvjax.io.hdf5.write_frames import Hdf5Sink, output_files
+from tvjax.io.hdf5.write_stack import StackSink
+from tvjax.io.integration_input import fragment, SUFFIXES
 from tvjax.io.provenance import program, Provenance
 from tvjax.io.series import Frame, Series
 from tvjax.io.stack import Stack
-from tvjax.io.stack_file import StackSink
 from tvjax.io.staging import OutputFile, Staging
 from tvjax.io.tiff import TiffSink
 

@@ -5,8 +5,8 @@ from jax import Array, numpy as jnp
 from jax.scipy.special import xlogy
 from jaxtyping import Float
 
-from tvjax.learning.network import CountNetwork, local_rate
-from tvjax.learning.series import Pair
+from tvjax.learning.count_network import CountNetwork, local_rate
+from tvjax.learning.pairs import Pair
 
 # Of the squared error, beside the likelihood.
 SHARE_OF_SQUARES = 0.25

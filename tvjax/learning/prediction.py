@@ -5,8 +5,8 @@ from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from tvjax.learning.network import CountNetwork
-from tvjax.learning.series import sum_orbits, Summed
+from tvjax.learning.count_network import CountNetwork
+from tvjax.learning.pairs import sum_orbits, Summed
 from tvjax.symmetry import orbit_mean
 
 

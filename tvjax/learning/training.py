@@ -19,10 +19,10 @@ import optax
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
+from tvjax.learning.count_network import CountNetwork
 from tvjax.learning.loss import loss
-from tvjax.learning.network import CountNetwork
-from tvjax.learning.series import draw_batch, Pair, Series
-from tvjax.weights import name_leaves, read_weights, write_weights
+from tvjax.learning.pairs import draw_batch, Pair, Series
+from tvjax.networks.weights_file import name_leaves, read_weights, write_weights
 
 FORMAT = "tvjax training 1"
 """What a checkpoint says it is."""

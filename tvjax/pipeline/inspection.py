@@ -10,7 +10,7 @@ import numpy as np
 from tvjax.io import FileError, find_lights, read_light, Series, Stack
 from tvjax.io.reading import Paths
 from tvjax.pipeline.alignment import COPIES
-from tvjax.pipeline.series import (
+from tvjax.pipeline.input import (
     describe_series,
     frame_range,
     gather,

@@ -27,15 +27,15 @@ from tvjax.io import (
 from tvjax.io.reading import Paths
 from tvjax.pipeline.alignment import at_rest, check_memory
 from tvjax.pipeline.density import density_noise, density_of, DensityNoise, UNIT
-from tvjax.pipeline.phases import attach_map, map_stack, read_references
-from tvjax.pipeline.scan_outcome import describe_noise
-from tvjax.pipeline.series import (
+from tvjax.pipeline.frames_outcome import describe_noise
+from tvjax.pipeline.input import (
     admitted,
     describe_series,
     gather,
     noise_model,
     sample_frames,
 )
+from tvjax.pipeline.maps import attach_map, map_stack, read_references
 from tvjax.pipeline.stack_outcome import (
     component_values,
     evidence_of,
@@ -43,8 +43,8 @@ from tvjax.pipeline.stack_outcome import (
     Shifts,
     StackOutcome,
 )
+from tvjax.pipeline.streaming import read_ahead, write_behind
 from tvjax.settings import SettingsError, StackSettings
-from tvjax.streaming import read_ahead, write_behind
 
 PLAUSIBLE = 0.8, 1.1
 """Deviations of the residual over the noise that are not worth a warning."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tvjax.chemistry import Chemistry
 from tvjax.io import Stack
+from tvjax.xanes.mapping import Chemistry
 
 SHOWN = 0.9, 0.5, 0.2
 """Mean values, over that of a bright pixel, of the pixels that a report shows."""

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from tvjax.io import FileError
-from tvjax.pipeline.scan import denoise_series
-from tvjax.pipeline.scan_outcome import Outcome
-from tvjax.pipeline.series import open_input
+from tvjax.pipeline.frames import denoise_series
+from tvjax.pipeline.frames_outcome import Outcome
+from tvjax.pipeline.input import open_input
 from tvjax.settings import parse_centre, SymmetrySettings, TrainingSettings
 
 Frames = Num[np.ndarray, "frame y x"]
@@ -251,7 +251,7 @@ class _Method:
         return _Denoised(np.stack(images), noise, *map(np.array, numbers))
 
     def _by_orbits(self, frame: np.ndarray, noise: object, mask: Mask) -> tuple:
-        from tvjax.automatic import denoise
+        from tvjax.frames import denoise
         from tvjax.symmetry import denoise_symmetric, Refused
 
         agreement = self.choice.agreement

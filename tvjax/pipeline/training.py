@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tvjax.io import FileError
-from tvjax.pipeline.series import describe_series, frame_range, gather, open_input
+from tvjax.pipeline.input import describe_series, frame_range, gather, open_input
 from tvjax.pipeline.symmetry import (
     describe,
     load_weights,

@@ -1,6 +1,6 @@
 """What did denoising do? The pictures that answer."""
 
-from tvjax.plot.frame import (
+from tvjax.plot.frames import (
     before_after as before_after,
     residual as residual,
     risk_curve as risk_curve,

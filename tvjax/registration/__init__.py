@@ -18,11 +18,11 @@ from tvjax.registration.pair import (
     estimate_shift as estimate_shift,
     ShiftEstimate as ShiftEstimate,
 )
-from tvjax.registration.shifting import shift_image as shift_image, Shifted as Shifted
-from tvjax.registration.stack import (
+from tvjax.registration.register import (
     align as align,
     Aligned as Aligned,
     register as register,
     register_to as register_to,
     Registration as Registration,
 )
+from tvjax.registration.shifting import shift_image as shift_image, Shifted as Shifted

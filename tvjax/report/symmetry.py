@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import ArrayLike, Bool, Real
 
 from tvjax import plot
-from tvjax.report.frame import CAUTION, measure
+from tvjax.report.frames import CAUTION, measure
 from tvjax.report.page import check_folder, section, write_pages
 
 

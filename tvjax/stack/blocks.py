@@ -15,7 +15,7 @@ from jax import numpy as jnp
 from jaxtyping import Bool, Float, Num
 
 from tvjax.noise import Noise
-from tvjax.stack.gathering import squares
+from tvjax.stack.binning import squares
 
 # Bytes a value takes while a block is at work: as read, and in double precision.
 BYTES = 12

@@ -18,12 +18,12 @@ from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float
 
 from tvjax.denoisers import AbstractDenoiser, load_network, Network, TV, Wavelet
-from tvjax.expansion import least_risk_mixture
 from tvjax.noise import Gaussian
-from tvjax.singular import Response
-from tvjax.stack.draws import Draws
+from tvjax.risk.mixture_weights import least_risk_mixture
+from tvjax.risk.singular import Response
+from tvjax.stack.noise_draws import Draws
 from tvjax.stack.refine import Refined
-from tvjax.strength import choose_alpha
+from tvjax.tuning.strength import choose_alpha
 
 Denoiser = Callable[[Array], Array]
 

@@ -18,16 +18,11 @@ import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Bool, Float
 
-from tvjax.operators import local_mean
-from tvjax.singular import (
-    basis_response,
-    noise_edge,
-    noise_values,
-    Response,
-    uneven_noise_edge,
-)
-from tvjax.stack.gathering import Gathering
-from tvjax.stack.levels import CLEAR
+from tvjax.filters import local_mean
+from tvjax.risk.singular import basis_response, Response
+from tvjax.stack.binning import Gathering
+from tvjax.stack.noise_levels import CLEAR
+from tvjax.stack.random_matrix import noise_edge, noise_values, uneven_noise_edge
 
 SIDES = (1, 2, 4, 8, 16)
 # More of a vector's square that is to be right, to leave the stack's own.

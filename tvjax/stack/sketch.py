@@ -13,9 +13,9 @@ from jaxtyping import Float, PRNGKeyArray
 
 from tvjax.denoisers.subspace import Basis
 from tvjax.noise import Noise
-from tvjax.singular import noise_values
 from tvjax.stack.blocks import Blocks, check_power, variances_of
-from tvjax.stack.levels import num_above_noise, with_signs
+from tvjax.stack.noise_levels import num_above_noise, with_signs
+from tvjax.stack.random_matrix import noise_values
 
 # Dimensions of the subspace; a stack that needs nearly as many has no low rank.
 SIZE = 64

@@ -9,9 +9,14 @@ from scipy.sparse.linalg import eigsh
 
 from tvjax.denoisers.subspace import Basis
 from tvjax.noise import Gaussian, Noise
-from tvjax.singular import basis_response, Response
+from tvjax.risk.singular import basis_response, Response
 from tvjax.stack.blocks import add_up, Blocks, Sliceable
-from tvjax.stack.levels import Levels, noise_levels, num_above_noise, temporal_basis_of
+from tvjax.stack.noise_levels import (
+    Levels,
+    noise_levels,
+    num_above_noise,
+    temporal_basis_of,
+)
 from tvjax.stack.sketch import NUM_PASSES as SKETCH_PASSES, sketch
 
 # With more energies the Gram matrix costs more than it tells.

@@ -5,12 +5,12 @@ from tvjax.symmetry.agreement import (
     judge_symmetry as judge_symmetry,
     Refused as Refused,
 )
-from tvjax.symmetry.automatic import (
+from tvjax.symmetry.centre import Centre as Centre, find_centre as find_centre
+from tvjax.symmetry.choice import Choice as Choice, choose_symmetry as choose_symmetry
+from tvjax.symmetry.denoise import (
     denoise_symmetric as denoise_symmetric,
     SymmetricResult as SymmetricResult,
 )
-from tvjax.symmetry.centre import Centre as Centre, find_centre as find_centre
-from tvjax.symmetry.choice import Choice as Choice, choose_symmetry as choose_symmetry
 from tvjax.symmetry.groups import (
     find_group as find_group,
     Group as Group,

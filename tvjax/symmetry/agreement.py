@@ -21,15 +21,15 @@ from jax.scipy.special import gammaincc
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
+from tvjax.filters import box_sum
 from tvjax.noise import estimate_noise, Noise, Poisson
 from tvjax.symmetry.centre import check_centre, check_pattern
+from tvjax.symmetry.centre_score import determined, find_offset, Offset
 from tvjax.symmetry.groups import find_group, Group
-from tvjax.symmetry.moves import Point, positions, settle
-from tvjax.symmetry.offset import determined, find_offset, Offset
 from tvjax.symmetry.orbits import Orbit, orbit_mean
-from tvjax.symmetry.scan import Broken, broken_by_chance, find_broken
 from tvjax.symmetry.shading import find_shading
-from tvjax.symmetry.smoothing import box_sum
+from tvjax.symmetry.spots import Broken, broken_by_chance, find_broken
+from tvjax.symmetry.transforms import Point, positions, settle
 
 NUM_RINGS = 24
 # Pixels along a block: what differs smoothly shows in sums before it does in pixels.

@@ -15,12 +15,12 @@ from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
+from tvjax.filters import bin_pixels, blur
 from tvjax.noise import estimate_noise, Noise
-from tvjax.symmetry.beside import bin_pixels, search_rings
+from tvjax.symmetry.centre_score import determined, find_offset, Offset
 from tvjax.symmetry.groups import find_group, Group, Operation
-from tvjax.symmetry.moves import move, Moved
-from tvjax.symmetry.offset import determined, find_offset, Offset
-from tvjax.symmetry.smoothing import blur
+from tvjax.symmetry.ring_search import search_rings
+from tvjax.symmetry.transforms import move, Moved
 
 Vector: TypeAlias = Float[np.ndarray, "2"]
 

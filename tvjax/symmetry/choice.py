@@ -16,8 +16,8 @@ from tvjax.symmetry.agreement import (
     Untestable,
 )
 from tvjax.symmetry.centre import Centre, check_centre, find_centre
+from tvjax.symmetry.centre_score import determined
 from tvjax.symmetry.groups import find_group, Group
-from tvjax.symmetry.offset import determined
 
 # Below this share of the mean that is worth taking, it is further off than twice the
 # noise, and TV alone nearer: the symmetry is refused.

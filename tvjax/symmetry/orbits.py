@@ -16,7 +16,8 @@ from jax import Array, lax, numpy as jnp
 from jaxtyping import Bool, Float
 
 from tvjax.symmetry.groups import find_group, Group, IDENTITY
-from tvjax.symmetry.moves import (
+from tvjax.symmetry.rings import find_rings, radial_profile
+from tvjax.symmetry.transforms import (
     interpolate,
     move,
     Moved,
@@ -24,7 +25,6 @@ from tvjax.symmetry.moves import (
     settle,
     stays,
 )
-from tvjax.symmetry.radial import find_rings, radial_profile
 
 
 class Partners(NamedTuple):
@@ -59,7 +59,7 @@ def partners(
     """Apply each operation of a group about the beam centre.
 
     Flips and rotations that take pixels onto pixels only put the counts elsewhere;
-    anything else is interpolated, see `tvjax.symmetry.moves.move`.
+    anything else is interpolated, see `tvjax.symmetry.transforms.move`.
 
     Args:
         y: Image, floating point.

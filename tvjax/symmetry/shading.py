@@ -16,12 +16,12 @@ import numpy as np
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from tvjax.filters import box_sum, gather, peak, window_of
 from tvjax.noise import Gaussian, Noise, Poisson, PoissonGaussian
 from tvjax.symmetry.groups import Group
-from tvjax.symmetry.moves import Point
 from tvjax.symmetry.orbits import Orbit, orbit_mean
-from tvjax.symmetry.scan import Broken, find_broken
-from tvjax.symmetry.smoothing import box_sum, gather, peak, window_of
+from tvjax.symmetry.spots import Broken, find_broken
+from tvjax.symmetry.transforms import Point
 
 # Of the windows that are tried, in pixels, the widest first.
 WIDTHS = (64.0, 32.0, 16.0, 8.0)

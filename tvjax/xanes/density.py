@@ -8,7 +8,7 @@ from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Real
 
-from tvjax.xanes.stack import count_energies, float_type
+from tvjax.xanes.columns import count_energies, float_type
 
 
 class Density(NamedTuple):

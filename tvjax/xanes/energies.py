@@ -6,8 +6,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
+from tvjax.xanes.columns import check_ascending
 from tvjax.xanes.references import check_references, free_directions
-from tvjax.xanes.stack import check_ascending
 
 
 class Design(NamedTuple):

@@ -10,7 +10,7 @@ from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
-from tvjax.xanes.stack import (
+from tvjax.xanes.columns import (
     count_energies,
     float_type,
     per_pixel,

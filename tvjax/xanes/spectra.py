@@ -8,7 +8,7 @@ from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from tvjax.xanes.stack import (
+from tvjax.xanes.columns import (
     check_ascending,
     count_energies,
     per_pixel,

@@ -1,0 +1,174 @@
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from tvjax.io import open_series, save_series, series_of
+from tvjax.pipeline import frames as scans
+
+
+def test_denoise_writes_the_output_and_a_summary(tvjax, scan, tmp_path, halve):
+    clean = tmp_path / "clean" / "scan_master.h5"
+    result = tvjax("denoise", scan, "-o", clean)
+    assert result.exit_code == 0, result.output
+    assert "4 of 4 frames" in result.stdout
+    assert str(clean) in result.stdout
+    assert result.stderr == ""  # no progress where nobody looks
+    with open_series(clean) as series:
+        assert series.num_frames == 4
+
+
+def test_every_option_reaches_the_output(tvjax, scan, tmp_path, halve):
+    clean = tmp_path / "clean_master.h5"
+    np.save(tmp_path / "mask.npy", np.ones((40, 50), bool))
+    options = (
+        "--alpha 0.3 --noise mixed:2,3,4 --frames 1:3 --dtype int32 --scale 8 "
+        f"--emit xds,dials --mask {tmp_path / 'mask.npy'} --overwrite"
+    )
+    result = tvjax("denoise", scan, "-o", clean, *options.split())
+    assert result.exit_code == 0, result.output
+    with h5py.File(clean) as file:
+        assert file["entry/data/data_000001"].dtype == np.int32
+        settings = json.loads(file["entry/tvjax/settings"][()])
+    assert settings == {
+        "alpha": 0.3,
+        "per_frame": False,
+        "noise": "mixed:2,3,4",
+        "mask": str(tmp_path / "mask.npy"),
+        "frames": "1:3",
+        "dataset": None,
+        "dtype": "int32",
+        "scale": 8,
+        "overwrite": True,
+        "force": False,
+        "emit": ["xds", "dials"],
+    }
+    assert (tmp_path / "clean_master.XDS.INP").read_text().startswith("GAIN= 8\n")
+
+
+def test_a_report_is_left_in_its_folder(tvjax, scan, tmp_path, halve):
+    report = tmp_path / "report"
+    result = tvjax("denoise", scan, "-o", tmp_path / "c.h5", "--report", report)
+    assert result.exit_code == 0, result.output
+    assert (report / "report.html").exists()
+    assert json.loads((report / "report.json").read_text())
+    again = tvjax("denoise", scan, "-o", tmp_path / "d.h5", "--report", report)
+    assert again.exit_code == 1
+    assert "holds a report: choose another or pass --overwrite." in again.stderr
+    assert not (tmp_path / "d.h5").exists()
+
+
+def test_a_dry_run_writes_nothing(tvjax, scan, tmp_path, halve):
+    result = tvjax("denoise", scan, "-o", tmp_path / "c.h5", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "alpha      0.25" in result.stdout
+    assert not (tmp_path / "c.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["missing.h5"], 1, "missing.h5 does not exist: check the name."),
+        (["none_*.cbf"], 1, "No file matches none_*.cbf: check"),
+        (["SCAN", "--frames", "0:9"], 1, "has the frames 0:4, not 0:9"),
+        (["SCAN", "--alpha", "-1"], 2, "`alpha` must be positive, got -1."),
+        (["SCAN", "--alpha", "much"], 2, "`alpha` must be auto or a number, got much."),
+        (["SCAN", "--noise", "pink"], 2, "`noise` must be auto, poisson[:GAIN]"),
+        (["SCAN", "--frames", "3"], 2, "`frames` must be a range A:B"),
+        (["SCAN", "--emit", "mosflm"], 2, "`emit` must name some of xds, dials"),
+    ],
+)
+def test_an_error_is_one_sentence(
+    tvjax, scan, tmp_path, halve, monkeypatch, arguments, code, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(scan) if text == "SCAN" else text for text in arguments]
+    result = tvjax("denoise", *arguments, "-o", "clean.h5")
+    assert result.exit_code == code
+    assert sentence in result.stderr
+    assert result.stderr.startswith("tvjax: ") and result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_data_that_cannot_be_denoised_are_no_misuse(tvjax, scan, tmp_path, monkeypatch):
+    def refuse(y, **options):
+        raise ValueError("images of at least 2 x 2 are needed.")
+
+    monkeypatch.setattr(scans, "_default_denoise", lambda: refuse)
+    result = tvjax("denoise", scan, "-o", tmp_path / "c.h5")
+    assert result.exit_code == 1
+    assert result.stderr == "tvjax: images of at least 2 x 2 are needed.\n"
+
+
+def test_an_image_of_one_pixel_needs_a_noise_model(tvjax, tmp_path, halve):
+    save_series(tmp_path / "raw.h5", series_of(np.ones((2, 1, 1), np.uint32)))
+    result = tvjax("denoise", tmp_path / "raw.h5", "-o", tmp_path / "c.h5")
+    assert result.exit_code == 1
+    assert "at least 2 x 2, got shape (2, 1, 1); give the noise" in result.stderr
+    options = "--noise", "poisson:1"
+    result = tvjax("denoise", tmp_path / "raw.h5", "-o", tmp_path / "c.h5", *options)
+    assert result.exit_code == 0, result.output
+
+
+def test_an_existing_output_is_kept(tvjax, scan, tmp_path, halve):
+    (tmp_path / "c.h5").write_text("precious")
+    result = tvjax("denoise", scan, "-o", tmp_path / "c.h5")
+    assert result.exit_code == 1
+    assert "c.h5 exists: choose another name or pass --overwrite." in result.stderr
+    assert (tmp_path / "c.h5").read_text() == "precious"
+
+
+def test_an_interruption_is_one_sentence_and_leaves_nothing(
+    tvjax, scan, tmp_path, monkeypatch
+):
+    def interrupt(y, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scans, "_default_denoise", lambda: interrupt)
+    result = tvjax("denoise", scan, "-o", tmp_path / "clean" / "c_master.h5")
+    assert result.exit_code == 130
+    assert result.stderr == "tvjax: Interrupted: nothing was written.\n"
+    assert not list((tmp_path / "clean").iterdir())
+
+
+SIGNALS = """
+import os, signal, sys
+from types import SimpleNamespace
+from tvjax.cli import main
+from tvjax.pipeline import frames
+
+def denoise(y, **options):
+    # the choice, three frames, and then a signal while they are written
+    calls.append(y)
+    if len(calls) == 5:
+        os.kill(os.getpid(), number)
+    return SimpleNamespace(
+        image=y / 2, alpha=1.0, gap=0.0, converged=True, at_bound=False,
+        curve=None, noise=options["noise"],
+    )
+
+frames._default_denoise = lambda: denoise
+# what runs in the background may have been told to ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGINT, signal.SIGTERM):
+    calls = []
+    try:
+        main()
+    except SystemExit as end:
+        print(len(calls), end.code)
+"""
+
+
+def test_a_signal_in_the_middle_of_writing_ends_it_cleanly(tmp_path):
+    counts = np.random.default_rng(0).poisson(2.0, (8, 40, 50)).astype(np.uint32)
+    save_series(tmp_path / "raw.h5", series_of(counts))
+    command = ["-c", SIGNALS, "denoise", "raw.h5", "-o", "clean/scan_master.h5"]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "5 130\n" * 2, done.stderr
+    assert done.stderr == "tvjax: Interrupted: nothing was written.\n" * 2
+    assert not list((tmp_path / "clean").iterdir())

@@ -1,0 +1,282 @@
+import math
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+import tvjax
+from tests import reference
+from tvjax.noise import Gaussian, Poisson, PoissonGaussian
+from tvjax.risk import held_out_error, pure, split, sugar, sure, with_error
+from tvjax.risk.splitting import couple, draw_noise, thin
+
+KEY = jax.random.key(0)
+SHAPE = (20, 20)
+TRUTH = 4 * reference.scene(*SHAPE)
+
+
+def draw(variance, seed=0):
+    noise = np.random.default_rng(seed).normal(size=SHAPE)
+    return jnp.asarray(TRUTH + noise * np.sqrt(variance), jnp.float32)
+
+
+def mean_and_error(values):
+    values = np.asarray(values, np.float64)
+    return values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))
+
+
+def pmf(rate, size):
+    """Probabilities of 0, 1, … counts."""
+    return np.asarray(
+        [math.exp(k * math.log(rate) - rate - math.lgamma(k + 1)) for k in range(size)]
+    )
+
+
+@pytest.mark.parametrize("risk", [sure, sugar])
+def test_risk_of_a_multiple_of_the_data_is_a_closed_form(risk, dtype):
+    variance = 0.5 + TRUTH
+    y = draw(variance).astype(dtype)
+    noise = Gaussian(np.sqrt(variance))
+    value = risk(lambda y: 0.9 * y, y, noise, key=KEY)
+    assert value.dtype == dtype
+    expected = np.mean(0.01 * np.asarray(y, np.float64) ** 2 + 0.8 * variance)
+    # the probe's signs square to one; the finite step of 0.15 σ loses some digits
+    rtol = 1e-4 if dtype == np.float32 else 1e-6
+    np.testing.assert_allclose(value, expected, rtol=rtol)
+
+
+def test_noise_models_are_interchangeable():
+    y = draw(1.0)
+    expected = np.mean(0.01 * y**2 + 0.8 * (0.5 * (y - 0.3) + 4))
+    value = sure(lambda y: 0.9 * y, y, PoissonGaussian(0.5, 2.0, 0.3), key=KEY)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.6, 4.0])
+def test_pure_of_a_pixelwise_function_is_exact_at_any_count(rate):
+    # the expectation is the sum over all counts, with their probabilities as weights
+    gain = 2.5
+    y = gain * jnp.arange(40.0)
+    probability = pmf(rate, 40)
+    weights = jnp.asarray(probability * 40, jnp.float32)
+
+    def shrink(y):
+        return jnp.where(y > 1, jnp.sqrt(y + 1), 0.2 * y + 0.1)
+
+    value = pure(shrink, y, Poisson(gain), key=KEY, weights=weights, density=1.0)
+    error = np.asarray(shrink(y), np.float64) - gain * rate
+    np.testing.assert_allclose(value, np.sum(probability * error**2), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "variance",
+    [np.full(SHAPE, 1.0), 0.2 + 2 * (TRUTH > 2)],
+    ids=["white", "per-pixel"],
+)
+def test_mean_of_sure_is_the_mean_squared_error(variance):
+    sigma = jnp.asarray(np.sqrt(variance), jnp.float32)
+    truth = jnp.asarray(TRUTH, jnp.float32)
+    noise, tv = Gaussian(sigma), tvjax.TV(0.8, tol=1e-3)
+
+    def excess(key):
+        of_noise, of_probe = jax.random.split(key)
+        e = sigma * jax.random.normal(of_noise, SHAPE)
+        y = truth + e
+        risk = sure(tv, y, noise, key=of_probe)
+        error = jnp.mean((tv(y) - truth) ** 2)
+        # what does not depend on the denoiser: its mean is known to be zero
+        common = jnp.mean(e**2 - sigma**2)
+        return risk - error - common, error
+
+    off, error = jax.jit(partial(jax.lax.map, excess, batch_size=50))(
+        jax.random.split(KEY, 200)
+    )
+    mean, spread = mean_and_error(off)
+    assert abs(mean) < 4 * spread
+    assert spread < 0.05 * error.mean()  # or the line above would say little
+
+
+def counts_excess(risk, rate, density):
+    truth = jnp.asarray(rate * TRUTH / TRUTH.mean(), jnp.float32)
+    tv = tvjax.TV(0.8 * rate**0.5, tol=1e-3)
+
+    def excess(key):
+        of_noise, of_risk = jax.random.split(key)
+        y = jax.random.poisson(of_noise, truth).astype(jnp.float32)
+        value = risk(tv, y, Poisson(), key=of_risk, density=density)
+        error = jnp.mean((tv(y) - truth) ** 2)
+        common = jnp.mean(y**2 - y - 2 * y * truth + truth**2)
+        return value - error - common, error
+
+    off, error = jax.jit(partial(jax.lax.map, excess, batch_size=50))(
+        jax.random.split(KEY, 200)
+    )
+    return *mean_and_error(off), error.mean()
+
+
+@pytest.mark.parametrize("rate", [0.3, 3.0])
+def test_mean_of_pure_is_the_mean_squared_error_of_counts(rate):
+    mean, spread, error = counts_excess(pure, rate, 1 / 64)
+    # photons that are taken away at once influence each other a little
+    assert abs(mean) < 4 * spread + 0.05 * error
+    # a twentieth of what the photons do to the data
+    assert spread < 0.05 * rate
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+def test_mean_of_the_held_out_error_is_the_error_of_the_seen_share(kind):
+    truth = jnp.asarray(TRUTH / 4, jnp.float32)
+    noise = Gaussian(0.8) if kind == "gaussian" else Poisson()
+    tv = tvjax.TV(0.8, tol=1e-3)
+
+    def excess(key):
+        of_noise, of_split = jax.random.split(key)
+        if kind == "gaussian":
+            y = truth + 0.8 * jax.random.normal(of_noise, SHAPE)
+            parts = couple(y, draw_noise(jnp.full(SHAPE, 0.64), of_split), fraction=0.7)
+        else:
+            y = jax.random.poisson(of_noise, truth).astype(jnp.float32)
+            parts = thin(y, noise, key=of_split, fraction=0.7)
+        error = jnp.mean((tv(parts[0]) - truth) ** 2)
+        # what does not depend on the denoiser: its mean is known to be zero
+        off = parts[1] - truth
+        variance = noise.variance(parts[1] if kind == "poisson" else y) / 0.3
+        common = jnp.mean(off**2 - variance + 2 * off * truth)
+        value = split(tv, y, noise, key=of_split, fraction=0.7)
+        return value - error - common, error
+
+    off, error = jax.jit(partial(jax.lax.map, excess, batch_size=50))(
+        jax.random.split(KEY, 200)
+    )
+    mean, spread = mean_and_error(off)
+    assert abs(mean) < 4 * spread
+    assert spread < 0.15 * error.mean()
+
+
+def test_slope_of_sugar_is_the_slope_of_the_error():
+    truth = jnp.asarray(TRUTH, jnp.float32)
+
+    def slopes(log_alpha, key):
+        of_noise, of_probe = jax.random.split(key)
+        y = truth + jax.random.normal(of_noise, SHAPE)
+
+        def risk(log_alpha):
+            tv = tvjax.TV(jnp.exp(log_alpha), tol=1e-4)
+            return sugar(tv, y, Gaussian(1.0), key=of_probe)
+
+        def error(log_alpha):
+            tv = tvjax.TV(jnp.exp(log_alpha), tol=1e-4)
+            return jnp.mean((tv(y) - truth) ** 2)
+
+        return jax.grad(risk)(log_alpha), jax.grad(error)(log_alpha)
+
+    many = jax.jit(
+        lambda log_alpha, keys: jax.lax.map(
+            partial(slopes, log_alpha), keys, batch_size=50
+        )
+    )
+    for alpha in (0.25, 2.5):
+        estimate, true = many(jnp.log(alpha), jax.random.split(KEY, 100))
+        off, spread = mean_and_error(np.asarray(estimate) - np.asarray(true))
+        slope = np.mean(true)
+        # the probe of 0.15 σ smooths: within 5 % where the slope is large
+        assert abs(off) < 4 * spread + 0.05 * abs(slope)
+        assert spread < 0.05 * abs(slope)
+
+
+def test_gradient_of_sugar_is_that_of_its_value():
+    with jax.enable_x64(True):
+        y = draw(1.0).astype(jnp.float64)
+
+        def risk(alpha):
+            tangent = tvjax.solvers.Accuracy(tol=1e-8, max_steps=10_000)
+            tv = tvjax.TV(alpha, tol=1e-11, tangent=tangent)
+            return sugar(tv, y, Gaussian(1.0), key=KEY)
+
+        slope = jax.jit(jax.grad(risk))(0.3)
+        value = jax.jit(risk)
+        expected = reference.central_difference(
+            lambda alpha: float(value(alpha)), 0.3, 1.0, 1e-3
+        )
+    # regions that merge within the width
+    np.testing.assert_allclose(slope, expected, rtol=0.02)
+
+
+def test_slope_of_sure_is_that_of_sugar_however_the_denoiser_is_written():
+    y = jnp.asarray(np.random.default_rng(5).poisson(TRUTH), jnp.float32)
+
+    def slope(risk, denoiser):
+        return jax.jit(jax.grad(lambda a: risk(denoiser(a), y, Poisson(), key=KEY)))(
+            0.7
+        )
+
+    expected = slope(sugar, tvjax.TV)
+    ways = tvjax.TV, lambda a: lambda y: tvjax.solve(y, a).image
+    for denoiser in ways:
+        np.testing.assert_allclose(slope(sure, denoiser), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("risk", [sure, sugar, pure, split])
+def test_invalid_pixels_count_nowhere(risk):
+    mask = np.random.default_rng(3).random(SHAPE) < 0.8
+    counts = jnp.asarray(np.random.default_rng(4).poisson(TRUTH), jnp.float32)
+
+    def value(log_alpha, y):
+        tv = tvjax.TV(jnp.exp(log_alpha), mask=mask)
+        return risk(tv, y, Poisson(), key=KEY, mask=mask)
+
+    run = jax.jit(jax.value_and_grad(value))
+    clean = run(0.0, jnp.where(mask, counts, 2))
+    for junk in (np.nan, 1e9):
+        spoiled = run(0.0, jnp.where(mask, counts, junk))
+        np.testing.assert_allclose(spoiled, clean, rtol=1e-6)
+    assert np.isfinite(clean).all()
+
+
+@pytest.mark.parametrize("risk", [sure, sugar, pure, split])
+def test_weights_pick_pixels_as_a_mask_does(risk):
+    y = jnp.asarray(np.random.default_rng(4).poisson(TRUTH), jnp.float32)
+    mask = np.random.default_rng(3).random(SHAPE) < 0.5
+    options = {"key": KEY}
+
+    def pixelwise(y):
+        return 0.7 * y
+
+    masked = risk(pixelwise, y, Poisson(), mask=mask, **options)
+    weights = jnp.asarray(mask / mask.mean(), jnp.float32)
+    weighted = risk(pixelwise, y, Poisson(), weights=weights, **options)
+    np.testing.assert_allclose(weighted, masked, rtol=1e-5)
+
+
+def test_held_out_error_is_the_mean_square_less_the_variance():
+    f, held_out = jnp.asarray([1.0, 2.0, 7.0]), jnp.asarray([3.0, 2.0, np.nan])
+    variance = jnp.asarray([0.5, 1.0, 1.0])
+    mask = jnp.asarray([True, True, False])
+    value = held_out_error(f, held_out, variance, mask, jnp.asarray([2.0, 1.0, 1.0]))
+    assert value == (2 * (4 - 0.5) + (0 - 1)) / 2
+
+
+def test_error_bar_is_that_of_the_mean_over_probes():
+    y, noise = draw(1.0), Gaussian(1.0)
+    shift = partial(jnp.roll, shift=1, axis=0)
+    mean, error = with_error(sure, lambda y: y + shift(y), y, noise, key=KEY)
+    keys = jax.random.split(KEY, 8)
+    values = [sure(lambda y: y + shift(y), y, noise, key=key) for key in keys]
+    expected = mean_and_error(values)
+    np.testing.assert_allclose((mean, error), expected, rtol=1e-4)
+    # a probe that meets only itself has no error
+    _, none = with_error(sure, lambda y: 0.5 * y, y, noise, key=KEY)
+    assert none < 1e-6
+
+
+def test_misuse_is_named():
+    y = draw(1.0)
+    with pytest.raises(ValueError, match="`pure` is for Poisson noise, got Gaussian"):
+        pure(lambda y: y, y, Gaussian(1.0), key=KEY)
+    mixed = PoissonGaussian(1.0, 1.0)
+    with pytest.raises(ValueError, match="`split` is for Poisson or Gaussian noise"):
+        split(lambda y: y, y, mixed, key=KEY)
+    with pytest.raises(ValueError, match="`num_probes` must be at least 2, got 1"):
+        with_error(sure, lambda y: y, y, mixed, key=KEY, num_probes=1)

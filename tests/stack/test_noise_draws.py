@@ -1,0 +1,47 @@
+import jax
+import numpy as np
+
+from tvjax.stack.noise_draws import Draws, empty_directions, white_draws, without
+
+SHAPE, KEY = (40, 50), jax.random.key(0)
+
+
+def test_empty_directions_are_orthonormal_and_orthogonal_to_the_signal():
+    signal, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(30, 4)))
+    found = empty_directions(signal, 20, KEY)
+    np.testing.assert_allclose(found.T @ found, np.eye(20), atol=1e-12)
+    np.testing.assert_allclose(signal.T @ found, 0, atol=1e-12)
+
+
+def test_white_draws_have_the_variance_of_each_pixel():
+    variance = np.linspace(0, 4, 50) * np.ones((200, *SHAPE))
+    mask = np.random.default_rng(1).random(SHAPE) < 0.8
+    draws = white_draws(variance.shape, variance, mask, KEY)
+    for images in draws:
+        assert not images[:, ~mask].any()
+        found = np.mean(images**2, axis=0)[mask]
+        np.testing.assert_allclose(found, variance[0][mask], rtol=0.5)
+        np.testing.assert_allclose(found.mean(), variance[0][mask].mean(), rtol=0.02)
+    np.testing.assert_allclose(draws.probes**2, np.where(mask, variance, 0), rtol=1e-5)
+
+
+def test_draws_serve_twice_where_they_are_few():
+    images = np.arange(3.0)[:, None, None] * np.ones((3, 2, 2))
+    others, probes = (part[:, 0, 0].tolist() for part in Draws.of(images, 3))
+    assert others == [0, 2, 1] and probes == [1, 0, 2]
+
+
+def test_draws_are_independent_of_the_components():
+    # of noise alone, whose leading components have more of it than they should
+    rng = np.random.default_rng(2)
+    stack = rng.normal(size=(30, *SHAPE))
+    rows = stack.reshape(30, -1)
+    vectors = np.linalg.eigh(rows @ rows.T)[1][:, ::-1][:, :3]
+    directions = empty_directions(np.zeros((30, 0)), 10, KEY)
+    images, drawn = (np.tensordot(part.T, stack, 1) for part in (vectors, directions))
+    common = np.tensordot(drawn, images, ((1, 2), (1, 2))) / images[0].size
+    assert np.abs(common).max() > 0.2
+    left = without(drawn, directions, images, vectors)
+    common = np.tensordot(left, images, ((1, 2), (1, 2))) / images[0].size
+    np.testing.assert_allclose(common, 0, atol=1e-9)
+    np.testing.assert_allclose(np.mean(left**2, axis=(1, 2)), 1, rtol=0.1)

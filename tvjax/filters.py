@@ -1,0 +1,174 @@
+"""What does the image look like without its finest detail, gaps left out?"""
+
+import math
+import operator
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax import Array, lax, numpy as jnp
+from jaxtyping import Bool, Float
+
+
+def blur(
+    y: Float[Array, "y x"], mask: Bool[Array, "y x"], width: float
+) -> Float[Array, "y x"]:
+    """Σ g y / Σ g over the valid pixels, g a Gaussian of `width` pixels.
+
+    Zero where no valid pixel is near.
+    """
+    kernel = _kernel(width)
+
+    def smooth(z: Array) -> Array:
+        for axis in (0, 1):
+            wide, size = _pad(z, len(kernel), axis), z.shape[axis]
+            z = sum(float(g) * _cut(wide, i, size, axis) for i, g in enumerate(kernel))
+        return z
+
+    total, weight = smooth(jnp.where(mask, y, 0)), smooth(mask.astype(y.dtype))
+    near = weight > 1e-3
+    return jnp.where(near, total / jnp.where(near, weight, 1), 0)
+
+
+def gather(
+    images: Float[Array, "image y x"], window: Float[Array, "row column"]
+) -> Float[Array, "image y x"]:
+    """Σ g y, g a Gaussian whose sum is one; zero beyond the frame.
+
+    Args:
+        images: Images.
+        window: From `window_of`.
+    """
+    lengths = (window.shape[0], 2 * (window.shape[1] - 1))
+    spectrum = jnp.fft.rfft2(images, lengths) * window
+    return jnp.fft.irfft2(spectrum, lengths)[:, : images.shape[1], : images.shape[2]]
+
+
+def window_of(
+    shape: tuple[int, int], width: float, widest: float
+) -> Float[np.ndarray, "row column"]:
+    """The Fourier transform of a Gaussian of `width` pixels, for `gather`.
+
+    Of one size for all widths up to the widest.
+    """
+    kernel = _kernel(width)
+    reach, most = len(kernel) // 2, len(_kernel(widest)) // 2
+
+    def transform(size: int) -> Float[np.ndarray, " frequency"]:
+        # far enough apart that nothing comes back around; of small prime factors
+        length = -(-(size + most) // 64) * 64
+        around = np.zeros(length)
+        np.add.at(around, np.arange(-reach, reach + 1) % length, kernel)
+        return np.fft.fft(around).real
+
+    rows, columns = map(transform, shape)
+    return np.outer(rows, columns[: len(columns) // 2 + 1])
+
+
+def peak(width: float) -> float:
+    """What a pixel itself weighs in `gather`."""
+    return float(np.max(_kernel(width)) ** 2)
+
+
+def _kernel(width: float) -> Float[np.ndarray, " pixel"]:
+    reach = math.ceil(3 * width)
+    kernel = np.exp(-np.square(np.arange(-reach, reach + 1) / width) / 2)
+    return kernel / kernel.sum()
+
+
+def box_sum(z: Float[Array, "y x"], side: int) -> Float[Array, "y x"]:
+    """The sum over a square of odd side around each pixel."""
+    return _over_square(z, side, operator.add)
+
+
+def widen(chosen: Bool[Array, "y x"], side: int) -> Bool[Array, "y x"]:
+    """True in a square of odd side around each chosen pixel."""
+    return _over_square(chosen, side, operator.or_)
+
+
+def _over_square(
+    z: Array, side: int, combine: Callable[[Array, Array], Array]
+) -> Array:
+    """Combine pixels along y, then x, by windows of 1, 2, 4, ... of them.
+
+    Processors do that many times faster than XLA's own windows.
+    """
+    for axis in (0, 1):
+        window, total, done = _pad(z, side, axis), None, 0
+        for digit in range(side.bit_length()):
+            width = 2**digit
+            if side & width:
+                part = _cut(window, done, z.shape[axis], axis)
+                total = part if total is None else combine(total, part)
+                done += width
+            if 2 * width <= side:
+                length = window.shape[axis] - width
+                window = combine(
+                    _cut(window, 0, length, axis), _cut(window, width, length, axis)
+                )
+        z = total
+    return z
+
+
+def _pad(z: Array, side: int, axis: int) -> Array:
+    """Nothing around, for windows of an odd number of pixels."""
+    around = [(0, 0), (0, 0)]
+    around[axis] = (side // 2, side // 2)
+    return jnp.pad(z, around)
+
+
+def _cut(z: Array, first: int, length: int, axis: int) -> Array:
+    return lax.slice_in_dim(z, first, first + length, axis=axis)
+
+
+def slope(f: Float[Array, "y x"], mask: Bool[Array, "y x"]) -> Float[Array, "2 y x"]:
+    """Central differences along y and x, zero where a neighbor is missing."""
+
+    def along(axis: int) -> Array:
+        ahead, behind = (jnp.roll(f, step, axis) for step in (-1, 1))
+        there = jnp.roll(mask, -1, axis) & jnp.roll(mask, 1, axis)
+        line = jnp.arange(f.shape[axis])
+        inner = jnp.expand_dims((line > 0) & (line < len(line) - 1), 1 - axis)
+        return jnp.where(there & inner, (ahead - behind) / 2, 0)
+
+    return jnp.stack([along(0), along(1)])
+
+
+def normal_image(shape: tuple[int, int], dtype: np.dtype) -> Float[Array, "y x"]:
+    """White noise of unit variance, the same in every call."""
+    return jax.random.normal(jax.random.key(0), shape, dtype)
+
+
+def local_mean(
+    y: Float[Array, "image height width"],
+    mask: Bool[Array, "image height width"] | None = None,
+    side: int = 9,
+) -> Float[Array, "image height width"]:
+    """The mean of the valid pixels in a square around each pixel.
+
+    Args:
+        y: Images, zero where invalid.
+        mask: True where a pixel is valid; all are, by default.
+        side: Of the square, odd.
+    """
+
+    def total(z: Array) -> Array:
+        return lax.reduce_window(z, 0.0, lax.add, (1, side, side), (1, 1, 1), "SAME")
+
+    if mask is not None:
+        return total(y) / jnp.maximum(total(mask.astype(y.dtype)), 1)
+    half = side // 2
+    rows, columns = (
+        np.minimum(np.arange(size) + half, size - 1)
+        - np.maximum(np.arange(size) - half, 0)
+        + 1
+        for size in y.shape[1:]
+    )
+    return total(y) / jnp.asarray(np.outer(rows, columns), y.dtype)
+
+
+def bin_pixels(z: Float[Array, "y x"], step: int) -> Float[Array, "row column"]:
+    """Sums over squares of pixels; a rest at the end is left out."""
+    height, width = (size // step for size in z.shape)
+    z = z[: height * step, : width * step]
+    return z.reshape(height, step, width, step).sum((1, 3))

@@ -1,0 +1,357 @@
+"""How are frames written to HDF5, in the layout of the input or as a new master?"""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Bool, Num
+
+from tvjax.io.encoding import Encoding
+from tvjax.io.hdf5.clone import (
+    clone_data_file,
+    clone_master,
+    create_images,
+    plan,
+    prefix,
+    Selection,
+    Slot,
+)
+from tvjax.io.hdf5.read import DENOISED_BY, FRAMES_FIRST, Layout, place
+from tvjax.io.hdf5.tree import join, text, walk
+from tvjax.io.provenance import PROGRAM, Provenance
+from tvjax.io.series import Frame, Metadata, Series
+from tvjax.io.staging import Staging
+
+FRAMES_PER_FILE = 1000
+"""Frames in one data file of a new master, as detectors have it."""
+
+
+def output_files(output: Path, like: Series, selection: Selection) -> list[Path]:
+    """Return the files that writing the selected frames to `output` creates."""
+    slots = _slots(output, like, selection)
+    return [output, *dict.fromkeys(s.data_file for s in slots if s.data_file)]
+
+
+class Hdf5Sink:
+    """Writes encoded frames to a master and its data files, in order."""
+
+    def __init__(
+        self,
+        staging: Staging,
+        output: Path,
+        like: Series,
+        selection: Selection,
+        encoding: Encoding,
+        program: str | None,
+        unit: str = "",
+    ):
+        """Start the master.
+
+        Args:
+            staging: Where files are opened.
+            output: The master.
+            like: The input.
+            selection: The frames of it.
+            encoding: How values are stored.
+            program: Who denoises, None if nobody does.
+            unit: Of the values, where it is not the input's.
+        """
+        self._staging = staging
+        self._like = like
+        self._selection = selection
+        self._encoding = encoding
+        self._program = program
+        self._unit = unit
+        self._slots = _slots(output, like, selection)
+        self._never_valid: Bool[np.ndarray, "y x"] = np.ones(like.shape, bool)
+        self._written = 0
+        self._data_file: tuple[Path, h5py.File] | None = None
+        self._master = h5py.File(staging.open(output), "w")
+        try:
+            self._start_master(output.parent)
+        except BaseException:
+            self._master.close()
+            raise
+
+    def append(self, stored: Num[np.ndarray, "y x"], frame: Frame) -> None:
+        """Write the next frame."""
+        slot, index = self._place()
+        images = self._holder(slot)[slot.place]
+        axes = slot.like.axes if slot.like else FRAMES_FIRST
+        turned = axes.index("X") < axes.index("Y")
+        images[place(images.shape, index, axes)] = stored.T if turned else stored
+        self._never_valid &= ~frame.mask
+        self._written += 1
+
+    def finish(self, provenance: Provenance | None) -> None:
+        """Write what is known only at the end."""
+        self._close_data_file()
+        if self._like.layout is None:
+            mask = self._master["entry/instrument/detector/pixel_mask"]
+            mask[...] = self._never_valid
+        if self._encoding.scale != 1:
+            _publish_scale(self._master, self._encoding.scale)
+        if provenance is not None:
+            write_process(self._master, self._slots[0].name, provenance)
+        for slot in self._slots:
+            if slot.data_file is None:
+                self._sign(self._master[slot.place])
+
+    def close(self) -> None:
+        """Close the HDF5 files, complete or not."""
+        self._close_data_file()
+        self._master.close()
+
+    def _start_master(self, folder: Path) -> None:
+        like, selection, encoding = self._like, self._selection, self._encoding
+        if like.layout is None:
+            _new_master(self._master, self._slots, like, selection, encoding)
+        else:
+            clone_master(
+                like.layout,
+                self._master,
+                folder,
+                self._slots,
+                selection,
+                like.shape,
+                encoding,
+            )
+
+    def _place(self) -> tuple[Slot, int]:
+        """Return the slot of the next frame and its position there."""
+        index = self._written
+        for slot in self._slots:
+            if index < slot.num_frames:
+                return slot, index
+            index -= slot.num_frames
+        raise ValueError(f"only {self._selection.num_frames} frames were announced")
+
+    def _holder(self, slot: Slot) -> h5py.File:
+        """Return the file of a slot, starting it where it is a new data file."""
+        if slot.data_file is None:
+            return self._master
+        if self._data_file is None or self._data_file[0] != slot.data_file:
+            self._close_data_file()
+            file = h5py.File(self._staging.open(slot.data_file), "w")
+            self._data_file = (slot.data_file, file)
+            slots = tuple(s for s in self._slots if s.data_file == slot.data_file)
+            if slot.like:
+                clone_data_file(
+                    file, slots, self._selection, self._like.shape, self._encoding
+                )
+            else:
+                _new_data_file(file, slot, self._like.shape, self._encoding)
+            for each in slots:
+                self._number(file[each.place], each)
+                self._sign(file[each.place])
+        return self._data_file[1]
+
+    def _close_data_file(self) -> None:
+        if self._data_file is not None:
+            self._data_file[1].close()
+            self._data_file = None
+
+    def _number(self, images: h5py.Dataset, slot: Slot) -> None:
+        """Number the images of a slot from 1 on, as detectors do."""
+        first = sum(s.num_frames for s in self._slots[: self._slots.index(slot)])
+        images.attrs["image_nr_low"] = np.uint64(first + 1)
+        images.attrs["image_nr_high"] = np.uint64(first + slot.num_frames)
+
+    def _sign(self, images: h5py.Dataset) -> None:
+        """Say on the images themselves what happened, as a data file may go alone."""
+        if self._encoding.scale != 1:
+            images.attrs["data_scale_factor"] = 1 / self._encoding.scale
+        if self._program is not None:
+            images.attrs[DENOISED_BY] = self._program
+        if self._unit:
+            images.attrs["units"] = self._unit
+
+
+def _slots(output: Path, like: Series, selection: Selection) -> tuple[Slot, ...]:
+    if isinstance(like.layout, Layout):
+        return plan(like.layout, output, selection)
+    if not output.stem.endswith("_master"):
+        name = "/entry/data/data_000001"
+        return (Slot(name, name, selection.num_frames, None, None),)
+    return tuple(
+        Slot(
+            f"/entry/data/data_{number:06d}",
+            "/entry/data/data",
+            min(FRAMES_PER_FILE, selection.num_frames - first),
+            output.with_name(f"{prefix(output)}_data_{number:06d}{output.suffix}"),
+            None,
+        )
+        for number, first in enumerate(
+            range(0, selection.num_frames, FRAMES_PER_FILE), 1
+        )
+    )
+
+
+def _new_data_file(
+    file: h5py.File, slot: Slot, shape: tuple[int, int], encoding: Encoding
+) -> None:
+    entry = nexus_group(file, "entry", "NXentry")
+    create_images(nexus_group(entry, "data", "NXdata"), "data", slot, shape, encoding)
+
+
+def _new_master(
+    file: h5py.File,
+    slots: tuple[Slot, ...],
+    like: Series,
+    selection: Selection,
+    encoding: Encoding,
+) -> None:
+    """Write an NXmx master for frames that come from another format."""
+    known = like.metadata
+    file.attrs["default"] = "entry"
+    entry = nexus_group(file, "entry", "NXentry")
+    entry.attrs["default"] = "data"
+    entry["definition"] = "NXmx"
+    data = nexus_group(entry, "data", "NXdata")
+    data.attrs["signal"] = slots[0].name.rpartition("/")[2]
+    for slot in slots:
+        name = slot.name.rpartition("/")[2]
+        if slot.data_file is None:
+            create_images(data, name, slot, like.shape, encoding)
+        else:
+            data[name] = h5py.ExternalLink(slot.data_file.name, slot.place)
+    instrument = nexus_group(entry, "instrument", "NXinstrument")
+    beam = nexus_group(instrument, "beam", "NXbeam")
+    _write(beam, "incident_wavelength", known.wavelength, "angstrom")
+    detector = nexus_group(instrument, "detector", "NXdetector")
+    detector["description"] = known.detector or "unknown"
+    detector["bit_depth_image"] = np.uint32(8 * encoding.dtype.itemsize)
+    detector["bit_depth_readout"] = np.uint32(8 * encoding.dtype.itemsize)
+    mask = detector.create_dataset("pixel_mask", like.shape, np.uint32)
+    if known.sensor_material:
+        detector["sensor_material"] = known.sensor_material
+    _write(detector, "sensor_thickness", known.sensor_thickness, "m")
+    _write(detector, "count_time", known.exposure, "s")
+    _write(detector, "frame_time", known.exposure, "s")
+    _write(detector, "detector_distance", known.distance, "m")
+    for axis, name in enumerate("yx"):
+        if known.pixel_size:
+            _write(detector, f"{name}_pixel_size", known.pixel_size[axis], "m")
+        if known.beam_center:
+            _write(detector, f"beam_center_{name}", known.beam_center[axis], "pixel")
+    if known.saturation is not None:
+        detector["saturation_value"] = np.uint32(encoding.limit(known.saturation))
+    specific = nexus_group(detector, "detectorSpecific", "NXcollection")
+    specific["nimages"] = np.uint32(selection.num_frames)
+    specific["ntrigger"] = np.uint32(1)
+    specific["pixel_mask"] = mask
+    specific["y_pixels_in_detector"], specific["x_pixels_in_detector"] = np.uint32(
+        like.shape
+    )
+    if known.saturation is not None:
+        specific["countrate_correction_count_cutoff"] = detector["saturation_value"]
+    sample = nexus_group(entry, "sample", "NXsample")
+    if known.start_angle is not None:
+        _write_rotation(sample, known, selection)
+    if known.distance and known.pixel_size and known.beam_center:
+        _write_geometry(detector, known, like.shape)
+
+
+def _write_rotation(sample: h5py.Group, known: Metadata, selection: Selection) -> None:
+    """Write the angle at which each frame starts, about the axis x."""
+    step = known.angle_increment or 0.0
+    frames = np.arange(selection.start, selection.stop)
+    axes = nexus_group(sample, "transformations", "NXtransformations")
+    _axis(axes, "omega", known.start_angle + step * frames, "rotation", (1, 0, 0), ".")
+    sample["depends_on"] = join(axes.name, "omega")
+    goniometer = nexus_group(sample, "goniometer", "NXgoniometer")
+    goniometer["omega"] = axes["omega"]
+    _write(goniometer, "omega_range_average", step, "degree")
+
+
+def _write_geometry(
+    detector: h5py.Group, known: Metadata, shape: tuple[int, int]
+) -> None:
+    """Write where the pixels are: McStas axes, z along the beam and y up."""
+    axes = nexus_group(detector, "transformations", "NXtransformations")
+    arm = ("rotation", (-1, 0, 0), ".")
+    _axis(axes, "two_theta", known.two_theta or 0.0, *arm)
+    along = ("translation", (0, 0, 1), join(axes.name, "two_theta"))
+    _axis(axes, "translation", known.distance, *along)
+    detector["depends_on"] = join(axes.name, "translation")
+    module = nexus_group(detector, "module", "NXdetector_module")
+    module["data_origin"] = np.zeros(2, np.int32)
+    module["data_size"] = np.asarray(shape, np.int32)
+    height, width = known.pixel_size
+    row, column = known.beam_center
+    corner = (column * width, row * height, 0.0)
+    for name, size, vector in (
+        ("fast_pixel_direction", width, (-1, 0, 0)),
+        ("slow_pixel_direction", height, (0, -1, 0)),
+        ("module_offset", 0.0, (1, 0, 0)),
+    ):
+        parent = (
+            join(axes.name, "translation")
+            if name == "module_offset"
+            else join(module.name, "module_offset")
+        )
+        _axis(module, name, size, "translation", vector, parent)
+    module["module_offset"].attrs["offset"] = corner
+
+
+def _axis(
+    group: h5py.Group,
+    name: str,
+    value: float | np.ndarray,
+    kind: str,
+    vector: tuple[int, int, int],
+    parent: str,
+) -> None:
+    group[name] = np.asarray(value, float)
+    group[name].attrs.update(
+        transformation_type=kind,
+        units="degree" if kind == "rotation" else "m",
+        vector=np.asarray(vector, float),
+        offset=np.zeros(3),
+        depends_on=parent,
+    )
+
+
+def nexus_group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = kind
+    return group
+
+
+def _write(group: h5py.Group, name: str, value: float | None, units: str) -> None:
+    if value is not None:
+        group[name] = float(value)
+        group[name].attrs["units"] = units
+
+
+def _publish_scale(master: h5py.File, scale: int) -> None:
+    """Tell readers by how much to multiply what is stored to get counts.
+
+    The factor stands with the detector, under the name that readers use and the one
+    that NeXus documents. Beside the images, fabio and dxtbx would count it as a frame.
+    """
+    for _, item in walk(master):
+        if text(item.attrs.get("NX_class", "")) == "NXdetector":
+            for name in ("data_scale_factor", "data_scaling_factor"):
+                if name not in item:
+                    item[name] = 1 / scale
+            return
+
+
+def write_process(master: h5py.File, images: str, provenance: Provenance) -> None:
+    """Write the provenance as an NXprocess group of the entry that has the images."""
+    entry = master[images.split("/")[1]]
+    if not isinstance(entry, h5py.Group):
+        entry = master
+    earlier = [name for name in entry if name.startswith(PROGRAM)]
+    name = f"{PROGRAM}_{len(earlier) + 1}" if earlier else PROGRAM
+    process = nexus_group(entry, name, "NXprocess")
+    process["sequence_index"] = len(earlier) + 1
+    for key, value in json.loads(provenance.as_json()).items():
+        if isinstance(value, dict):
+            process[key] = json.dumps(value)
+        elif value and isinstance(value, list) and isinstance(value[0], str):
+            process.create_dataset(key, data=value, dtype=h5py.string_dtype())
+        else:
+            process[key] = value

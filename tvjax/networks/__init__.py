@@ -1,0 +1,1 @@
+"""Convolutional networks: their layers, their shape and their files."""

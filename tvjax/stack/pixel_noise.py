@@ -1,0 +1,122 @@
+"""How noisy is each pixel of a coefficient image?"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jax import numpy as jnp
+from jaxtyping import Bool, Float
+
+from tvjax.filters import local_mean
+from tvjax.noise import Gaussian, Noise
+from tvjax.stack.blocks import Blocks, variances_of
+
+# Of the variance: what differs less over the frame is taken as the same everywhere.
+EVEN = 0.1
+
+
+class PixelNoise(NamedTuple):
+    """What there is to tell the variance of the noise from, pixel by pixel."""
+
+    noise: Noise | None
+    blocks: Blocks
+    sigma: Float[np.ndarray, " energy"]  # the stack is divided by
+    power: Float[np.ndarray, "y x"]  # of each pixel of the whitened stack, Σ_t ỹ_t²
+    independent: float  # share of the pixels
+
+    def variances(
+        self,
+        images: Float[np.ndarray, "component y x"],
+        vectors: Float[np.ndarray, "energy component"],
+        clear: int,
+    ) -> Float[np.ndarray, "component y x"] | None:
+        """Of each coefficient image, 1 on average; None where it is even.
+
+        Args:
+            images: Coefficient images, those first that hold the signal.
+            vectors: Of the temporal basis.
+            clear: Number of those that do.
+        """
+        signal = images[:clear]
+        if self.noise is None:
+            found = uneven_variance(
+                signal, self.power, len(self.sigma), self.blocks.mask, self.independent
+            )
+            return None if found is None else np.broadcast_to(found, images.shape)
+        if not follows_the_pixels(self.noise):
+            return None
+        return component_variances(
+            self.blocks, self.noise, images, vectors, self.sigma, clear
+        )
+
+
+def component_variances(
+    blocks: Blocks,
+    noise: Noise,
+    images: Float[np.ndarray, "component y x"],
+    vectors: Float[np.ndarray, "energy component"],
+    sigma: Float[np.ndarray, " energy"],
+    clear: int,
+) -> Float[np.ndarray, "component y x"]:
+    """The variance of the noise in every pixel of the coefficient images.
+
+        var w_k = Σ_t v_kt² var(x_t)/σ_t²
+
+    with the variance that the model has at the truncated stack x, which is nearer to
+    the truth than the data are, and does not go up and down with their noise.
+
+    Args:
+        blocks: The stack.
+        noise: Its model.
+        images: Coefficient images.
+        vectors: Of the temporal basis.
+        sigma: What the stack was divided by at each energy.
+        clear: Components of which x is made.
+    """
+    variances = np.zeros_like(images)
+    spectra = (vectors[:, :clear] * sigma[:, None]).astype(blocks.dtype)
+    shares = (vectors**2 / sigma[:, None] ** 2).T.astype(blocks.dtype)
+    for rows in blocks.rows():
+        x = spectra @ images[:clear, rows].reshape(clear, -1)
+        variance = shares @ variances_of(noise, x, rows, blocks)
+        variances[:, rows] = variance.reshape(len(images), -1, blocks.width)
+    return variances
+
+
+def uneven_variance(
+    images: Float[np.ndarray, "component y x"],
+    power: Float[np.ndarray, "y x"],
+    num_energies: int,
+    mask: Bool[np.ndarray, "y x"] | None,
+    independent: float = 1.0,
+) -> Float[np.ndarray, "y x"] | None:
+    """The variance of the noise over the frame, mean 1; None where it is even.
+
+    The power of each pixel outside the subspace, over the energies that are left,
+    averaged over a neighborhood.
+
+    Args:
+        images: Coefficient images of the whitened stack, all that hold signal.
+        power: Of each pixel of the whitened stack, Σ_t ỹ_t².
+        num_energies: Of the stack.
+        mask: True where a pixel is valid.
+        independent: Share of the pixels whose noise is independent.
+    """
+    left = num_energies - len(images)
+    if left < 1:
+        return None
+    rest = (power - np.sum(images**2, axis=0)) / left
+    valid = None if mask is None else jnp.asarray(mask)[None]
+    variance = np.asarray(local_mean(jnp.asarray(rest)[None], valid)[0])
+    variance = variance / np.mean(variance, where=True if mask is None else mask)
+    # white noise itself scatters by this much in a square of nine pixels
+    scatter = (2 / (left * 81 * independent)) ** 0.5
+    if np.std(variance, where=True if mask is None else mask) < max(EVEN, 3 * scatter):
+        return None
+    return np.maximum(variance, EVEN)
+
+
+def follows_the_pixels(noise: Noise) -> bool:
+    """Does the variance of this noise differ between the pixels of a frame?"""
+    if not isinstance(noise, Gaussian):
+        return True
+    return noise.sigma.ndim > 0 and noise.sigma.shape[-2:] != (1, 1)

@@ -1,0 +1,76 @@
+"""Where is the centre of rings, if the beam may pass beside the detector?
+
+Then no pixel has an opposite one, and the pattern says nothing of its centre when it is
+turned by half. Its curvature does: about the right centre rings are even.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax import Array, numpy as jnp, ops
+from jaxtyping import Bool, Float
+
+from tvjax.filters import bin_pixels
+
+# The frame is binned to about so many pixels along, ever finer.
+LENGTHS = (48, 160, 480)
+# Candidates lie within so many pixels of the last, coarser frame.
+REACH = 1.5
+# A pixel is far from its ring at so many times the mean distance, in so many passes.
+FAR = 3.0
+PASSES = 3
+
+
+def search_rings(
+    y: Float[Array, "y x"], mask: Bool[Array, "y x"]
+) -> tuple[float, float]:
+    """The centre (y, x) about which rings are most even, to about a pixel.
+
+        min_c Σ min(|√y − mean over the ring of √y|, t) / (pixels − rings)
+
+    over centres in the frame or beside it by its size at most. The root evens out the
+    noise of counts; t, three times the least mean distance, lets no spot and no shadow
+    decide.
+    """
+    size = np.asarray(y.shape)
+    steps = sorted({math.ceil(max(y.shape) / length) for length in LENGTHS})[::-1]
+    axes = [np.arange(-n, 2 * n, steps[0], dtype=float) for n in size]
+    for step, finer in zip(steps, [*steps[1:], None], strict=True):
+        candidates = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+        image, valid = (bin_pixels(z, step) for z in (y, mask.astype(y.dtype)))
+        # of a binned frame, whose first pixel's center is at (step − 1)/2
+        binned = jnp.asarray((candidates - (step - 1) / 2) / step, y.dtype)
+        most = jnp.asarray(jnp.inf, y.dtype)
+        for _ in range(PASSES):
+            uneven = _unevenness(image, valid, binned, most)
+            most = FAR * jnp.min(uneven)
+        best = candidates[int(jnp.argmin(uneven))]
+        if finer is not None:
+            near = np.arange(-REACH * step, REACH * step + finer, finer)
+            axes = [c + near for c in best]
+    row, column = np.clip(best, -size, 2 * size - 1)
+    return float(row), float(column)
+
+
+@eqx.filter_jit
+def _unevenness(image: Array, weight: Array, centres: Array, most: Array) -> Array:
+    """The mean distance from the ring's mean, about each of some centres."""
+    level = jnp.maximum(image / jnp.where(weight > 0, weight, 1), 0)
+    root = jnp.sqrt(level).ravel()
+    valid = (weight > 0.5 * jnp.max(weight)).astype(image.dtype).ravel()
+    rows, columns = jnp.indices(image.shape)
+    num_rings = math.ceil(3 * math.hypot(*image.shape))
+
+    def about(centre: Array) -> Array:
+        radius = jnp.hypot(rows - centre[0], columns - centre[1])
+        ring = jnp.rint(radius).astype(jnp.int32).ravel()
+        count = ops.segment_sum(valid, ring, num_rings)
+        total = ops.segment_sum(valid * root, ring, num_rings)
+        mean = (total / jnp.maximum(count, 1))[ring]
+        free = jnp.sum(valid) - jnp.sum(count > 0)
+        distance = jnp.minimum(jnp.abs(root - mean), most)
+        return jnp.sum(valid * distance) / jnp.maximum(free, 1)
+
+    return jax.lax.map(about, centres)
