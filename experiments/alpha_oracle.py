@@ -120,7 +120,7 @@ def mixed_case(name: str, level: float, photons: np.ndarray, seed: int) -> Case:
 def scene(
     side: int, background: float, seed: int, num_spots: int = 300
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and truth; the background rises from the corners to the center."""
+    """Counts and truth; the background rises from the corners to the centre."""
     return diffraction_image(
         (side, side),
         background=(background / 2, 3 * background / 2),
@@ -157,16 +157,16 @@ def least_error(case: Case, alphas: dict[str, float]) -> tuple[dict[str, float],
     The grid is about the known noise's choice, and moves on while the best lies at its
     end.
     """
-    errors, center = {}, alphas["known"]
+    errors, centre = {}, alphas["known"]
     while True:
-        grid = center * GRID
+        grid = centre * GRID
         points = np.sort(np.append(grid, list(alphas.values())))
         found = mean_squared_errors(case, points)
         errors |= dict(zip(points, found, strict=True))
         best = min(errors, key=errors.get)
         if grid[0] < best < grid[-1]:
             break
-        center = best
+        centre = best
     named = {name: errors[alpha] for name, alpha in alphas.items()}
     return named | {"best": errors[best]}, float(best)
 

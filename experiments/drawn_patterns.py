@@ -18,7 +18,7 @@ SPOT = (0.8, 3.0)
 
 def draw_pattern(
     group: str, side: int, rng: np.random.Generator
-) -> Float[np.ndarray, "y x"]:
+) -> Float[np.ndarray, "height width"]:
     """Mean counts of one, around the middle of a square frame.
 
     Args:

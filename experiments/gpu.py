@@ -53,7 +53,9 @@ QUICK = Size(
 )
 
 
-def frames(shape: tuple[int, int], count: int) -> Float[np.ndarray, "frame y x"]:
+def frames(
+    shape: tuple[int, int], count: int
+) -> Float[np.ndarray, "frame height width"]:
     """Simulated diffraction images, as float32."""
     num_spots = max(3, int(300 * shape[0] * shape[1] / 1065**2))
     distinct = [
@@ -66,7 +68,7 @@ def frames(shape: tuple[int, int], count: int) -> Float[np.ndarray, "frame y x"]
 
 @partial(jax.jit, static_argnames=("tol", "max_steps", "steps_per_check"))
 def solve(
-    x: Float[Array, "frame y x"],
+    x: Float[Array, "frame height width"],
     tol: float = 1e-4,
     max_steps: int = 10_000,
     steps_per_check: int = 10,

@@ -1,6 +1,6 @@
 """What does a pattern say about a sample: profiles, fits, and what no fit can beat.
 
-Azimuthal sums are taken by pyFAI, each pixel in the one bin that its center lies in:
+Azimuthal sums are taken by pyFAI, each pixel in the one bin that its centre lies in:
 sums of counts stay counts, and their errors independent. There is no correction for
 solid angle or polarization, neither in the simulation nor here.
 
@@ -33,10 +33,10 @@ except ImportError:
     ) from None
 
 Fit = Literal["likelihood", "least squares"]
-Image = Float[np.ndarray, "y x"]
+Image = Float[np.ndarray, "height width"]
 Mean = Callable[[Float[np.ndarray, " parameter"]], Float[np.ndarray, " bin"]]
 
-# Each pixel as a whole, by the position of its center; sums as of a sparse matrix.
+# Each pixel as a whole, by the position of its centre; sums as of a sparse matrix.
 _METHOD = ("no", "csr", "cython")
 # A likelihood has no maximum where a mean vanishes that counts speak for.
 _LEAST = 1e-9
@@ -46,9 +46,9 @@ class Instrument(NamedTuple):
     """A flat detector whose pixels are 1 mm wide: pyFAI's millimetres are pixels."""
 
     integrator: AzimuthalIntegrator
-    mask: Bool[np.ndarray, "y x"]
-    radius: Image  # from the beam to each pixel's center, pixels
-    azimuth: Image  # of each pixel's center, rad
+    mask: Bool[np.ndarray, "height width"]
+    radius: Image  # from the beam to each pixel's centre, pixels
+    azimuth: Image  # of each pixel's centre, rad
 
     @property
     def reach(self) -> float:
@@ -87,7 +87,7 @@ class Instrument(NamedTuple):
         return found.sum_signal.astype(float)
 
 
-def build_instrument(mask: Bool[np.ndarray, "y x"]) -> Instrument:
+def build_instrument(mask: Bool[np.ndarray, "height width"]) -> Instrument:
     """The beam hits the middle of a square detector."""
     side, millimetre = len(mask), 1e-3
     integrator = AzimuthalIntegrator(

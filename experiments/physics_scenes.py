@@ -50,7 +50,9 @@ class Scene(NamedTuple):
     """Known truth."""
 
     name: str
-    rates: Float[np.ndarray, "frame y x"]  # mean one over frames and valid pixels
+    rates: Float[
+        np.ndarray, "frame height width"
+    ]  # mean one over frames and valid pixels
     quantities: tuple[Quantity, ...]
     measure: Callable[[Image, Fit], Float[np.ndarray, " number"]]
     # of frame and counts per pixel: the least standard deviations without a bias
@@ -191,16 +193,16 @@ def total_scattering(instrument: Instrument) -> Scene:
 
     kept = instrument.rings(mask) > 0
     pixels, radius = _ring_bins(instrument)
-    centers, single = step * radius, instrument.rings(factor)[kept]
+    centres, single = step * radius, instrument.rings(factor)[kept]
     distance = np.linspace(2, 9, 141)
-    window = centers * np.sinc(centers / greatest)
-    kernel = 2 / np.pi * window * np.sin(np.outer(distance, centers))
-    outer = centers > 0.6 * greatest
+    window = centres * np.sinc(centres / greatest)
+    kernel = 2 / np.pi * window * np.sin(np.outer(distance, centres))
+    outer = centres > 0.6 * greatest
 
     def transform(counts: np.ndarray) -> np.ndarray:
         scale = max(counts[outer].sum(), 1) / single[outer].sum()
         structure = counts / (scale * single)
-        return np.trapezoid(kernel * (structure - 1), centers, axis=1)
+        return np.trapezoid(kernel * (structure - 1), centres, axis=1)
 
     def measure(image: Image, fit: Fit) -> np.ndarray:
         return transform(instrument.rings(image)[kept])

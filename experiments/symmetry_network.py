@@ -63,7 +63,7 @@ class Setup(NamedTuple):
         return ((self.side - 1) / 2,) * 2
 
     @property
-    def mask(self) -> Bool[np.ndarray, "y x"]:
+    def mask(self) -> Bool[np.ndarray, "height width"]:
         """A gap between modules, and a beam stop with its arm."""
         y, x = np.indices((self.side, self.side)) - self.centre[0]
         gap = np.abs(y - 0.2 * self.side) < 0.015 * self.side
@@ -76,8 +76,8 @@ class Pattern(NamedTuple):
 
     kind: str
     level: float
-    truth: Float[np.ndarray, "y x"]
-    counts: Float[np.ndarray, "y x"]
+    truth: Float[np.ndarray, "height width"]
+    counts: Float[np.ndarray, "height width"]
 
 
 def learned_from(setup: Setup) -> list[Pattern]:
@@ -114,7 +114,7 @@ def expose(
     setup: Setup,
     kind: str,
     level: float,
-    truth: Float[np.ndarray, "y x"],
+    truth: Float[np.ndarray, "height width"],
     rng: np.random.Generator,
 ) -> Pattern:
     """Counts of a mean level over the valid pixels."""
@@ -123,7 +123,7 @@ def expose(
     return Pattern(kind, level, truth, counts)
 
 
-Method = Callable[[Pattern], Float[np.ndarray, "y x"]]
+Method = Callable[[Pattern], Float[np.ndarray, "height width"]]
 
 
 def by_statistics(setup: Setup) -> dict[str, Method]:

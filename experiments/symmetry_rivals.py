@@ -33,7 +33,9 @@ class Published(eqx.Module):
 
     unet: UNet
 
-    def __call__(self, half: Float[Array, "y x"]) -> Float[Array, "y x"]:
+    def __call__(
+        self, half: Float[Array, "height width"]
+    ) -> Float[Array, "height width"]:
         """Cut off at zero, as published."""
         height, width = half.shape
         outside = [(0, -n % self.unet.multiple) for n in half.shape]
@@ -42,7 +44,7 @@ class Published(eqx.Module):
 
 
 def train_published(
-    frames: Float[np.ndarray, "frame y x"],
+    frames: Float[np.ndarray, "frame height width"],
     *,
     num_steps: int,
     batch: int,
@@ -78,8 +80,8 @@ def train_published(
 
 
 def predict_published(
-    network: Published, frame: Float[np.ndarray, "y x"]
-) -> Float[np.ndarray, "y x"]:
+    network: Published, frame: Float[np.ndarray, "height width"]
+) -> Float[np.ndarray, "height width"]:
     """Each half from the other."""
     greatest = max(frame.max(), 1)
     turned, right = _halves(frame / greatest).astype(np.float32)
@@ -90,8 +92,8 @@ def predict_published(
 
 
 def train_supervised(
-    frames: Float[np.ndarray, "frame y x"],
-    truths: Float[np.ndarray, "frame y x"],
+    frames: Float[np.ndarray, "frame height width"],
+    truths: Float[np.ndarray, "frame height width"],
     mask: np.ndarray,
     centre: tuple[float, float],
     *,
@@ -155,7 +157,9 @@ def _descend(
     return network
 
 
-def _halves(frame: Float[np.ndarray, "y x"]) -> Float[np.ndarray, "2 y x"]:
+def _halves(
+    frame: Float[np.ndarray, "height width"],
+) -> Float[np.ndarray, "2 height width"]:
     """The left one turned, and the right one."""
     left, right = np.split(frame, 2, axis=1)
     return np.stack([np.rot90(left, 2), right])

@@ -78,12 +78,12 @@ def dead_leaves(shape: tuple[int, int], seed: int) -> Image:
     remaining = empty.size
     while remaining > 0.002 * empty.size:
         radius = rng.uniform(greatest**-2, least**-2) ** -0.5
-        center = [rng.uniform(-radius, n + radius) for n in (height, width)]
+        centre = [rng.uniform(-radius, n + radius) for n in (height, width)]
         window = tuple(
-            slice(max(int(c - radius), 0), int(c + radius) + 2) for c in center
+            slice(max(int(c - radius), 0), int(c + radius) + 2) for c in centre
         )
-        down = (y[window] - center[0]) / radius
-        right = (x[window] - center[1]) / radius
+        down = (y[window] - centre[0]) / radius
+        right = (x[window] - centre[1]) / radius
         inside = _leaf(down, right, rng) & empty[window]
         tilt = rng.normal(0, 0.12, 2) * rng.integers(2)
         rough = rng.choice([0.0, 0.03, 0.1]) * texture[window]
@@ -99,7 +99,7 @@ def _leaf(
     right: Float[np.ndarray, "height width"],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """True inside a disk, or a polygon of three to six sides around the center."""
+    """True inside a disk, or a polygon of three to six sides around the centre."""
     inside = down**2 + right**2 < 1
     sides = rng.choice([0, 0, 3, 4, 4, 5, 6])
     turn = rng.uniform(0, 2 * np.pi)

@@ -1,11 +1,18 @@
+import inspect
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
+
+import tests.typechecking  # noqa: F401, the hook finds it there
+
+# before the package is imported: every call is checked against its annotations
+jaxtyping.install_import_hook("tvjax", "tests.typechecking.check")
 
 REAL_DATA = Path(__file__).parents[1] / "../shared/data"
 
@@ -50,3 +57,12 @@ def double():
     """JAX's mode for double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True)
+def checked(request):
+    """Check what a test calls, unless it misuses a function to read its sentence."""
+    misused = "pytest.raises" in inspect.getsource(request.function)
+    jaxtyping.config.update("jaxtyping_disable", misused)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

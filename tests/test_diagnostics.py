@@ -17,9 +17,9 @@ def test_autocorrelation_agrees_with_sums_over_pairs():
     z = np.random.default_rng(0).normal(size=(9, 7))
     z[2, 3] = np.nan
     correlation = autocorrelation(z, 2)
-    centered = z - np.nanmean(z)
-    covariance = np.nanmean(centered[1:, :-2] * centered[:-1, 2:])
-    expected = covariance / np.nanmean(centered**2)
+    centred = z - np.nanmean(z)
+    covariance = np.nanmean(centred[1:, :-2] * centred[:-1, 2:])
+    expected = covariance / np.nanmean(centred**2)
     np.testing.assert_allclose(correlation[3, 0], expected)
     np.testing.assert_allclose(correlation, correlation[::-1, ::-1])
     assert correlation[2, 2] == 1

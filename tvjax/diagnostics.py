@@ -5,11 +5,11 @@ from jaxtyping import ArrayLike, Bool, Float, Real
 
 
 def standardized_residual(
-    before: Real[ArrayLike, "y x"],
-    after: Real[ArrayLike, "y x"],
-    variance: Real[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"],
-) -> Float[np.ndarray, "y x"]:
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
+    variance: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
+) -> Float[np.ndarray, "height width"]:
     """Return (before − after) / √variance, NaN where the mask is False.
 
     Pixels whose variance is not positive count as invalid too.
@@ -22,11 +22,11 @@ def standardized_residual(
 
 
 def autocorrelation(
-    z: Float[np.ndarray, "y x"], max_lag: int
+    z: Float[np.ndarray, "height width"], max_lag: int
 ) -> Float[np.ndarray, "lag lag"]:
     """Return the correlation of an image with itself, shifted by up to `max_lag`.
 
-    Lag zero, where it is 1, lies in the center. NaN pixels enter no pair, and values
+    Lag zero, where it is 1, lies in the centre. NaN pixels enter no pair, and values
     are cut at ±5, so that one bright spot cannot stand for the whole image. A constant
     image has no correlation, not even with itself.
 
@@ -43,8 +43,8 @@ def autocorrelation(
 
 
 def weakest_spot(
-    image: Real[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"],
+    image: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
     *,
     threshold: float = 5.0,
     half_width: int = 12,

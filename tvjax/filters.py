@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 
 
 def blur(
-    y: Float[Array, "y x"], mask: Bool[Array, "y x"], width: float
-) -> Float[Array, "y x"]:
+    y: Float[Array, "height width"], mask: Bool[Array, "height width"], width: float
+) -> Float[Array, "height width"]:
     """Σ g y / Σ g over the valid pixels, g a Gaussian of `width` pixels.
 
     Zero where no valid pixel is near.
@@ -31,8 +31,8 @@ def blur(
 
 
 def gather(
-    images: Float[Array, "image y x"], window: Float[Array, "row column"]
-) -> Float[Array, "image y x"]:
+    images: Float[Array, "image height width"], window: Float[Array, "row column"]
+) -> Float[Array, "image height width"]:
     """Σ g y, g a Gaussian whose sum is one; zero beyond the frame.
 
     Args:
@@ -76,12 +76,14 @@ def _kernel(width: float) -> Float[np.ndarray, " pixel"]:
     return kernel / kernel.sum()
 
 
-def box_sum(z: Float[Array, "y x"], side: int) -> Float[Array, "y x"]:
+def box_sum(z: Float[Array, "height width"], side: int) -> Float[Array, "height width"]:
     """The sum over a square of odd side around each pixel."""
     return _over_square(z, side, operator.add)
 
 
-def widen(chosen: Bool[Array, "y x"], side: int) -> Bool[Array, "y x"]:
+def widen(
+    chosen: Bool[Array, "height width"], side: int
+) -> Bool[Array, "height width"]:
     """True in a square of odd side around each chosen pixel."""
     return _over_square(chosen, side, operator.or_)
 
@@ -121,7 +123,9 @@ def _cut(z: Array, first: int, length: int, axis: int) -> Array:
     return lax.slice_in_dim(z, first, first + length, axis=axis)
 
 
-def slope(f: Float[Array, "y x"], mask: Bool[Array, "y x"]) -> Float[Array, "2 y x"]:
+def slope(
+    f: Float[Array, "height width"], mask: Bool[Array, "height width"]
+) -> Float[Array, "2 height width"]:
     """Central differences along y and x, zero where a neighbor is missing."""
 
     def along(axis: int) -> Array:
@@ -134,7 +138,9 @@ def slope(f: Float[Array, "y x"], mask: Bool[Array, "y x"]) -> Float[Array, "2 y
     return jnp.stack([along(0), along(1)])
 
 
-def normal_image(shape: tuple[int, int], dtype: np.dtype) -> Float[Array, "y x"]:
+def normal_image(
+    shape: tuple[int, int], dtype: np.dtype
+) -> Float[Array, "height width"]:
     """White noise of unit variance, the same in every call."""
     return jax.random.normal(jax.random.key(0), shape, dtype)
 
@@ -167,7 +173,9 @@ def local_mean(
     return total(y) / jnp.asarray(np.outer(rows, columns), y.dtype)
 
 
-def bin_pixels(z: Float[Array, "y x"], step: int) -> Float[Array, "row column"]:
+def bin_pixels(
+    z: Float[Array, "height width"], step: int
+) -> Float[Array, "row column"]:
     """Sums over squares of pixels; a rest at the end is left out."""
     height, width = (size // step for size in z.shape)
     z = z[: height * step, : width * step]

@@ -12,15 +12,16 @@ estimate of the variance (it may be negative where the read-out noise pulls a pi
 below the offset), at a denoised image it is the variance itself.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
+import numpy as np
 from jax import Array, core, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-Mask: TypeAlias = Bool[ArrayLike, "*stack h w"] | None
+Mask: TypeAlias = Bool[ArrayLike, "*stack height width"] | None
 
 # The share of the blocks of a photograph that may be expected to hold no texture.
 QUIET = 0.1
@@ -30,7 +31,23 @@ BLOCK = 8
 ROUNDS = 5
 
 
-class Gaussian(eqx.Module):
+class _Readable(eqx.Module):
+    """A model whose text shows its numbers."""
+
+    def __repr__(self) -> str:
+        """The name and the parameters, the range of one that each pixel has its own."""
+        numbers = ", ".join(f"{name}={_text(v)}" for name, v in vars(self).items())
+        return f"{type(self).__name__}({numbers})"
+
+
+def _text(value: Array) -> str:
+    if isinstance(value, core.Tracer) or not jnp.ndim(value):
+        return str(value) if isinstance(value, core.Tracer) else f"{value:.6g}"
+    least, most = jnp.min(value), jnp.max(value)
+    return f"[{least:.4g} to {most:.4g}, shape {jnp.shape(value)}]"
+
+
+class Gaussian(_Readable):
     """White noise of standard deviation `sigma`, in the unit of the data."""
 
     sigma: Array
@@ -46,7 +63,7 @@ class Gaussian(eqx.Module):
     @classmethod
     def estimate(
         cls,
-        y: Float[ArrayLike, "*stack h w"],
+        y: Float[ArrayLike, "*stack height width"],
         mask: Mask = None,
     ) -> "Gaussian":
         """σ from the mixed second differences of the quiet blocks.
@@ -65,7 +82,7 @@ class Gaussian(eqx.Module):
     @classmethod
     def from_repeats(
         cls,
-        y: Float[ArrayLike, "repeat h w"],
+        y: Float[ArrayLike, "repeat height width"],
         mask: Mask = None,
     ) -> "Gaussian":
         """σ from repeated exposures of one scene, by the mean variance."""
@@ -73,7 +90,7 @@ class Gaussian(eqx.Module):
         return cls(jnp.sqrt(jnp.sum(jnp.where(valid, variance, 0)) / jnp.sum(valid)))
 
 
-class Poisson(eqx.Module):
+class Poisson(_Readable):
     """Photon counts times a gain: the variance is `gain` times the expected value."""
 
     gain: Array
@@ -89,7 +106,7 @@ class Poisson(eqx.Module):
     @classmethod
     def estimate(
         cls,
-        y: Float[ArrayLike, "*stack h w"],
+        y: Float[ArrayLike, "*stack height width"],
         mask: Mask = None,
     ) -> "Poisson":
         """γ = Σ variance / Σ mean over the darker half of the image's blocks.
@@ -105,7 +122,7 @@ class Poisson(eqx.Module):
     @classmethod
     def from_repeats(
         cls,
-        y: Float[ArrayLike, "repeat h w"],
+        y: Float[ArrayLike, "repeat height width"],
         mask: Mask = None,
     ) -> "Poisson":
         """γ = Σ variance / Σ mean over the pixels of repeated exposures."""
@@ -115,7 +132,7 @@ class Poisson(eqx.Module):
         )
 
 
-class PoissonGaussian(eqx.Module):
+class PoissonGaussian(_Readable):
     """Counts times a gain on an offset, plus read-out noise of deviation `sigma`."""
 
     gain: Array
@@ -138,7 +155,7 @@ class PoissonGaussian(eqx.Module):
     @classmethod
     def estimate(
         cls,
-        y: Float[ArrayLike, "*stack h w"],
+        y: Float[ArrayLike, "*stack height width"],
         mask: Mask = None,
         *,
         offset: float = 0.0,
@@ -154,7 +171,7 @@ class PoissonGaussian(eqx.Module):
     @classmethod
     def from_repeats(
         cls,
-        y: Float[ArrayLike, "repeat h w"],
+        y: Float[ArrayLike, "repeat height width"],
         mask: Mask = None,
         *,
         offset: float = 0.0,
@@ -170,7 +187,17 @@ class PoissonGaussian(eqx.Module):
 Noise: TypeAlias = Gaussian | Poisson | PoissonGaussian
 
 
-def estimate_noise(y: Float[ArrayLike, "*stack h w"], mask: Mask = None) -> Noise:
+def describe_noise(noise: Noise) -> dict[str, Any]:
+    """A noise model in types that JSON knows: its name as "model", its parameters."""
+    parameters = {
+        name: np.asarray(value).tolist() for name, value in vars(noise).items()
+    }
+    return {"model": type(noise).__name__, **parameters}
+
+
+def estimate_noise(
+    y: Float[ArrayLike, "*stack height width"], mask: Mask = None
+) -> Noise:
     """The noise of data about which nothing is known but its type.
 
     Integers are counts times a gain, which is exactly one for a counting detector;

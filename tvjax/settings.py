@@ -58,7 +58,7 @@ class SymmetrySettings(Settings):
     Attributes:
         group: A group that `tvjax.symmetry.find_group` knows, or `auto`.
         centre: `auto`, `file` for what the input says, or `Y,X` in pixels, the first
-            one's center being 0.
+            one's centre being 0.
         method: `orbit`, total variation of the orbit mean, or `network`.
         weights: Of the network, as `tvjax train` writes them.
         average: Whether the network is to see the pattern in eight orientations.

@@ -39,7 +39,7 @@ def test_without_a_spot_there_is_no_enlargement(frame):
     assert len([axes for axes in figure.axes if axes.images]) == 2
 
 
-def test_enlargement_is_centered_on_the_spot(frame):
+def test_enlargement_is_centred_on_the_spot(frame):
     figure = plot.before_after(*frame, spot=SPOT, half_width=5)
     detail = figure.axes[2]
     assert np.mean(detail.get_xlim()) == SPOT[1]

@@ -43,11 +43,11 @@ def band_limited(shift, seed=0, shape=SHAPE, cutoff=0.25):
 def discs(shift, brightness, seed=1, shape=SHAPE):
     """Grains with edges 2 pixels wide, moved exactly; some beyond the frame."""
     rng = np.random.default_rng(seed)
-    centers = rng.uniform(-30, np.asarray(shape) + 30, (len(brightness), 2))
+    centres = rng.uniform(-30, np.asarray(shape) + 30, (len(brightness), 2))
     radii = rng.uniform(3, 8, len(brightness))
     y, x = np.indices(shape)
     image = np.zeros(shape)
-    for (row, column), radius, value in zip(centers, radii, brightness, strict=True):
+    for (row, column), radius, value in zip(centres, radii, brightness, strict=True):
         distance = np.hypot(y - row - shift[0], x - column - shift[1])
         image += value / (1 + np.exp(np.minimum((distance - radius) / 0.7, 40)))
     return image.astype(np.float32)

@@ -49,7 +49,7 @@ def test_energies_ascend_from_end_to_end_and_are_densest_at_the_edge():
     steps = np.diff(energies)
     np.testing.assert_allclose(energies[[0, -1]], [8180, 8562])
     assert len(energies) == 117 and steps.min() > 0
-    assert abs(energies[np.argmin(steps)] - 8344.5) < 1  # a step or two from the center
+    assert abs(energies[np.argmin(steps)] - 8344.5) < 1  # a step or two from the centre
     assert steps.min() < 0.5 and steps.max() > 9
 
 
@@ -141,7 +141,7 @@ def test_regions_give_each_grain_one_state():
     np.testing.assert_array_equal(stack.fractions.max(axis=0), 1)
 
 
-def test_grains_are_the_cells_nearest_to_their_centers():
+def test_grains_are_the_cells_nearest_to_their_centres():
     first, second, way = part_into_grains((40, 48), 1)
     assert np.all(first != second) and np.all(way >= 0)
     # The way to the boundary changes by at most a pixel a pixel, in radii.

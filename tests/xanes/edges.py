@@ -43,9 +43,9 @@ def ramp(energies, start=8325.0, end=8345.0):
 
 def references(num=3):
     """Edges with a white line each, shifted by 2 eV from one to the next."""
-    center = EDGE + 2 * np.arange(num)[:, None]
-    rise = np.arctan(ENERGIES - center) / np.pi + 0.5
-    return rise + 0.7 * np.exp(-(((ENERGIES - center - 5) / 3) ** 2))
+    centre = EDGE + 2 * np.arange(num)[:, None]
+    rise = np.arctan(ENERGIES - centre) / np.pi + 0.5
+    return rise + 0.7 * np.exp(-(((ENERGIES - centre - 5) / 3) ** 2))
 
 
 def noisy(seed, shape, sigma):

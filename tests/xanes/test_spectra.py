@@ -176,7 +176,7 @@ def test_a_straight_rise_is_crossed_where_the_line_says(dtype, level):
     np.testing.assert_allclose(found.energy, expected, **exact(dtype, 30))
 
 
-def test_an_arctangent_on_any_line_is_found_at_its_center(dtype):
+def test_an_arctangent_on_any_line_is_found_at_its_centre(dtype):
     grid = EDGE + np.r_[-np.arange(150, 20, -10), np.arange(-19.5, 20), 30:160:10]
     grid = np.unique(np.r_[grid, 2 * EDGE - grid])
     rise = np.arctan((grid - EDGE) / 3) / np.pi

@@ -1,5 +1,6 @@
-"""Denoise with every strength chosen from the data: what most users call."""
+"""Denoising of images by total variation, the strength chosen from the data."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import get_args
 
@@ -7,21 +8,30 @@ import jax
 import numpy as np
 from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float, Num, PRNGKeyArray
 
+from tvjax.arguments import (
+    as_image,
+    as_mask,
+    as_non_negative,
+    check_choice,
+    check_finite,
+    check_noise,
+    is_traced,
+)
 from tvjax.frames.result import Curve, Result
 from tvjax.noise import estimate_noise, Noise
 from tvjax.operators import Norm
 from tvjax.solvers import Solution, solve
-from tvjax.tuning import Tuned
+from tvjax.tuning.descent import Tuned
 from tvjax.tuning.strength import choose_alpha, risks_at, Weights
 
 
 def denoise(
-    image: Float[ArrayLike, "*frame height width"],
+    y: Num[ArrayLike, "*frame height width"],
     *,
     noise: Noise | None = None,
-    alpha: float | ArrayLike | None = None,
+    alpha: ArrayLike | None = None,
     mask: Bool[ArrayLike, "*frame height width"] | None = None,
     per_frame: bool = False,
     weights: Weights = "uniform",
@@ -38,8 +48,14 @@ def denoise(
     with α where the error against a held-out share of the data, an unbiased estimate
     of the error against the truth (`tvjax.risk.split`), is least.
 
+    Looks at the numbers of its data to choose, so that JAX cannot trace it: inside
+    `jax.jit`, `jax.vmap` or `jax.grad` take `tvjax.solve` or a `tvjax.TV`.
+
+    Rudin, Osher, Fatemi 1992 (10.1016/0167-2789(92)90242-F); for diffraction images
+    Ichiyanagi et al. 2025.
+
     Args:
-        image: One image, or frames along the first axis. Integers are counts.
+        y: One image, or frames along the first axis. Integers are counts.
         noise: How noisy the data is, all frames alike; by default estimated, as counts
             times a gain for integers, as white noise for floating point.
         alpha: Strength in the unit of the data, a scalar or one a frame; by default
@@ -60,15 +76,30 @@ def denoise(
 
     Raises:
         ValueError: For anything but images, values that are not finite under the mask,
-            a mask that leaves nothing, a negative alpha.
+            a mask that leaves nothing, a negative alpha, or an unknown word.
+        TypeError: For data that JAX traces.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> counts = np.random.default_rng(0).poisson(2.0, (64, 64))
+        >>> result = tvjax.denoise(counts)
+        >>> result.image.shape
+        (64, 64)
     """
-    in_numpy = not isinstance(image, jax.Array)
-    frames, valid = _check_frames(image, mask)
-    if noise is None and alpha is None:
-        noise = estimate_noise(image, mask)
+    if is_traced(y):
+        raise TypeError(
+            "`tvjax.denoise` looks at the numbers to choose a strength, which JAX "
+            "cannot trace: inside jit, vmap or grad use `tvjax.solve` or `tvjax.TV`."
+        )
+    in_numpy = not isinstance(y, jax.Array)
+    frames, valid = _check_frames(y, mask)
+    check_choice("weights", weights, get_args(Weights))
+    check_choice("norm", norm, get_args(Norm))
+    if noise is not None:
+        check_noise(noise)
+    elif alpha is None:
+        noise = estimate_noise(y, mask)
     key = jax.random.key(0) if key is None else key
-    if weights not in get_args(Weights):
-        raise ValueError(f"`weights` must be one of {get_args(Weights)}.")
 
     tuned, curve = None, None
     if alpha is None:
@@ -79,40 +110,53 @@ def denoise(
             alphas = alpha * jnp.geomspace(0.25, 4, curve_points)
             risks = risks_at(alphas, frames, noise, **judge)
             curve = Curve(np.asarray(alphas), np.asarray(risks))
-    alpha = jnp.asarray(alpha, frames.dtype)
+    alpha = as_non_negative("alpha", alpha).astype(frames.dtype)
     if alpha.shape not in ((), (len(frames),)):
         raise ValueError(
             f"`alpha` must be a scalar or one a frame, got shape {alpha.shape}."
         )
-    if not bool(jnp.all(alpha >= 0)):
-        raise ValueError(f"`alpha` must not be negative, got {jnp.min(alpha)}.")
     each = jnp.broadcast_to(alpha, len(frames))
     solution = _solve_frames(
         frames, each, valid, norm=norm, tol=tol, max_steps=max_steps
     )
 
-    single = np.ndim(image) == 2
+    single = np.ndim(y) == 2
     per_item = jax.tree.map(lambda a: a[0] if single else a, solution)
-    out = per_item.image
+    x = per_item.image
+    at_bound = np.asarray(False if tuned is None else tuned.at_bound)
     return Result(
-        image=np.asarray(out) if in_numpy else out,
-        alpha=np.asarray(alpha),
+        image=np.asarray(x) if in_numpy else x,
         noise=noise,
         risk=None if tuned is None else np.asarray(tuned.risk),
+        warnings=tuple(_warnings(per_item.converged, at_bound)),
+        alpha=np.asarray(alpha),
         curve=curve,
-        gap=np.asarray(per_item.relative_gap),
+        relative_gap=np.asarray(per_item.relative_gap),
         rmse=np.asarray(per_item.rmse),
         num_steps=np.asarray(per_item.num_steps),
         converged=np.asarray(per_item.converged),
-        at_bound=np.asarray(False if tuned is None else tuned.at_bound),
+        at_bound=at_bound,
     )
+
+
+def _warnings(
+    converged: Bool[ArrayLike, "*frame"], at_bound: Bool[ArrayLike, "*frame"]
+) -> Iterator[str]:
+    """Yield a sentence for each thing that deserves a second look."""
+    if not np.all(converged):
+        yield "not converged: raise `max_steps`"
+    if np.any(at_bound):
+        yield (
+            "alpha ended at the end of its range: the risk has no minimum within; "
+            "check the noise model and the mask"
+        )
 
 
 @partial(jax.jit, static_argnames=("norm", "tol", "max_steps"))
 def _solve_frames(
-    frames: Array,
-    alphas: Array,
-    mask: Array | None,
+    frames: Float[Array, "frame height width"],
+    alphas: Float[Array, " frame"],
+    mask: Bool[Array, "frame height width"] | None,
     *,
     norm: Norm,
     tol: float,
@@ -128,45 +172,29 @@ def _solve_frames(
         return solution._replace(dual=None)
 
     items = (frames, alphas, mask)
-    return lax.map(one, items) if _on_cpu() else jax.vmap(one)(items)
-
-
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
+    on_cpu = jax.default_backend() == "cpu"
+    return lax.map(one, items) if on_cpu else jax.vmap(one)(items)
 
 
 def _check_frames(
-    image: ArrayLike, mask: ArrayLike | None
-) -> tuple[Array, Array | None]:
-    """Frames (frame, y, x) in floating point and their masks."""
-    frames = jnp.asarray(image)
-    if jnp.iscomplexobj(frames) or frames.ndim not in (2, 3) or frames.size == 0:
-        raise ValueError(
-            "expected an image (y, x) or frames (frame, y, x) of real numbers, got "
-            f"shape {frames.shape} of {frames.dtype}; for volumes use `tvjax.solve`."
-        )
-    frames = frames.astype(jnp.promote_types(frames.dtype, jnp.float32))
-    frames = frames.reshape(-1, *frames.shape[-2:])
-    valid = None
-    if mask is not None:
-        valid = jnp.asarray(mask, dtype=bool)
-        if valid.shape not in (frames.shape[1:], jnp.shape(image)):
-            raise ValueError(
-                f"`mask` has shape {valid.shape}, but the image {jnp.shape(image)}."
-            )
+    y: Num[ArrayLike, "*frame height width"], mask: Bool[ArrayLike, "..."] | None
+) -> tuple[
+    Float[Array, "frame height width"], Bool[Array, "frame height width"] | None
+]:
+    """Frames (frame, height, width) in floating point and their masks."""
+    shape = np.shape(y)
+    image = as_image(y, ndim=(2, 3), remedy="for volumes use `tvjax.solve`")
+    frames = image.reshape(-1, *image.shape[-2:])
+    valid = as_mask(mask, *{frames.shape[1:]: 0, shape: 0})
+    if valid is not None:
         valid = jnp.broadcast_to(valid, frames.shape)
-        empty = ~jnp.any(valid, axis=(1, 2))
-        if bool(jnp.any(empty)):
+        empty = int(jnp.sum(~jnp.any(valid, axis=(1, 2))))
+        if empty:
             raise ValueError(
-                f"`mask` leaves no valid pixel in {int(jnp.sum(empty))} of "
-                f"{len(frames)} images; True means valid."
+                f"`mask` leaves no valid pixel in {empty} of {len(frames)} images; "
+                "True means valid."
             )
-    bad = ~jnp.isfinite(frames) if valid is None else ~jnp.isfinite(frames) & valid
-    if bool(jnp.any(bad)):
-        raise ValueError(
-            f"{int(jnp.sum(bad))} pixels are NaN or infinite; mark them invalid with "
-            "mask=numpy.isfinite(image)."
-        )
+    check_finite(frames, valid)
     return frames, valid
 
 

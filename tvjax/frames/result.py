@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from tvjax.noise import Noise
+from tvjax.noise import describe_noise
+from tvjax.result import AbstractResult, plain, short
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,91 +18,67 @@ class Curve:
     one strength a frame, one row a frame; NaN where a descent was shorter.
     """
 
-    alphas: np.ndarray
-    risks: np.ndarray
+    alphas: Float[np.ndarray, "*frame point"]
+    risks: Float[np.ndarray, "*frame point"]
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A denoised image or stack, and how it came about.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Result(AbstractResult):
+    """A denoised image or stack of frames, and how it came about.
 
-    For a stack, `gap`, `rmse`, `num_steps` and `converged` have one entry a frame; so
-    have `alpha`, `risk` and `at_bound` where each frame has its own strength.
+    For a stack, `relative_gap`, `rmse`, `num_steps` and `converged` have one entry a
+    frame; so have `alpha`, `risk` and `at_bound` where each frame has its own strength.
+
+    Attributes:
+        alpha: Strength, in the unit of the data.
+        curve: The risk at several strengths; None for a given alpha.
+        relative_gap: Duality gap over the objective.
+        rmse: Certified distance to the exact minimizer, in the unit of the data.
+        num_steps: Steps of the solver.
+        converged: Whether the tolerance was reached.
+        at_bound: Whether the strength wanted to leave its range.
     """
 
-    image: Any  # NumPy for NumPy, JAX for JAX
-    alpha: np.ndarray  # unit of the data
-    noise: Noise | None  # None where neither it nor the choice of alpha was asked for
-    risk: np.ndarray | None  # estimated mean squared error; None for a given alpha
+    alpha: np.ndarray
     curve: Curve | None
-    gap: np.ndarray  # relative duality gap
-    rmse: np.ndarray  # certified distance to the exact solution, unit of the data
+    relative_gap: np.ndarray
+    rmse: np.ndarray
     num_steps: np.ndarray
     converged: np.ndarray
-    at_bound: np.ndarray  # the strength wanted to leave its range
+    at_bound: np.ndarray
 
-    def asdict(self) -> dict[str, Any]:
-        """Everything but the image, in types that JSON knows."""
-        noise = None
+    def facts(self) -> dict[str, str]:
+        """Noise, strength, risk and certificate, a sentence each."""
+        facts = {}
         if self.noise is not None:
-            parameters = {name: _plain(v) for name, v in vars(self.noise).items()}
-            noise = {"model": type(self.noise).__name__, **parameters}
-        return {
-            "alpha": _plain(self.alpha),
-            "noise": noise,
-            "risk": None if self.risk is None else _plain(self.risk),
-            "curve": None
-            if self.curve is None
-            else {
-                "alphas": _plain(self.curve.alphas),
-                "risks": _plain(self.curve.risks),
-            },
-            "relative_gap": _plain(self.gap),
-            "certified_rmse": _plain(self.rmse),
-            "num_steps": _plain(self.num_steps),
-            "converged": _plain(self.converged),
-            "alpha_at_bound": _plain(self.at_bound),
-        }
-
-    def report(self) -> str:
-        """The same in sentences."""
-        lines = []
-        if self.noise is not None:
-            parameters = ", ".join(
-                f"{name} {_short(value)}" for name, value in vars(self.noise).items()
-            )
-            lines.append(f"noise      {type(self.noise).__name__} ({parameters})")
-        lines += [
-            f"alpha      {_short(self.alpha)}"
-            + (" (given)" if self.risk is None else " (chosen by the risk)"),
-        ]
+            model, *parameters = describe_noise(self.noise).items()
+            values = ", ".join(f"{name} {short(value)}" for name, value in parameters)
+            facts["noise"] = f"{model[1]} ({values})"
+        chosen = "given" if self.risk is None else "chosen by the risk"
+        facts["alpha"] = f"{short(self.alpha)} ({chosen})"
         if self.risk is not None:
-            lines.append(
-                f"risk       {_short(self.risk)}, the mean squared error as estimated "
-                "at 0.9 of the exposure; unbiased, so it may be negative"
+            facts["risk"] = (
+                f"{short(self.risk)}, the mean squared error as estimated at 0.9 of "
+                "the exposure; unbiased, so it may be negative"
             )
-        lines += [
-            f"exactness  relative gap {_short(self.gap)}, within {_short(self.rmse)} "
-            "rms of the exact minimizer",
-            f"steps      {_short(self.num_steps)}",
-        ]
-        if not np.all(self.converged):
-            lines.append("WARNING    not converged: raise `max_steps`")
-        if np.any(self.at_bound):
-            lines.append(
-                "WARNING    alpha ended at the end of its range: the risk has no "
-                "minimum within; check the noise model and the mask"
-            )
-        return "\n".join(lines)
+        facts["exactness"] = (
+            f"relative gap {short(self.relative_gap)}, within {short(self.rmse)} rms "
+            "of the exact minimizer"
+        )
+        facts["steps"] = short(self.num_steps)
+        return facts
 
-
-def _plain(value: ArrayLike) -> Any:
-    return np.asarray(value).tolist()
-
-
-def _short(value: ArrayLike) -> str:
-    """A number, or the range of several."""
-    value = np.asarray(value)
-    if value.size == 1:
-        return f"{value.item():.4g}"
-    return f"{value.min():.4g} to {value.max():.4g}"
+    def numbers(self) -> dict[str, Any]:
+        """Strength, its curve and the certificate."""
+        curve = None
+        if self.curve is not None:
+            curve = {name: plain(values) for name, values in vars(self.curve).items()}
+        return {
+            "alpha": plain(self.alpha),
+            "curve": curve,
+            "relative_gap": plain(self.relative_gap),
+            "rmse": plain(self.rmse),
+            "num_steps": plain(self.num_steps),
+            "converged": plain(self.converged),
+            "at_bound": plain(self.at_bound),
+        }

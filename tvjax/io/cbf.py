@@ -45,7 +45,7 @@ def describe(path: Path) -> Description:
 
 def read(
     path: Path, start: int, stop: int
-) -> Iterator[tuple[Int[np.ndarray, "y x"], str]]:
+) -> Iterator[tuple[Int[np.ndarray, "height width"], str]]:
     """Yield the image and the text before it.
 
     Raises:
@@ -91,7 +91,7 @@ class CbfSink:
         self._encoding = encoding
         self._program = program
 
-    def append(self, stored: Int[np.ndarray, "y x"], frame: Frame) -> None:
+    def append(self, stored: Int[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame after the text that came with it."""
         path = next(self._paths)
         text = frame.header
@@ -107,7 +107,9 @@ class CbfSink:
         """Nothing is left open."""
 
 
-def _write(file: io.RawIOBase, image: Int[np.ndarray, "y x"], text: str) -> None:
+def _write(
+    file: io.RawIOBase, image: Int[np.ndarray, "height width"], text: str
+) -> None:
     """Write `image` as 32-bit integers after `text`, compressed by byte offset."""
     rows, columns = image.shape
     packed = compByteOffset(np.ascontiguousarray(image, np.int32))

@@ -37,7 +37,7 @@ def describe(path: Path) -> Description:
 
 def read(
     path: Path, start: int, stop: int
-) -> Iterator[tuple[Num[np.ndarray, "y x"], str]]:
+) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
     """Yield the frames from `start` to `stop`."""
     with _open(path) as image:
         for index in range(start, stop):

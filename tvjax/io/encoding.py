@@ -52,8 +52,8 @@ class Encoding:
     saturation: float | None = None
 
     def encode(
-        self, image: Float[np.ndarray, "y x"], frame: Frame, marks: Marks
-    ) -> tuple[Num[np.ndarray, "y x"], Tally]:
+        self, image: Float[np.ndarray, "height width"], frame: Frame, marks: Marks
+    ) -> tuple[Num[np.ndarray, "height width"], Tally]:
         """Return `image`, denoised from `frame`, as stored, and what that did to it."""
         reading = marks.valid(frame.data)
         value = np.where(frame.mask, image, np.where(reading, frame.data, 0))
@@ -132,8 +132,8 @@ def choose_encoding(
 
 
 def fit_scale(
-    images: Float[np.ndarray, "frame y x"],
-    mask: Bool[np.ndarray, "frame y x"],
+    images: Float[np.ndarray, "frame height width"],
+    mask: Bool[np.ndarray, "frame height width"],
     *,
     largest: float,
 ) -> int:

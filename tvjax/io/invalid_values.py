@@ -19,12 +19,14 @@ class Marks(NamedTuple):
     negative: bool  # whether negative values of a signed type are marks
 
     @classmethod
-    def of(cls, data: Num[np.ndarray, "y x"]) -> Self:
+    def of(cls, data: Num[np.ndarray, "height width"]) -> Self:
         """Return the marks of the series that starts with `data`."""
         signed = np.issubdtype(data.dtype, np.signedinteger)
         return cls(bool(signed and data.size and data.min() >= LOWEST_MARK))
 
-    def valid(self, data: Num[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
+    def valid(
+        self, data: Num[np.ndarray, "height width"]
+    ) -> Bool[np.ndarray, "height width"]:
         """Return True where the stored value is a reading."""
         if np.issubdtype(data.dtype, np.floating):
             return np.isfinite(data)

@@ -64,7 +64,7 @@ def open_series(
 
 def read_mask(
     path: str | PathLike[str], shape: tuple[int, int]
-) -> Bool[np.ndarray, "y x"]:
+) -> Bool[np.ndarray, "height width"]:
     """Return the mask in a file, True where a pixel is valid.
 
     In a file, zero is valid and any other value is bad, as in a DECTRIS pixel mask;
@@ -91,7 +91,9 @@ def read_mask(
     return mask
 
 
-def _mask_values(path: Path) -> Num[np.ndarray, "y x"] | Bool[np.ndarray, "y x"]:
+def _mask_values(
+    path: Path,
+) -> Num[np.ndarray, "height width"] | Bool[np.ndarray, "height width"]:
     if path.suffix == ".npy":
         return np.load(path)
     if is_hdf5(path):
@@ -185,7 +187,7 @@ def _read_images(
     dtype: np.dtype,
     start: int,
     stop: int,
-) -> Iterator[tuple[Num[np.ndarray, "y x"], str]]:
+) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
     """Yield the frames of files with `pages` frames each."""
     for number in range(start // pages, -(-stop // pages)):
         path = files[number]

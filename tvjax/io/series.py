@@ -15,8 +15,8 @@ class Frame(NamedTuple):
     """One image as stored, and which of its pixels can be trusted."""
 
     index: int  # position in the series, from 0
-    data: Num[np.ndarray, "y x"]  # as stored, marks of invalid pixels included
-    mask: Bool[np.ndarray, "y x"]  # True where valid
+    data: Num[np.ndarray, "height width"]  # as stored, marks of invalid pixels included
+    mask: Bool[np.ndarray, "height width"]  # True where valid
     header: str = ""  # text that came with the image, for the formats that have one
 
 
@@ -89,8 +89,8 @@ class Series:
     num_frames: int
     shape: tuple[int, int]
     dtype: np.dtype
-    read: Callable[[int, int], Iterator[tuple[Num[np.ndarray, "y x"], str]]]
-    mask: Bool[np.ndarray, "y x"]
+    read: Callable[[int, int], Iterator[tuple[Num[np.ndarray, "height width"], str]]]
+    mask: Bool[np.ndarray, "height width"]
     marks: Marks
     metadata: Metadata = field(default_factory=Metadata)
     names: tuple[str, ...] = ()
@@ -121,9 +121,9 @@ class Series:
 
 
 def series_of(
-    frames: Num[np.ndarray, "frame y x"],
+    frames: Num[np.ndarray, "frame height width"],
     *,
-    mask: Bool[np.ndarray, "y x"] | None = None,
+    mask: Bool[np.ndarray, "height width"] | None = None,
     metadata: Metadata | None = None,
 ) -> Series:
     """Return frames in memory as a series, for example to write them to a file."""

@@ -25,7 +25,7 @@ from tvjax.io.tables import in_ev, is_energy, read_table
 
 _RANGE = re.compile(r"([^:]+):([^:]+):(\d+)$")
 
-Cut = Callable[[slice, slice], Num[np.ndarray, "energy y x"]]
+Cut = Callable[[slice, slice], Num[np.ndarray, "energy height width"]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,7 +61,7 @@ class Stack:
 
     def __getitem__(
         self, key: slice | tuple[slice, slice]
-    ) -> Float[np.ndarray, "energy y x"]:
+    ) -> Float[np.ndarray, "energy height width"]:
         """Read a part, zero in pixels that are marked as invalid."""
         frames, rows = key if isinstance(key, tuple) else (key, slice(None))
         frames = slice(*frames.indices(self.shape[0])[:2])
@@ -84,10 +84,10 @@ class Stack:
 
 
 def stack_of(
-    frames: Num[ArrayLike, "energy y x"],
+    frames: Num[ArrayLike, "energy height width"],
     energies: Float[ArrayLike, " energy"] | None = None,
     *,
-    mask: Bool[np.ndarray, "y x"] | None = None,
+    mask: Bool[np.ndarray, "height width"] | None = None,
     like: Series | None = None,
     unit: str = "",
 ) -> Stack:
@@ -218,13 +218,17 @@ def cut_of(series: Series) -> Cut:
         block = layout.blocks[0]
         if block.images.ndim == 3:
 
-            def cut(frames: slice, rows: slice) -> Num[np.ndarray, "energy y x"]:
+            def cut(
+                frames: slice, rows: slice
+            ) -> Num[np.ndarray, "energy height width"]:
                 with reading(block.data_file or layout.path):
                     return block.cut(frames, rows)
 
             return cut
 
-    def cut_frames(frames: slice, rows: slice) -> Num[np.ndarray, "energy y x"]:
+    def cut_frames(
+        frames: slice, rows: slice
+    ) -> Num[np.ndarray, "energy height width"]:
         images = series.read(frames.start, frames.stop)
         return np.stack([image[rows] for image, _ in images])
 

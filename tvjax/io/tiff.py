@@ -31,7 +31,7 @@ def describe(path: Path) -> Description:
 
 def read(
     path: Path, start: int, stop: int
-) -> Iterator[tuple[Num[np.ndarray, "y x"], str]]:
+) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
     """Yield each page from `start` to `stop` with its description."""
     with open_binary(path) as file, tifffile.TiffFile(file) as tiff:
         for page in tiff.pages[start:stop]:
@@ -64,7 +64,7 @@ class TiffSink:
         self._writer: tifffile.TiffWriter | None = None
         self._file: OutputFile | None = None
 
-    def append(self, stored: Num[np.ndarray, "y x"], frame: Frame) -> None:
+    def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame with the description that came with it."""
         path = next(self._paths, None)
         if path is not None:

@@ -33,7 +33,7 @@ _DTYPES = {
 class Sink(Protocol):
     """Writes encoded frames in one format, in order."""
 
-    def append(self, stored: Num[np.ndarray, "y x"], frame: Frame) -> None: ...
+    def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None: ...
     def finish(self, provenance: Provenance | None) -> None: ...
     def close(self) -> None: ...
 
@@ -81,7 +81,7 @@ class SeriesWriter:
         self._sink.close()
         self._staging.discard()
 
-    def write(self, image: Float[np.ndarray, "y x"], frame: Frame) -> None:
+    def write(self, image: Float[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame: `image`, which `frame` has become.
 
         Raises:

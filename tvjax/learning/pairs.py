@@ -53,26 +53,27 @@ class Pair(NamedTuple):
 class Series(NamedTuple):
     """Frames of counts that share symmetry, beam centre and mask; see `Series.of`."""
 
-    frames: Float[np.ndarray, "frame y x"]
+    frames: Float[np.ndarray, "frame height width"]
     group: str
     centre: tuple[float, float]
-    mask: Bool[np.ndarray, "y x"]
+    mask: Bool[np.ndarray, "height width"]
     whole: bool  # are all counts whole numbers, so that they can be thinned?
 
     @classmethod
     def of(
         cls,
-        frames: Sequence[Float[np.ndarray, "y x"]] | Float[np.ndarray, "frame y x"],
+        frames: Sequence[Float[np.ndarray, "height width"]]
+        | Float[np.ndarray, "frame height width"],
         group: str,
         centre: tuple[float, float],
-        mask: Bool[np.ndarray, "y x"] | None = None,
+        mask: Bool[np.ndarray, "height width"] | None = None,
     ) -> Self:
         """Check a series to train on.
 
         Args:
             frames: Counts, as they were measured: not subtracted from, not scaled.
             group: A name that `tvjax.symmetry.find_group` knows.
-            centre: Of the beam, (y, x) in pixels; the first pixel's center is 0.
+            centre: Of the beam, (y, x) in pixels; the first pixel's centre is 0.
             mask: True where a pixel is valid: from the detector, never from the counts.
 
         Raises:
@@ -141,8 +142,8 @@ class Series(NamedTuple):
 
     def _sum(
         self,
-        frame: Float[np.ndarray, "y x"],
-        part: Bool[np.ndarray, "y x"],
+        frame: Float[np.ndarray, "height width"],
+        part: Bool[np.ndarray, "height width"],
         share: float = 1.0,
     ) -> Summed:
         """Over the orbits, of a part of the detector with that share of the counts."""
@@ -152,10 +153,10 @@ class Series(NamedTuple):
 
 @eqx.filter_jit
 def sum_orbits(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     group: str,
     centre: tuple[float, float],
-    mask: Bool[Array, "y x"],
+    mask: Bool[Array, "height width"],
 ) -> Summed:
     """Counts over each pixel's orbit, and of how many valid members."""
     orbit = orbit_mean(jnp.asarray(y), group, centre, jnp.asarray(mask))
@@ -209,7 +210,7 @@ def _crop(pair: Pair, side: int, rng: np.random.Generator) -> Pair:
 
 def _angles(
     shape: tuple[int, ...], centre: tuple[float, float]
-) -> Float[np.ndarray, "y x"]:
+) -> Float[np.ndarray, "height width"]:
     """Of each pixel around the centre, as a share of the whole turn."""
     y, x = np.indices(shape)
     return np.arctan2(y - centre[0], x - centre[1]) / (2 * np.pi) + 0.5

@@ -12,13 +12,13 @@ from tvjax.symmetry import orbit_mean
 
 def predict(
     network: CountNetwork,
-    y: Float[ArrayLike, "y x"],
+    y: Float[ArrayLike, "height width"],
     group: str,
     centre: tuple[float, float],
-    mask: Bool[ArrayLike, "y x"] | None = None,
+    mask: Bool[ArrayLike, "height width"] | None = None,
     *,
     average: bool = False,
-) -> Float[Array, "y x"]:
+) -> Float[Array, "height width"]:
     """Denoise one frame of counts: expected counts in each pixel, masked ones too.
 
     The network sees the sum over each pixel's orbit, the own counts among them, which
@@ -29,7 +29,7 @@ def predict(
         network: Trained, on this series or on others.
         y: Counts.
         group: A name that `tvjax.symmetry.find_group` knows.
-        centre: Of the beam, (y, x) in pixels; the first pixel's center is 0.
+        centre: Of the beam, (y, x) in pixels; the first pixel's centre is 0.
         mask: True where a pixel is valid: from the detector, never from the counts.
         average: The mean over four rotations and their mirror images of what the
             network sees, and over each orbit: eight times the work.
@@ -58,7 +58,7 @@ def predict(
     return _keep_total(rate, counts, valid)
 
 
-def _average(network: CountNetwork, summed: Summed) -> Float[Array, "y x"]:
+def _average(network: CountNetwork, summed: Summed) -> Float[Array, "height width"]:
     """The mean answer to the eight ways to lay down a square."""
     total = jnp.zeros_like(summed.counts)
     for flips in range(2):
@@ -68,15 +68,17 @@ def _average(network: CountNetwork, summed: Summed) -> Float[Array, "y x"]:
     return total / 8
 
 
-def _lay(y: Float[Array, "y x"], flips: int, turns: int) -> Array:
+def _lay(y: Float[Array, "height width"], flips: int, turns: int) -> Array:
     """Mirrored, then turned."""
     return jnp.rot90(y[::-1] if flips else y, turns)
 
 
 @eqx.filter_jit
 def _keep_total(
-    rate: Float[Array, "y x"], counts: Float[Array, "y x"], valid: Bool[Array, "y x"]
-) -> Float[Array, "y x"]:
+    rate: Float[Array, "height width"],
+    counts: Float[Array, "height width"],
+    valid: Bool[Array, "height width"],
+) -> Float[Array, "height width"]:
     """The rate times its most likely factor."""
     total, expected = (jnp.sum(jnp.where(valid, y, 0)) for y in (counts, rate))
     return rate * total / jnp.where(expected > 0, expected, 1)

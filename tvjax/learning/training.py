@@ -65,10 +65,11 @@ class State(eqx.Module):
 
 
 def train(
-    frames: Sequence[Float[np.ndarray, "y x"]] | Float[np.ndarray, "frame y x"],
+    frames: Sequence[Float[np.ndarray, "height width"]]
+    | Float[np.ndarray, "frame height width"],
     group: str,
     centre: tuple[float, float],
-    mask: Bool[np.ndarray, "y x"] | None = None,
+    mask: Bool[np.ndarray, "height width"] | None = None,
     **options: Any,
 ) -> Trained:
     """Train a network on one series; `train_on` says with what options.
@@ -76,7 +77,7 @@ def train(
     Args:
         frames: Counts, two frames or more.
         group: A name that `tvjax.symmetry.find_group` knows; for rings "4mm".
-        centre: Of the beam, (y, x) in pixels; the first pixel's center is 0.
+        centre: Of the beam, (y, x) in pixels; the first pixel's centre is 0.
         mask: True where a pixel is valid: from the detector, never from the counts.
         options: See `train_on`.
 

@@ -27,7 +27,7 @@ SETTLED = 0.02
 FARTHEST = 1.0
 """Pixels that a frame is moved in a round: gradients do not tell of more."""
 
-Mask = Bool[np.ndarray, "y x"]
+Mask = Bool[np.ndarray, "height width"]
 
 
 def check_memory(stack: Stack, memory: int) -> None:
@@ -84,7 +84,7 @@ def at_rest(
         )
         length = np.linalg.norm(step, axis=1, keepdims=True)
         step *= np.minimum(1, FARTHEST / np.maximum(length, FARTHEST))
-        shifts = _centered(shifts + step, confidence)
+        shifts = _centred(shifts + step, confidence)
         if low == rank and np.sqrt(np.mean(step**2)) < SETTLED:
             break
     rested, common = _aligned(stack, raw, mask, shifts, whole_pixels)
@@ -97,7 +97,7 @@ def at_rest(
     )
 
 
-def _centered(
+def _centred(
     shifts: Float[np.ndarray, "energy 2"], confidence: Float[np.ndarray, " energy"]
 ) -> Float[np.ndarray, "energy 2"]:
     """Mean zero over the frames that were found, zero where one was not."""
@@ -109,7 +109,7 @@ def _centered(
 
 def _aligned(
     stack: Stack,
-    raw: Float[np.ndarray, "energy y x"],
+    raw: Float[np.ndarray, "energy height width"],
     mask: Mask,
     shifts: Float[np.ndarray, "energy 2"],
     whole_pixels: bool = False,

@@ -65,7 +65,7 @@ class StackErrors(NamedTuple):
 
 
 def stack_errors(
-    scene: XanesStack, components: object, mask: Bool[np.ndarray, "y x"]
+    scene: XanesStack, components: object, mask: Bool[np.ndarray, "height width"]
 ) -> StackErrors:
     """Return the true error of what `save_cathode` wrote, and of it denoised.
 
@@ -109,7 +109,9 @@ def true_errors(
 def scan_series(scan: Scan) -> Series:
     """Return a simulated scan as a series that draws each frame when it is read."""
 
-    def read(start: int, stop: int) -> Iterator[tuple[UInt32[np.ndarray, "y x"], str]]:
+    def read(
+        start: int, stop: int
+    ) -> Iterator[tuple[UInt32[np.ndarray, "height width"], str]]:
         return ((scan.counts(frame), "") for frame in range(start, stop))
 
     detector = scan.detector

@@ -22,8 +22,8 @@ def density_of(stack: Stack, flat: Light, dark: Light | None = None) -> Stack:
     everything = slice(0, stack.shape[1])
 
     def density(
-        sample: Num[np.ndarray, "energy y x"], frames: slice, rows: slice
-    ) -> Float[np.ndarray, "energy y x"]:
+        sample: Num[np.ndarray, "energy height width"], frames: slice, rows: slice
+    ) -> Float[np.ndarray, "energy height width"]:
         valid = stack.series.marks.valid(sample)
         empty, offset = _lights(sample.shape, frames, rows, flat, dark)
         counts = np.where(valid, sample, 0).astype(np.float32)
@@ -34,7 +34,7 @@ def density_of(stack: Stack, flat: Light, dark: Light | None = None) -> Stack:
         )
         return np.where(found.mask, found.density, np.nan).astype(np.float32)
 
-    def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy y x"]:
+    def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy height width"]:
         return density(stack.cut(frames, rows), frames, rows)
 
     def read(start: int, stop: int) -> Iterator[tuple[np.ndarray, str]]:
@@ -60,12 +60,12 @@ class DensityNoise(NamedTuple):
     """
 
     levels: Float[np.ndarray, " energy"]  # optical density
-    pixels: Float[np.ndarray, "y x"]  # root of the mean square 1 where valid
+    pixels: Float[np.ndarray, "height width"]  # root of the mean square 1 where valid
 
 
 def density_noise(
     counts: Stack,
-    mask: Bool[np.ndarray, "y x"],
+    mask: Bool[np.ndarray, "height width"],
     noise: object,
     flat: Light,
     dark: Light | None = None,

@@ -54,11 +54,11 @@ class Denoise(Protocol):
 
     def __call__(
         self,
-        y: Num[np.ndarray, "*frame y x"],
+        y: Num[np.ndarray, "*frame height width"],
         *,
         noise: object,
         alpha: float | None,
-        mask: Bool[np.ndarray, "*frame y x"],
+        mask: Bool[np.ndarray, "*frame height width"],
         per_frame: bool,
     ) -> object: ...
 
@@ -155,7 +155,7 @@ def denoise_series(
         )
 
 
-_Done = tuple[Frame, Num[np.ndarray, "y x"], Record]
+_Done = tuple[Frame, Num[np.ndarray, "height width"], Record]
 """A frame, what it becomes, and how."""
 
 

@@ -23,9 +23,9 @@ class Example(NamedTuple):
     """One frame of the sample before and after, for a report."""
 
     index: int
-    before: Num[np.ndarray, "y x"]
-    after: Num[np.ndarray, "y x"]
-    mask: Bool[np.ndarray, "y x"]
+    before: Num[np.ndarray, "height width"]
+    after: Num[np.ndarray, "height width"]
+    mask: Bool[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,8 +78,8 @@ def frame_range(series: Series, frames: str | None) -> range:
 
 def noise_model(
     text: str,
-    images: Num[np.ndarray, "frame y x"],
-    mask: Bool[np.ndarray, "frame y x"],
+    images: Num[np.ndarray, "frame height width"],
+    mask: Bool[np.ndarray, "frame height width"],
 ) -> object:
     """Return the noise model in words, estimating what is left out."""
     from tvjax import noise  # loads jax
@@ -119,7 +119,9 @@ def sample_frames(series: Series, frames: range) -> list[Frame]:
     return sample
 
 
-def gather(frames: Sequence[Frame]) -> tuple[Num[np.ndarray, "frame y x"], ...]:
+def gather(
+    frames: Sequence[Frame],
+) -> tuple[Num[np.ndarray, "frame height width"], ...]:
     """Return images and masks of frames, with zero in every invalid pixel."""
     return (
         np.stack([_image(frame) for frame in frames]),
@@ -127,7 +129,7 @@ def gather(frames: Sequence[Frame]) -> tuple[Num[np.ndarray, "frame y x"], ...]:
     )
 
 
-def _image(frame: Frame) -> Num[np.ndarray, "y x"]:
+def _image(frame: Frame) -> Num[np.ndarray, "height width"]:
     """Return the data in a type that jax has; integers stay integers, being counts."""
     kind = {"u": np.uint32, "i": np.int32, "f": np.float32}[frame.data.dtype.kind]
     return np.where(frame.mask, frame.data, 0).astype(kind)

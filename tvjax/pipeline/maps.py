@@ -86,7 +86,7 @@ def _split_valences(text: str) -> tuple[str, list[float] | None]:
 
 def map_stack(
     stack: Stack,
-    mask: Bool[np.ndarray, "y x"],
+    mask: Bool[np.ndarray, "height width"],
     components: object,
     references: References | None,
     settings: StackSettings,
@@ -124,10 +124,10 @@ def map_stack(
             memory=settings.memory,
         )
 
-    def after(rows: slice) -> Float[np.ndarray, "energy y x"]:
+    def after(rows: slice) -> Float[np.ndarray, "energy height width"]:
         return np.tensordot(components.spectra.T, components.denoised[:, rows], 1)
 
-    def before(rows: slice) -> Float[np.ndarray, "energy y x"]:
+    def before(rows: slice) -> Float[np.ndarray, "energy height width"]:
         return stack[0 : stack.shape[0], rows]
 
     # What is left of the noise lies in as many directions as there are components, and

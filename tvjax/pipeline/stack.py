@@ -64,7 +64,7 @@ class Fit(Protocol):
         *,
         noise: object | None,
         rank: int | None,
-        mask: Bool[np.ndarray, "y x"],
+        mask: Bool[np.ndarray, "height width"],
         memory: int,
         progress: Progress,
     ) -> object: ...
@@ -125,7 +125,7 @@ def denoise_stack_file(
                 density = density_noise(counts, mask, noise, *lights)
 
         def denoise(
-            stack: Stack, mask: Bool[np.ndarray, "y x"], rank: int | None
+            stack: Stack, mask: Bool[np.ndarray, "height width"], rank: int | None
         ) -> object:
             return _fit(fit, stack, mask, rank, noise, density, settings, progress)
 
@@ -228,7 +228,7 @@ def _create(output: str | Path, like: Stack, settings: StackSettings) -> SeriesW
     return writer
 
 
-def _survey(stack: Stack) -> Bool[np.ndarray, "y x"]:
+def _survey(stack: Stack) -> Bool[np.ndarray, "height width"]:
     """Go through all frames once; return where a pixel is valid in all of them.
 
     Raises:
@@ -268,7 +268,7 @@ def _noise(counts: Stack, settings: StackSettings) -> object:
 def _fit(
     fit: Fit,
     stack: Stack,
-    mask: Bool[np.ndarray, "y x"],
+    mask: Bool[np.ndarray, "height width"],
     rank: int | None,
     noise: object | None,
     density: DensityNoise | None,
@@ -283,7 +283,7 @@ def _fit(
 
     levels = density.levels
 
-    def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy y x"]:
+    def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy height width"]:
         return stack.cut(frames, rows) / levels[frames, None, None]
 
     whitened = dataclasses.replace(stack, cut=cut)
@@ -319,7 +319,7 @@ def _provenance(
 
 def _write_all(
     stack: Stack,
-    mask: Bool[np.ndarray, "y x"],
+    mask: Bool[np.ndarray, "height width"],
     components: object,
     writer: SeriesWriter,
     progress: Progress,
@@ -341,7 +341,7 @@ def _write_all(
     return Residuals(np.array(deviations), np.array(correlations))
 
 
-def _neighbor_correlation(residual: Float[np.ndarray, "y x"]) -> float:
+def _neighbor_correlation(residual: Float[np.ndarray, "height width"]) -> float:
     """The correlation along the axis on which it is greater, zeros being invalid."""
     square = np.sum(residual**2) or 1.0
     along_y = np.sum(residual[1:] * residual[:-1])

@@ -20,9 +20,9 @@ class Evidence(NamedTuple):
     """A part of the stack before and after, for a report."""
 
     frame: int
-    before: Float[np.ndarray, "y x"]
-    after: Float[np.ndarray, "y x"]
-    mask: Bool[np.ndarray, "y x"]
+    before: Float[np.ndarray, "height width"]
+    after: Float[np.ndarray, "height width"]
+    mask: Bool[np.ndarray, "height width"]
     pixels: tuple[tuple[int, int], ...]
     spectra_before: Float[np.ndarray, "pixel energy"]
     spectra_after: Float[np.ndarray, "pixel energy"]
@@ -84,7 +84,7 @@ class StackOutcome:
     noise: Mapping[str, object]
     components: object
     chosen: bool
-    mask: Bool[np.ndarray, "y x"]
+    mask: Bool[np.ndarray, "height width"]
     evidence: Evidence
     residuals: Residuals | None
     jitter: Shifts | None
@@ -175,7 +175,7 @@ class StackOutcome:
 
 
 def evidence_of(
-    stack: Stack, mask: Bool[np.ndarray, "y x"], components: object
+    stack: Stack, mask: Bool[np.ndarray, "height width"], components: object
 ) -> Evidence:
     """The frame of most contrast, and the spectra of bright and faint pixels."""
     spread = np.cov(components.denoised[:, mask]).reshape(

@@ -18,8 +18,8 @@ from tvjax.pipeline.frames_outcome import Outcome
 from tvjax.pipeline.input import open_input
 from tvjax.settings import parse_centre, SymmetrySettings, TrainingSettings
 
-Frames = Num[np.ndarray, "frame y x"]
-Mask = Bool[np.ndarray, "y x"]
+Frames = Num[np.ndarray, "frame height width"]
+Mask = Bool[np.ndarray, "height width"]
 
 
 class Profile(NamedTuple):
@@ -131,7 +131,7 @@ def load_weights(path: str) -> object:
 
 def settle_symmetry(
     frames: Frames,
-    mask: Bool[np.ndarray, "frame y x"],
+    mask: Bool[np.ndarray, "frame height width"],
     group: str,
     centre: str | tuple[float, float],
     noise: object,
@@ -179,9 +179,9 @@ def describe(choice: object) -> dict[str, object]:
 
 
 def ring_means(
-    before: Num[np.ndarray, "y x"],
-    after: Num[np.ndarray, "y x"],
-    variance: Num[np.ndarray, "y x"],
+    before: Num[np.ndarray, "height width"],
+    after: Num[np.ndarray, "height width"],
+    variance: Num[np.ndarray, "height width"],
     mask: Mask,
     centre: tuple[float, float],
 ) -> Profile:
@@ -206,7 +206,7 @@ def ring_means(
 class _Denoised(NamedTuple):
     """What `denoise_series` wants to know of some frames."""
 
-    image: Num[np.ndarray, "frame y x"]
+    image: Num[np.ndarray, "frame height width"]
     noise: object
     alpha: Float[np.ndarray, " frame"]
     gap: Float[np.ndarray, " frame"]
@@ -234,7 +234,7 @@ class _Method:
         *,
         noise: object,
         alpha: float | None,
-        mask: Bool[np.ndarray, "frame y x"],
+        mask: Bool[np.ndarray, "frame height width"],
         per_frame: bool,
         curve_points: int = 0,
     ) -> _Denoised:

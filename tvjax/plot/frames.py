@@ -22,9 +22,9 @@ from tvjax.plot.style import (
 
 
 def before_after(
-    before: Real[ArrayLike, "y x"],
-    after: Real[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"],
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
     *,
     spot: tuple[int, int] | None = None,
     half_width: int = 24,
@@ -131,12 +131,12 @@ def risk_curve(
 
 
 def spot_surface(
-    before: Real[ArrayLike, "y x"],
-    after: Real[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"],
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
     *,
     spot: tuple[int, int],
-    truth: Real[ArrayLike, "y x"] | None = None,
+    truth: Real[ArrayLike, "height width"] | None = None,
     half_width: int = 10,
     unit: str = "counts",
 ) -> Figure:
@@ -191,10 +191,10 @@ def spot_surface(
 
 
 def residual(
-    before: Real[ArrayLike, "y x"],
-    after: Real[ArrayLike, "y x"],
-    variance: Real[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"],
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
+    variance: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
 ) -> Figure:
     """Draw what was removed, over its standard deviation: is it noise alone?
 
@@ -265,8 +265,8 @@ def _vertex(x, y):
 def _window(spot, half_width, shape):
     """Slices about a spot, cut at the edges of the image."""
     return tuple(
-        slice(max(center - half_width, 0), min(center + half_width + 1, n))
-        for center, n in zip(spot, shape, strict=True)
+        slice(max(centre - half_width, 0), min(centre + half_width + 1, n))
+        for centre, n in zip(spot, shape, strict=True)
     )
 
 

@@ -119,11 +119,11 @@ def rank_risk(
 
 
 def eigenimages(
-    before: Float[ArrayLike, "component y x"],
-    after: Float[ArrayLike, "component y x"],
+    before: Float[ArrayLike, "component height width"],
+    after: Float[ArrayLike, "component height width"],
     spectra: Float[ArrayLike, "component energy"],
     verdict: Sequence[str],
-    mask: Bool[ArrayLike, "y x"],
+    mask: Bool[ArrayLike, "height width"],
     energies: Float[ArrayLike, " energy"] | None = None,
 ) -> Figure:
     """Draw the first components: image before and after, and spectrum.
@@ -204,8 +204,8 @@ def spectra(
 
 
 def frames(
-    images: Mapping[str, Real[ArrayLike, "y x"]],
-    mask: Bool[ArrayLike, "y x"],
+    images: Mapping[str, Real[ArrayLike, "height width"]],
+    mask: Bool[ArrayLike, "height width"],
     *,
     pixels: Sequence[tuple[int, int]] = (),
     unit: str = "value",
@@ -231,7 +231,7 @@ def frames(
 
 
 def maps(
-    images: Mapping[str, Float[ArrayLike, "y x"]],
+    images: Mapping[str, Float[ArrayLike, "height width"]],
     label: str,
     limits: tuple[float, float] | None = None,
 ) -> Figure:
@@ -275,7 +275,7 @@ def jitter(
 
 
 def _side_by_side(
-    images: Mapping[str, Real[ArrayLike, "y x"]],
+    images: Mapping[str, Real[ArrayLike, "height width"]],
     colors: object,
     limits: tuple[float, float],
     label: str,
@@ -304,7 +304,7 @@ def _plain_numbers(*axes: Axis) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def _limits(image: Float[np.ndarray, "y x"]) -> tuple[float, float]:
+def _limits(image: Float[np.ndarray, "height width"]) -> tuple[float, float]:
     """The range of an image but for its extremes; never empty."""
     finite = np.asarray(image)[np.isfinite(image)]
     if not finite.size:

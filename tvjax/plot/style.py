@@ -24,8 +24,8 @@ def save(figure: Figure, file: str | Path | BinaryIO) -> None:
 
 
 def valid_only(
-    image: Real[ArrayLike, "y x"], mask: Bool[ArrayLike, "y x"]
-) -> Float[np.ndarray, "y x"]:
+    image: Real[ArrayLike, "height width"], mask: Bool[ArrayLike, "height width"]
+) -> Float[np.ndarray, "height width"]:
     """Return the image as floating point, NaN where the mask is False."""
     return np.where(mask, np.asarray(image, float), np.nan)
 

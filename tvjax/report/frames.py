@@ -21,14 +21,14 @@ CAUTION = (
 
 def write_report(
     folder: str | Path,
-    before: Real[ArrayLike, "y x"],
-    after: Real[ArrayLike, "y x"],
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
     *,
-    variance: Real[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"],
+    variance: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
     summary: Mapping[str, object],
     curve: Mapping[str, object] | None = None,
-    truth: Real[ArrayLike, "y x"] | None = None,
+    truth: Real[ArrayLike, "height width"] | None = None,
     title: str = "Denoising report",
     unit: str = "counts",
     overwrite: bool = False,
@@ -83,10 +83,10 @@ def write_report(
 
 
 def measure(
-    before: Real[ArrayLike, "y x"],
-    after: Real[ArrayLike, "y x"],
-    variance: Real[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"],
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
+    variance: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
 ) -> dict[str, float]:
     """Return the numbers that follow from the images alone."""
     total_before, total_after = (

@@ -12,11 +12,11 @@ from tvjax.report.page import check_folder, section, write_pages
 
 def write_symmetry_report(
     folder: str | Path,
-    before: Real[ArrayLike, "y x"],
-    after: Real[ArrayLike, "y x"],
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
     *,
-    variance: Real[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"],
+    variance: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
     summary: Mapping[str, object],
     agreement: Mapping[str, object] | None,
     profile: Mapping[str, object] | None,

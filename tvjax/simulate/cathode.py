@@ -217,7 +217,7 @@ def _fractions(arrangement, num_states, thickness, seed):
 
 
 def _enclosed(thickness):
-    """The share of all there is that lies nearer to the center than each pixel.
+    """The share of all there is that lies nearer to the centre than each pixel.
 
     A gradient along the distance itself would leave next to nothing to the first
     state, whose shell is where a sphere is thinnest.

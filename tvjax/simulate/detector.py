@@ -24,7 +24,7 @@ class Detector:
         module_rows: Rows of pixels of one module.
         gap_rows: Rows between two modules that see nothing.
         pixel_size: Edge of a pixel in mm.
-        distance: From the crystal to the detector's center, in mm.
+        distance: From the crystal to the detector's centre, in mm.
         swing: Angle in degrees by which the detector is turned about x, toward −y.
         num_dead: Pixels that see nothing, flagged in the mask.
         num_noisy: Pixels that see too much, flagged in the mask.
@@ -56,7 +56,7 @@ class Detector:
         y, x = self.project(np.asarray([[0.0, 0.0, 1.0]]))
         return y.item(), x.item()
 
-    def pixel_mask(self) -> UInt32[np.ndarray, "y x"]:
+    def pixel_mask(self) -> UInt32[np.ndarray, "height width"]:
         """Return each pixel's defects as bits, zero where it is sound."""
         rows, columns = self.shape
         pitch = self.module_rows + self.gap_rows
@@ -73,7 +73,9 @@ class Detector:
     def directions(
         self,
     ) -> tuple[
-        Float[np.ndarray, "y x"], Float[np.ndarray, "y x"], Float[np.ndarray, "y x"]
+        Float[np.ndarray, "height width"],
+        Float[np.ndarray, "height width"],
+        Float[np.ndarray, "height width"],
     ]:
         """Return the unit vectors from crystal to pixels, as components x, y, z."""
         y, x = (self.pixel_size * (np.arange(n) - (n - 1) / 2) for n in self.shape)

@@ -18,7 +18,7 @@ class Spots(NamedTuple):
     """The reflections of one frame."""
 
     hkl: Int[np.ndarray, "spot 3"]
-    y: Float[np.ndarray, " spot"]  # pixels; the first pixel's center is 0
+    y: Float[np.ndarray, " spot"]  # pixels; the first pixel's centre is 0
     x: Float[np.ndarray, " spot"]
     counts: Float[np.ndarray, " spot"]  # expected, over the whole spot in this frame
 
@@ -67,11 +67,11 @@ class Scan:
     seed: int = 0
 
     @property
-    def mask(self) -> Bool[np.ndarray, "y x"]:
+    def mask(self) -> Bool[np.ndarray, "height width"]:
         """True where a pixel is valid."""
         return self.detector.pixel_mask() == 0
 
-    def counts(self, frame: int) -> UInt32[np.ndarray, "y x"]:
+    def counts(self, frame: int) -> UInt32[np.ndarray, "height width"]:
         """Return a frame as the detector writes it, defects included."""
         expected = self.expected(frame)
         rng = np.random.default_rng((self.seed, frame))
@@ -82,14 +82,14 @@ class Scan:
         counts = np.minimum(counts, self.detector.saturation).astype(np.uint32)
         return np.where(self.mask, counts, MASKED)
 
-    def zingers(self, frame: int) -> Bool[np.ndarray, "y x"]:
+    def zingers(self, frame: int) -> Bool[np.ndarray, "height width"]:
         """True where a stray event strikes, of which neither truth nor mask know."""
         struck = np.zeros(self.detector.shape, bool)
         rng = np.random.default_rng((self.seed, frame, 1))
         struck.flat[rng.choice(struck.size, self.num_zingers, replace=False)] = True
         return struck
 
-    def expected(self, frame: int) -> Float[np.ndarray, "y x"]:
+    def expected(self, frame: int) -> Float[np.ndarray, "height width"]:
         """Return the truth: the mean counts of each pixel, as if all were sound."""
         spots = self.spots(frame)
         return self._background() + _render(
@@ -97,7 +97,7 @@ class Scan:
         )
 
     def spots(self, frame: int) -> Spots:
-        """Return the spots of a frame whose centers lie on the detector.
+        """Return the spots of a frame whose centres lie on the detector.
 
         Spots behind the beam stop, of fewer than 0.001 counts, or nearly in the plane
         of the axis (|ζ| < 0.05, where the two crossings merge) are left out.
@@ -172,14 +172,14 @@ def diffraction_image(
     spot_counts: tuple[float, float] = (10.0, 1e4),
     spot_width: float = 0.95,
     seed: int = 0,
-) -> tuple[UInt32[np.ndarray, "y x"], Float[np.ndarray, "y x"]]:
+) -> tuple[UInt32[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
     """Return counts and their truth for spots strewn over a smooth background.
 
     No geometry and no defects: an image of known level for tests and benchmarks.
 
     Args:
         shape: Rows and columns.
-        background: Counts per pixel in the corners and in the center.
+        background: Counts per pixel in the corners and in the centre.
         num_spots: Number of spots, uniform in place.
         spot_counts: Least and greatest counts of a spot, uniform in logarithm.
         spot_width: Standard deviation in pixels of a spot.
@@ -214,10 +214,10 @@ def _render(shape, y, x, counts, width):
     return image[margin:-margin, margin:-margin]
 
 
-def _integrate(center, width, reach):
-    """Pixels about each center along one axis, and the share that each receives."""
-    pixels = np.rint(center).astype(int)[:, None] + np.arange(-reach, reach + 2)
-    below = _normal_cdf((pixels - 0.5 - center[:, None]) / width)
+def _integrate(centre, width, reach):
+    """Pixels about each centre along one axis, and the share that each receives."""
+    pixels = np.rint(centre).astype(int)[:, None] + np.arange(-reach, reach + 2)
+    below = _normal_cdf((pixels - 0.5 - centre[:, None]) / width)
     return pixels[:, :-1], np.diff(below)
 
 

@@ -38,10 +38,10 @@ def part_into_grains(shape, seed):
     y, x = _coordinates(shape)
     sides = np.asarray([np.ptp(y), np.ptp(x)])
     number = round(40 / np.pi * sides.prod())
-    centers = rng.uniform(-0.5, 0.5, (number, 2)) * sides
+    centres = rng.uniform(-0.5, 0.5, (number, 2)) * sides
     near, far = np.full((2, *shape), np.inf)
     first, second = np.zeros((2, *shape), int)
-    for grain, (down, right) in enumerate(centers):
+    for grain, (down, right) in enumerate(centres):
         distance = np.hypot(y - down, x - right)
         nearest, nearer = distance < near, distance < far
         second = np.where(nearest, first, np.where(nearer, grain, second))
@@ -59,7 +59,7 @@ def check_shape(shape):
 
 
 def _coordinates(shape):
-    """Distances from the frame's center, in radii of its particle."""
+    """Distances from the frame's centre, in radii of its particle."""
     radius = RADIUS * min(shape)
     y, x = ((np.arange(n) - (n - 1) / 2) / radius for n in shape)
     return y[:, None], x[None, :]

@@ -20,7 +20,7 @@ SYMMETRY: dict[Kind, str] = {
     "crystal": "friedel",
 }
 
-# h² + k² + l² and relative intensity of the first rings of CeO₂, face-centered
+# h² + k² + l² and relative intensity of the first rings of CeO₂, face-centred
 _RINGS = ((3, 100), (4, 28), (8, 50), (11, 40), (12, 8), (16, 7), (19, 14), (20, 9))
 
 
@@ -31,16 +31,16 @@ class Pattern:
     Attributes:
         truth: Mean counts of each pixel, as if all were sound.
         mask: True where a pixel is valid: no gap, no beam stop.
-        centre: (y, x) of the beam in pixels; the first pixel's center is 0.
+        centre: (y, x) of the beam in pixels; the first pixel's centre is 0.
         group: Name of the largest group of symmetry.
     """
 
-    truth: Float[np.ndarray, "y x"]
-    mask: Bool[np.ndarray, "y x"]
+    truth: Float[np.ndarray, "height width"]
+    mask: Bool[np.ndarray, "height width"]
     centre: tuple[float, float]
     group: str
 
-    def counts(self, seed: int) -> Int[np.ndarray, "y x"]:
+    def counts(self, seed: int) -> Int[np.ndarray, "height width"]:
         """Draw Poisson counts; zero where the detector is blind."""
         counts = np.random.default_rng(seed).poisson(self.truth)
         return np.where(self.mask, counts, 0)

@@ -18,23 +18,25 @@ class Gathering(NamedTuple):
     """Weights and squares, Q = GᵀG with z = Gy."""
 
     side: int
-    weight: Float[np.ndarray, "y x"] | None = None  # a; one by default
+    weight: Float[np.ndarray, "height width"] | None = None  # a; one by default
 
     def gather(
-        self, images: Float[np.ndarray, "image y x"]
+        self, images: Float[np.ndarray, "image height width"]
     ) -> Float[np.ndarray, "image block"]:
         """G of each image; squares that the border cuts are completed with zeros."""
         weighted = images if self.weight is None else images * self.weight
         return squares(weighted, self.side).reshape(len(images), -1)
 
-    def powers(self, variance: Float[np.ndarray, "y x"]) -> Float[np.ndarray, " block"]:
+    def powers(
+        self, variance: Float[np.ndarray, "height width"]
+    ) -> Float[np.ndarray, " block"]:
         """The variance that white noise has in each square."""
         weight = 1 if self.weight is None else self.weight**2
         return squares((weight * variance)[None], self.side).ravel() / self.side
 
     def mean_over(
-        self, images: Float[np.ndarray, "image y x"]
-    ) -> Float[np.ndarray, "image y x"]:
+        self, images: Float[np.ndarray, "image height width"]
+    ) -> Float[np.ndarray, "image height width"]:
         """Q of each image."""
         if self.side == 1:
             return images if self.weight is None else images * self.weight**2
@@ -48,7 +50,7 @@ class Gathering(NamedTuple):
 
 
 def squares(
-    images: Float[np.ndarray, "image y x"], side: int
+    images: Float[np.ndarray, "image height width"], side: int
 ) -> Float[np.ndarray, "image y/side x/side"]:
     """Sums over squares of pixels, over their side: white noise stays as it is."""
     if side == 1:

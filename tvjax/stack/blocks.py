@@ -30,7 +30,9 @@ class Sliceable(Protocol):
     shape: tuple[int, ...]
     dtype: np.dtype
 
-    def __getitem__(self, place: tuple[slice, slice]) -> Num[np.ndarray, "e y x"]: ...
+    def __getitem__(
+        self, place: tuple[slice, slice]
+    ) -> Num[np.ndarray, "energy height width"]: ...
 
 
 class Sums(NamedTuple):
@@ -44,8 +46,8 @@ class Sums(NamedTuple):
 class Projection(NamedTuple):
     """What the second pass finds in every pixel; zero where one is invalid."""
 
-    images: Float[np.ndarray, "component y x"]  # W = Ỹ V
-    power: Float[np.ndarray, "y x"]  # Σ_t ỹ_t²
+    images: Float[np.ndarray, "component height width"]  # W = Ỹ V
+    power: Float[np.ndarray, "height width"]  # Σ_t ỹ_t²
 
 
 class Blocks:
@@ -54,7 +56,7 @@ class Blocks:
     def __init__(
         self,
         stack: Sliceable,
-        mask: Bool[np.ndarray, "y x"] | None,
+        mask: Bool[np.ndarray, "height width"] | None,
         memory: int,
         progress: Callable[[int, int], None],
         num_passes: int = 2,

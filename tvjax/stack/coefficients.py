@@ -40,26 +40,26 @@ PROMISING = 2.0
 class Probed(NamedTuple):
     """A denoised image, and its answer to a draw n of the noise."""
 
-    image: Float[Array, "y x"]
-    slope: Float[Array, "y x"]  # Σ_j ∂f_i/∂w_j n_j
+    image: Float[Array, "height width"]
+    slope: Float[Array, "height width"]  # Σ_j ∂f_i/∂w_j n_j
 
 
 class Denoised(NamedTuple):
     """A coefficient image, denoised."""
 
-    image: Float[np.ndarray, "y x"]
+    image: Float[np.ndarray, "height width"]
     alpha: float
     weights: Float[np.ndarray, " member"]
     cost: float  # ‖f − w‖² + 2 div, the share in the risk of the stack
 
 
 def denoise_coefficients(
-    image: Float[np.ndarray, "y x"],
+    image: Float[np.ndarray, "height width"],
     origin: Refined,
     *,
-    leading: Float[np.ndarray, "y x"] | None,
-    variance: Float[np.ndarray, "y x"] | None,
-    mask: Bool[np.ndarray, "y x"] | None,
+    leading: Float[np.ndarray, "height width"] | None,
+    variance: Float[np.ndarray, "height width"] | None,
+    mask: Bool[np.ndarray, "height width"] | None,
     draws: Draws,
     correlation: float,
     shared: Sequence[Probed],

@@ -33,11 +33,11 @@ class Components:
     weights: Float[np.ndarray, "component member"]
     singular_values: Float[np.ndarray, " value"]
     spectra: Float[np.ndarray, "component energy"]
-    images: Float[np.ndarray, "component y x"]
-    denoised: Float[np.ndarray, "component y x"]
-    mask: Bool[np.ndarray, "y x"] | None
+    images: Float[np.ndarray, "component height width"]
+    denoised: Float[np.ndarray, "component height width"]
+    mask: Bool[np.ndarray, "height width"] | None
 
-    def frames(self, start: int, stop: int) -> Float[np.ndarray, "frame y x"]:
+    def frames(self, start: int, stop: int) -> Float[np.ndarray, "frame height width"]:
         """Denoised frames from `start` to `stop` (excluded); zero where invalid."""
         spectra = self.spectra[: self.rank, start:stop].astype(self.denoised.dtype)
         frames = np.tensordot(spectra, self.denoised[: self.rank], (0, 0))

@@ -148,10 +148,10 @@ def fit_components(
 class _Parts(NamedTuple):
     """The components of a stack, still noisy, and all that is known of their noise."""
 
-    images: Float[np.ndarray, "component y x"]
+    images: Float[np.ndarray, "component height width"]
     vectors: Float[np.ndarray, "energy component"]
     origins: list[Refined]
-    variances: Float[np.ndarray, "component y x"] | None
+    variances: Float[np.ndarray, "component height width"] | None
     draws: Draws
     independent: float  # share of the pixels
 
@@ -212,7 +212,7 @@ def _denoise_each(
     *,
     shared_edges: bool,
     extra: Sequence[Denoiser],
-    mask: Bool[np.ndarray, "y x"] | None,
+    mask: Bool[np.ndarray, "height width"] | None,
 ) -> list[Denoised]:
     """The coefficient images denoised, the leading one first: it is a guide to all."""
     images, variances = parts.images, parts.variances
@@ -281,7 +281,7 @@ def _gather(
 
 def _check(
     stack: Sliceable, mask: ArrayLike | None, rank: int | None
-) -> Bool[np.ndarray, "y x"] | None:
+) -> Bool[np.ndarray, "height width"] | None:
     """The mask, or a sentence that says what is wrong."""
     real = np.issubdtype(stack.dtype, np.number) and not np.issubdtype(
         stack.dtype, np.complexfloating

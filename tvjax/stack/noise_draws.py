@@ -19,11 +19,11 @@ from tvjax.risk.splitting import draw_noise
 class Draws(NamedTuple):
     """Two draws of the noise of each component; zero where invalid."""
 
-    others: Float[np.ndarray, "component y x"]  # to deal out the data with
-    probes: Float[np.ndarray, "component y x"]  # to find divergences with
+    others: Float[np.ndarray, "component height width"]  # to deal out the data with
+    probes: Float[np.ndarray, "component height width"]  # to find divergences with
 
     @classmethod
-    def of(cls, images: Float[np.ndarray, "draw y x"], num: int) -> Self:
+    def of(cls, images: Float[np.ndarray, "draw height width"], num: int) -> Self:
         """Deal images out; where they are too few, some serve twice."""
         pairs = np.arange(2 * num) % len(images)
         return cls(images[pairs[::2]], images[pairs[1::2]])
@@ -42,8 +42,8 @@ def empty_directions(
 
 def white_draws(
     shape: tuple[int, int, int],
-    variances: Float[np.ndarray, "component y x"] | None,
-    mask: Bool[np.ndarray, "y x"] | None,
+    variances: Float[np.ndarray, "component height width"] | None,
+    mask: Bool[np.ndarray, "height width"] | None,
     key: PRNGKeyArray,
 ) -> Draws:
     """Draws of white noise of a variance in each pixel, by default one.
@@ -64,11 +64,11 @@ def white_draws(
 
 
 def without(
-    drawn: Float[np.ndarray, "draw y x"],
+    drawn: Float[np.ndarray, "draw height width"],
     directions: Float[np.ndarray, "energy draw"],
-    images: Float[np.ndarray, "component y x"],
+    images: Float[np.ndarray, "component height width"],
     vectors: Float[np.ndarray, "energy component"],
-) -> Float[np.ndarray, "draw y x"]:
+) -> Float[np.ndarray, "draw height width"]:
     """Draws without what the components have of them, so that both are independent.
 
     Args:

@@ -20,15 +20,17 @@ class PixelNoise(NamedTuple):
     noise: Noise | None
     blocks: Blocks
     sigma: Float[np.ndarray, " energy"]  # the stack is divided by
-    power: Float[np.ndarray, "y x"]  # of each pixel of the whitened stack, Σ_t ỹ_t²
+    power: Float[
+        np.ndarray, "height width"
+    ]  # of each pixel of the whitened stack, Σ_t ỹ_t²
     independent: float  # share of the pixels
 
     def variances(
         self,
-        images: Float[np.ndarray, "component y x"],
+        images: Float[np.ndarray, "component height width"],
         vectors: Float[np.ndarray, "energy component"],
         clear: int,
-    ) -> Float[np.ndarray, "component y x"] | None:
+    ) -> Float[np.ndarray, "component height width"] | None:
         """Of each coefficient image, 1 on average; None where it is even.
 
         Args:
@@ -52,11 +54,11 @@ class PixelNoise(NamedTuple):
 def component_variances(
     blocks: Blocks,
     noise: Noise,
-    images: Float[np.ndarray, "component y x"],
+    images: Float[np.ndarray, "component height width"],
     vectors: Float[np.ndarray, "energy component"],
     sigma: Float[np.ndarray, " energy"],
     clear: int,
-) -> Float[np.ndarray, "component y x"]:
+) -> Float[np.ndarray, "component height width"]:
     """The variance of the noise in every pixel of the coefficient images.
 
         var w_k = Σ_t v_kt² var(x_t)/σ_t²
@@ -83,12 +85,12 @@ def component_variances(
 
 
 def uneven_variance(
-    images: Float[np.ndarray, "component y x"],
-    power: Float[np.ndarray, "y x"],
+    images: Float[np.ndarray, "component height width"],
+    power: Float[np.ndarray, "height width"],
     num_energies: int,
-    mask: Bool[np.ndarray, "y x"] | None,
+    mask: Bool[np.ndarray, "height width"] | None,
     independent: float = 1.0,
-) -> Float[np.ndarray, "y x"] | None:
+) -> Float[np.ndarray, "height width"] | None:
     """The variance of the noise over the frame, mean 1; None where it is even.
 
     The power of each pixel outside the subspace, over the energies that are left,

@@ -77,15 +77,15 @@ class _Scale(NamedTuple):
 
 
 def refine(
-    images: Float[np.ndarray, "candidate y x"],
-    draws: Float[np.ndarray, "draw y x"],
+    images: Float[np.ndarray, "candidate height width"],
+    draws: Float[np.ndarray, "draw height width"],
     first: Response,
     *,
-    variance: Float[np.ndarray, "y x"] | None,
+    variance: Float[np.ndarray, "height width"] | None,
     num_energies: int,
     least: int,
     surplus: int,
-    mask: Bool[np.ndarray, "y x"] | None,
+    mask: Bool[np.ndarray, "height width"] | None,
 ) -> list[Refined]:
     """The components, the first as it is.
 
@@ -134,8 +134,9 @@ def refine(
 
 
 def _thickness(
-    leading: Float[np.ndarray, "y x"], mask: Bool[np.ndarray, "y x"] | None
-) -> Float[np.ndarray, "y x"]:
+    leading: Float[np.ndarray, "height width"],
+    mask: Bool[np.ndarray, "height width"] | None,
+) -> Float[np.ndarray, "height width"]:
     """How much of the sample there is, its mean square 1; zero where invalid."""
     valid = None if mask is None else jnp.asarray(mask)[None]
     smooth = np.abs(np.asarray(local_mean(jnp.asarray(leading)[None], valid)[0]))
@@ -147,9 +148,9 @@ def _thickness(
 
 def _scale(
     gathering: Gathering,
-    images: Float[np.ndarray, "candidate y x"],
-    draws: Float[np.ndarray, "draw y x"],
-    variance: Float[np.ndarray, "y x"],
+    images: Float[np.ndarray, "candidate height width"],
+    draws: Float[np.ndarray, "draw height width"],
+    variance: Float[np.ndarray, "height width"],
     num_energies: int,
 ) -> _Scale:
     gathered, noise = gathering.gather(images), gathering.gather(draws)

@@ -35,10 +35,10 @@ FAINTEST = 0.05
 
 
 def share_edges(
-    images: Float[np.ndarray, "component y x"],
+    images: Float[np.ndarray, "component height width"],
     *,
-    variance: Float[np.ndarray, "component y x"] | None,
-    mask: Bool[np.ndarray, "y x"] | None,
+    variance: Float[np.ndarray, "component height width"] | None,
+    mask: Bool[np.ndarray, "height width"] | None,
     draws: Draws,
 ) -> list[Probed]:
     """Vector TV of the coefficient images, its strength chosen for all but the first.

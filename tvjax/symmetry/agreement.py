@@ -117,10 +117,10 @@ class Agreement:
 
 
 def judge_symmetry(
-    y: Float[ArrayLike, "y x"],
+    y: Float[ArrayLike, "height width"],
     group: Group | str,
     centre: tuple[float, float],
-    mask: Bool[ArrayLike, "y x"] | None = None,
+    mask: Bool[ArrayLike, "height width"] | None = None,
     noise: Noise | None = None,
     *,
     shaded: bool = False,
@@ -135,7 +135,7 @@ def judge_symmetry(
     Args:
         y: Image. Integers are counts.
         group: From `find_group`, or its name.
-        centre: (y, x) in pixels; the first pixel's center is 0.
+        centre: (y, x) in pixels; the first pixel's centre is 0.
         mask: True where a pixel is valid: from the detector, never from the counts.
         noise: By default estimated.
         shaded: Whether a smooth factor may lie on the pattern, see

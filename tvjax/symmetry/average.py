@@ -33,17 +33,21 @@ class Blend(eqx.Module):
         centre: (y, x) in pixels.
     """
 
-    share: Float[Array, "y x"]
-    shading: Float[Array, "y x"]
-    mask: Bool[Array, "y x"]
-    broken: Bool[Array, "y x"]
-    spot: Bool[Array, "y x"]
+    share: Float[Array, "height width"]
+    shading: Float[Array, "height width"]
+    mask: Bool[Array, "height width"]
+    broken: Bool[Array, "height width"]
+    spot: Bool[Array, "height width"]
     centre: Point
     group: Group = eqx.field(static=True)
 
     def __call__(
-        self, y: Float[Array, "y x"]
-    ) -> tuple[Float[Array, "y x"], Float[Array, "y x"], Bool[Array, "y x"]]:
+        self, y: Float[Array, "height width"]
+    ) -> tuple[
+        Float[Array, "height width"],
+        Float[Array, "height width"],
+        Bool[Array, "height width"],
+    ]:
         """The blended mean, its variance over that of a pixel, and where it is valid.
 
         A pixel that is not valid itself has the mean of its valid partners.
@@ -68,7 +72,7 @@ def _weigh(
     return mean, jnp.where(seen, factor, 0), seen
 
 
-def blend(agreement: Agreement, mask: Bool[Array, "y x"]) -> Blend:
+def blend(agreement: Agreement, mask: Bool[Array, "height width"]) -> Blend:
     """λ of each pixel, as a test of the symmetry has it."""
     group = find_group(agreement.group)
     centre = settle(agreement.centre, group)
@@ -82,7 +86,7 @@ def blend(agreement: Agreement, mask: Bool[Array, "y x"]) -> Blend:
     return Blend(share, shading, mask, broken, spot, centre, group)
 
 
-def no_blend(mask: Bool[Array, "y x"]) -> Blend:
+def no_blend(mask: Bool[Array, "height width"]) -> Blend:
     """The data as they are."""
     none = jnp.zeros(mask.shape, bool)
     share = none.astype(float)

@@ -36,7 +36,7 @@ LEAST_OVERLAP = 0.2
 
 
 class Centre(NamedTuple):
-    """A beam centre in pixels; the first pixel's center is 0."""
+    """A beam centre in pixels; the first pixel's centre is 0."""
 
     y: float
     x: float
@@ -44,8 +44,8 @@ class Centre(NamedTuple):
 
 
 def find_centre(
-    y: Float[ArrayLike, "y x"],
-    mask: Bool[ArrayLike, "y x"] | None = None,
+    y: Float[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"] | None = None,
     *,
     group: Group | str = "friedel",
     start: tuple[float, float] | None = None,
@@ -102,12 +102,12 @@ def check_centre(
         raise ValueError(
             f"`centre` must lie in the image of shape {shape}, got "
             f"{tuple(map(float, centre))}; give (y, x) in pixels, the first one's "
-            "center being 0, or take 'azimuthal' if the beam passes beside."
+            "centre being 0, or take 'azimuthal' if the beam passes beside."
         )
 
 
 def check_pattern(
-    y: Float[ArrayLike, "y x"], mask: Bool[ArrayLike, "y x"] | None
+    y: Float[ArrayLike, "height width"], mask: Bool[ArrayLike, "height width"] | None
 ) -> tuple[Array, Array]:
     """The image in floating point and its mask, or a sentence on what is wrong."""
     y = jnp.asarray(y)

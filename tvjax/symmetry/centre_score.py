@@ -44,10 +44,10 @@ def determined(group: Group) -> tuple[bool, bool]:
 
 
 def find_offset(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     group: Group,
     centre: Point,
-    mask: Bool[Array, "y x"],
+    mask: Bool[Array, "height width"],
     noise: Noise,
 ) -> Offset:
     """Score and information of a shift of the centre."""

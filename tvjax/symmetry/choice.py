@@ -49,10 +49,10 @@ NO_SYMMETRY = Choice(None, None)
 
 
 def choose_symmetry(
-    y: Float[ArrayLike, "y x"],
+    y: Float[ArrayLike, "height width"],
     group: str,
     centre: str | tuple[float, float],
-    mask: Bool[ArrayLike, "y x"],
+    mask: Bool[ArrayLike, "height width"],
     noise: Noise,
 ) -> Choice:
     """The group that was asked for, or the largest that the data do not refuse.
@@ -190,7 +190,7 @@ def _locator(
 
 
 def _unlike_shifts(
-    place: Centre, mask: Bool[np.ndarray, "y x"]
+    place: Centre, mask: Bool[np.ndarray, "height width"]
 ) -> Float[np.ndarray, "2"]:
     """How differently a shift of the centre moves the pixels of rings, along y, x.
 

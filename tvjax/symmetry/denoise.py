@@ -104,11 +104,11 @@ class SymmetricResult:
 
 
 def denoise_symmetric(
-    y: Float[ArrayLike, "y x"],
+    y: Float[ArrayLike, "height width"],
     group: str = "auto",
     centre: str | tuple[float, float] = "auto",
     noise: Noise | None = None,
-    mask: Bool[ArrayLike, "y x"] | None = None,
+    mask: Bool[ArrayLike, "height width"] | None = None,
     *,
     judge: Judge = "auto",
     norm: Norm = "isotropic",
@@ -133,7 +133,7 @@ def denoise_symmetric(
         y: One image. Integers are counts.
         group: A name that `tvjax.symmetry.find_group` knows, or "auto" for the largest
             group that the data do not refuse, if any.
-        centre: (y, x) in pixels, the first one's center being 0, or "auto".
+        centre: (y, x) in pixels, the first one's centre being 0, or "auto".
         noise: By default estimated, as counts times a gain for integers, as white for
             floating point.
         mask: True where a pixel is valid: from the detector, never from the counts.

@@ -28,7 +28,7 @@ FLOOR = 0.05
 class Mixture(NamedTuple):
     """The share of the estimate by symmetry, and what it brings."""
 
-    share: Float[np.ndarray, "y x"]  # μ λ in [0, 1]
+    share: Float[np.ndarray, "height width"]  # μ λ in [0, 1]
     risk: float  # estimated mean squared error of the mixture
     own_risk: float  # of the image's own estimate
     certainty: float  # of their difference over v, in its standard deviations
@@ -43,12 +43,12 @@ class Mixture(NamedTuple):
 
 
 def least_mixture(
-    symmetric: Float[ArrayLike, "y x"],
-    own: Float[ArrayLike, "y x"],
+    symmetric: Float[ArrayLike, "height width"],
+    own: Float[ArrayLike, "height width"],
     pair: Pair,
-    level: Float[ArrayLike, "y x"],
-    trust: Float[ArrayLike, "y x"],
-    place: Float[ArrayLike, "y x"],
+    level: Float[ArrayLike, "height width"],
+    trust: Float[ArrayLike, "height width"],
+    place: Float[ArrayLike, "height width"],
 ) -> Mixture:
     """Find the mixture of least error.
 
@@ -85,8 +85,8 @@ def least_mixture(
 
 
 def noise_weight(
-    variance: Float[np.ndarray, "y x"], mask: Bool[np.ndarray, "y x"]
-) -> Float[np.ndarray, "y x"]:
+    variance: Float[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]
+) -> Float[np.ndarray, "height width"]:
     """One over the variance, bounded so that no dark pixel decides alone.
 
     Zero outside the mask.
@@ -97,11 +97,11 @@ def noise_weight(
 
 
 def certainty(
-    before: Float[ArrayLike, "y x"],
-    after: Float[ArrayLike, "y x"],
-    held_out: Float[ArrayLike, "y x"],
-    weight: Float[ArrayLike, "y x"],
-    variance: Float[ArrayLike, "y x"],
+    before: Float[ArrayLike, "height width"],
+    after: Float[ArrayLike, "height width"],
+    held_out: Float[ArrayLike, "height width"],
+    weight: Float[ArrayLike, "height width"],
+    variance: Float[ArrayLike, "height width"],
 ) -> float:
     """By how many standard deviations an estimate is nearer to data than another one.
 

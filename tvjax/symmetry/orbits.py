@@ -30,31 +30,33 @@ from tvjax.symmetry.transforms import (
 class Partners(NamedTuple):
     """The image after each operation of a group, the identity first."""
 
-    images: Float[Array, "operation y x"]  # zero where nothing valid arrived
-    weights: Float[Array, "operation y x"]  # validity in [0, 1]
-    factors: Float[Array, "operation y x"]  # variance over that of one pixel
+    images: Float[Array, "operation height width"]  # zero where nothing valid arrived
+    weights: Float[Array, "operation height width"]  # validity in [0, 1]
+    factors: Float[Array, "operation height width"]  # variance over that of one pixel
 
 
 class Orbit(NamedTuple):
     """The mean over each pixel's orbit, and how exact it is."""
 
-    mean: Float[Array, "y x"]  # zero where no member is valid
-    count: Float[Array, "y x"]  # valid members that are different pixels
-    variance: Float[Array, "y x"]  # of the mean; over that of one pixel if none given
-    own: Float[Array, "y x"]  # share of the pixel's own value in the mean
-    mask: Bool[Array, "y x"]  # True where a member is valid
+    mean: Float[Array, "height width"]  # zero where no member is valid
+    count: Float[Array, "height width"]  # valid members that are different pixels
+    variance: Float[
+        Array, "height width"
+    ]  # of the mean; over that of one pixel if none given
+    own: Float[Array, "height width"]  # share of the pixel's own value in the mean
+    mask: Bool[Array, "height width"]  # True where a member is valid
 
     @property
-    def freedom(self) -> Float[Array, "y x"]:
+    def freedom(self) -> Float[Array, "height width"]:
         """Variance of the pixel's difference to the mean over that of the pixel."""
         return jnp.maximum(1 - 2 * self.own + self.variance, 0)
 
 
 def partners(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     group: Group | str,
     centre: Point,
-    mask: Bool[Array, "y x"] | None = None,
+    mask: Bool[Array, "height width"] | None = None,
 ) -> Partners:
     """Apply each operation of a group about the beam centre.
 
@@ -64,7 +66,7 @@ def partners(
     Args:
         y: Image, floating point.
         group: From `find_group`, or its name.
-        centre: (y, x) in pixels; the first pixel's center is 0. Numbers, or a traced
+        centre: (y, x) in pixels; the first pixel's centre is 0. Numbers, or a traced
             array, which is always interpolated for.
         mask: True where a pixel is valid: from the detector, never from the counts.
 
@@ -82,11 +84,11 @@ def partners(
 
 
 def orbit_mean(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     group: Group | str,
     centre: Point,
-    mask: Bool[Array, "y x"] | None = None,
-    variance: Float[Array, "y x"] | None = None,
+    mask: Bool[Array, "height width"] | None = None,
+    variance: Float[Array, "height width"] | None = None,
 ) -> Orbit:
     """Average each pixel with what the symmetry makes equal to it.
 
@@ -98,7 +100,7 @@ def orbit_mean(
     Args:
         y: Image, floating point.
         group: From `find_group`, or its name.
-        centre: (y, x) in pixels; the first pixel's center is 0.
+        centre: (y, x) in pixels; the first pixel's centre is 0.
         mask: True where a pixel is valid: from the detector, never from the counts.
         variance: Of each pixel, where it is known to differ between members for
             another reason than the signal: flat field, exposure. By default it does

@@ -24,7 +24,7 @@ PASSES = 3
 
 
 def search_rings(
-    y: Float[Array, "y x"], mask: Bool[Array, "y x"]
+    y: Float[Array, "height width"], mask: Bool[Array, "height width"]
 ) -> tuple[float, float]:
     """The centre (y, x) about which rings are most even, to about a pixel.
 
@@ -40,7 +40,7 @@ def search_rings(
     for step, finer in zip(steps, [*steps[1:], None], strict=True):
         candidates = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
         image, valid = (bin_pixels(z, step) for z in (y, mask.astype(y.dtype)))
-        # of a binned frame, whose first pixel's center is at (step − 1)/2
+        # of a binned frame, whose first pixel's centre is at (step − 1)/2
         binned = jnp.asarray((candidates - (step - 1) / 2) / step, y.dtype)
         most = jnp.asarray(jnp.inf, y.dtype)
         for _ in range(PASSES):

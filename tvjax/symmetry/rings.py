@@ -18,17 +18,17 @@ STIFFNESS = 1e-2
 class Rings(NamedTuple):
     """Where each pixel lies between the knots of the profile."""
 
-    inner: Int[Array, "y x"]  # the knot at or within its radius
-    share: Float[Array, "y x"]  # of the next knot, in [0, 1]
+    inner: Int[Array, "height width"]  # the knot at or within its radius
+    share: Float[Array, "height width"]  # of the next knot, in [0, 1]
     num_knots: int
 
 
 class Profile(NamedTuple):
     """The profile and what is known of it."""
 
-    image: Float[Array, "y x"]  # the curve at each pixel
-    factor: Float[Array, "y x"]  # its variance over that of one pixel
-    count: Float[Array, "y x"]  # valid pixels in the two pieces around
+    image: Float[Array, "height width"]  # the curve at each pixel
+    factor: Float[Array, "height width"]  # its variance over that of one pixel
+    count: Float[Array, "height width"]  # valid pixels in the two pieces around
 
 
 def find_rings(shape: tuple[int, int], centre: Point, dtype: jnp.dtype) -> Rings:
@@ -43,10 +43,10 @@ def find_rings(shape: tuple[int, int], centre: Point, dtype: jnp.dtype) -> Rings
 
 
 def radial_profile(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     rings: Rings,
-    mask: Bool[Array, "y x"] | None = None,
-    weights: Float[Array, "y x"] | None = None,
+    mask: Bool[Array, "height width"] | None = None,
+    weights: Float[Array, "height width"] | None = None,
 ) -> Profile:
     """Fit min_f Σ w (y − f(radius))² over curves f of straight pieces.
 

@@ -38,19 +38,19 @@ ROUNDS = 3
 class Shading(NamedTuple):
     """A smooth factor on the orbit mean, and what is left besides it."""
 
-    factor: Float[Array, "y x"]  # of the orbit mean
+    factor: Float[Array, "height width"]  # of the orbit mean
     orbit: Orbit  # with that factor, and the noise that it adds
     broken: Broken  # spots that stand out from what else the orbits differ by
     width: Float[Array, ""]  # of the window, pixels
 
 
 def find_shading(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     group: Group,
     centre: Point,
-    mask: Bool[Array, "y x"],
+    mask: Bool[Array, "height width"],
     noise: Noise,
-    ring: Int[Array, "y x"],
+    ring: Int[Array, "height width"],
     num_rings: int,
 ) -> Shading:
     """Find the factor in the window of least risk.
@@ -86,11 +86,11 @@ def find_shading(
 
 
 def steady_mean(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     group: Group,
     centre: Point,
-    mask: Bool[Array, "y x"],
-    broken: Bool[Array, "y x"],
+    mask: Bool[Array, "height width"],
+    broken: Bool[Array, "height width"],
 ) -> Orbit:
     """The orbit mean; a ring's is that of the rest where pixels of it stand out."""
     return orbit_mean(y, group, centre, mask & ~(broken & group.continuous))

@@ -29,16 +29,19 @@ SECTORS = 16  # that halve a ring, every other one
 class Pair(NamedTuple):
     """Two independent measurements of the orbit mean."""
 
-    seen: Float[Array, "y x"]
-    held_out: Float[Array, "y x"]
-    variance: Float[Array, "y x"]  # of `held_out`
-    mask: Bool[Array, "y x"]  # where both are valid
+    seen: Float[Array, "height width"]
+    held_out: Float[Array, "height width"]
+    variance: Float[Array, "height width"]  # of `held_out`
+    mask: Bool[Array, "height width"]  # where both are valid
     fraction: float  # of all the exposure that is in `seen`
 
 
 def deal(
-    y: Float[Array, "y x"], mask: Bool[Array, "y x"], noise: Noise, key: PRNGKeyArray
-) -> tuple[Float[Array, "y x"], Float[Array, "y x"]]:
+    y: Float[Array, "height width"],
+    mask: Bool[Array, "height width"],
+    noise: Noise,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, "height width"], Float[Array, "height width"]]:
     """Split the data in two, photon by photon where they are whole counts.
 
     `FRACTION` of the exposure goes to the first.
@@ -52,7 +55,9 @@ def deal(
 
 
 def pair_data(
-    parts: tuple[Float[Array, "y x"], Float[Array, "y x"]], blend: Blend, noise: Noise
+    parts: tuple[Float[Array, "height width"], Float[Array, "height width"]],
+    blend: Blend,
+    noise: Noise,
 ) -> Pair:
     """The two parts that `deal` makes, each blended."""
     seen, _, mask = blend(parts[0])
@@ -62,7 +67,7 @@ def pair_data(
     return Pair(seen, held_out, variance, mask, FRACTION)
 
 
-def pair_orbits(y: Float[Array, "y x"], blend: Blend) -> Pair:
+def pair_orbits(y: Float[Array, "height width"], blend: Blend) -> Pair:
     """Half of the members of each orbit against the other half.
 
     Orbits that differ in a spot judge nothing.

@@ -42,16 +42,18 @@ MOST_BY_CHANCE = 0.15
 class Broken(NamedTuple):
     """Where the orbits cannot be averaged."""
 
-    differs: Bool[Array, "y x"]  # the pixel, or one that it would be averaged with
-    spot: Bool[Array, "y x"]  # and stands out from its surrounding here
+    differs: Bool[
+        Array, "height width"
+    ]  # the pixel, or one that it would be averaged with
+    spot: Bool[Array, "height width"]  # and stands out from its surrounding here
 
 
 def find_broken(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     orbit: Orbit,
     group: Group,
     centre: Point,
-    mask: Bool[Array, "y x"],
+    mask: Bool[Array, "height width"],
     noise: Noise,
 ) -> Broken:
     """Scan the differences from the orbit mean.

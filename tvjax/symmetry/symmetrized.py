@@ -22,7 +22,7 @@ class Symmetrized(AbstractDenoiser):
     """
 
     denoiser: Callable[[Array], Array]
-    mask: Bool[Array, "y x"] | None
+    mask: Bool[Array, "height width"] | None
     group: Group = eqx.field(static=True)
     centre: tuple[float, float] = eqx.field(static=True)
 
@@ -31,14 +31,14 @@ class Symmetrized(AbstractDenoiser):
         denoiser: Callable[[Array], Array],
         group: Group | str,
         centre: tuple[float, float],
-        mask: Bool[ArrayLike, "y x"] | None = None,
+        mask: Bool[ArrayLike, "height width"] | None = None,
     ):
         """Take any denoiser, a group or its name, and the centre (y, x) in pixels.
 
         Args:
             denoiser: Of the orbit mean; its own mask, if any, is that of the orbits.
             group: From `tvjax.symmetry.find_group`, or its name.
-            centre: In pixels; the first pixel's center is 0.
+            centre: In pixels; the first pixel's centre is 0.
             mask: True where a pixel is valid: from the detector, never from the counts.
 
         Raises:
@@ -49,11 +49,11 @@ class Symmetrized(AbstractDenoiser):
         self.group = find_group(group) if isinstance(group, str) else group
         self.centre = (float(centre[0]), float(centre[1]))
 
-    def __call__(self, y: Float[Array, "y x"]) -> Float[Array, "y x"]:
+    def __call__(self, y: Float[Array, "height width"]) -> Float[Array, "height width"]:
         """The image; differentiable in `y` and in the denoiser."""
         orbit = self.orbit(y)
         return jnp.where(orbit.mask, self.denoiser(orbit.mean), y)
 
-    def orbit(self, y: Float[Array, "y x"]) -> Orbit:
+    def orbit(self, y: Float[Array, "height width"]) -> Orbit:
         """What the denoiser sees, with the variance that is left in it."""
         return orbit_mean(y, self.group, self.centre, self.mask)

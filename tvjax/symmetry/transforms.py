@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from tvjax.symmetry.groups import Group, IDENTITY, Operation
 
-# (y, x) in pixels; the first pixel's center is 0
+# (y, x) in pixels; the first pixel's centre is 0
 Point: TypeAlias = tuple[float, float] | Float[Array, "2"]
 
 # A centre closer than this to one that needs no interpolation is taken for it.
@@ -23,16 +23,16 @@ WHOLE = 1e-6
 class Moved(NamedTuple):
     """A moved image, how valid each pixel is, and what is left of its noise."""
 
-    image: Float[Array, "y x"]  # zero where nothing valid arrived
-    weight: Float[Array, "y x"]  # validity in [0, 1]
-    factor: Float[Array, "y x"]  # variance over that of one pixel, in [0, 1]
+    image: Float[Array, "height width"]  # zero where nothing valid arrived
+    weight: Float[Array, "height width"]  # validity in [0, 1]
+    factor: Float[Array, "height width"]  # variance over that of one pixel, in [0, 1]
 
 
 def move(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     operation: Operation,
     centre: Point,
-    mask: Bool[Array, "y x"] | None = None,
+    mask: Bool[Array, "height width"] | None = None,
 ) -> Moved:
     """Apply an operation about a centre.
 
@@ -47,7 +47,7 @@ def move(
     Args:
         y: Image.
         operation: What to apply.
-        centre: (y, x) in pixels; the first pixel's center is 0.
+        centre: (y, x) in pixels; the first pixel's centre is 0.
         mask: True where a pixel is valid.
     """
     offset = whole_offset(operation, centre)
@@ -75,7 +75,7 @@ def stays(
     matrix: Float[Array, "2 2"],
     centre: Point,
     dtype: np.dtype,
-) -> Bool[Array, "y x"]:
+) -> Bool[Array, "height width"]:
     """Whether a pixel stays where it is: moves by less than half a pixel."""
     rows, columns = positions(shape, centre, dtype)
     (a, b), (c, d) = matrix
@@ -187,10 +187,10 @@ def _divide(total: Array, weight: Array, squares: Array) -> Moved:
 
 
 def interpolate(
-    y: Float[Array, "y x"],
+    y: Float[Array, "height width"],
     matrix: Float[Array, "2 2"],
     centre: Point,
-    mask: Bool[Array, "y x"] | None = None,
+    mask: Bool[Array, "height width"] | None = None,
 ) -> Moved:
     """`move` by bilinear interpolation over what is valid, for any matrix."""
     valid = jnp.ones(y.shape, bool) if mask is None else mask

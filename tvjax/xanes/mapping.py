@@ -28,7 +28,7 @@ MAPS = (
     *("amount", "residual", "step"),
 )
 
-Rows = Callable[[slice], Float[np.ndarray, "energy y x"]]
+Rows = Callable[[slice], Float[np.ndarray, "energy height width"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,18 +64,18 @@ class Chemistry:
     """
 
     edge: float | None = None
-    step: Float[np.ndarray, "y x"] | None = None
-    edge_energy: Float[np.ndarray, "y x"] | None = None
+    step: Float[np.ndarray, "height width"] | None = None
+    edge_energy: Float[np.ndarray, "height width"] | None = None
     names: tuple[str, ...] = ()
-    amount: Float[np.ndarray, "y x"] | None = None
-    fractions: Float[np.ndarray, "reference y x"] | None = None
-    phase: Int[np.ndarray, "y x"] | None = None
-    confidence: Float[np.ndarray, "y x"] | None = None
-    valence: Float[np.ndarray, "y x"] | None = None
-    residual: Float[np.ndarray, "y x"] | None = None
+    amount: Float[np.ndarray, "height width"] | None = None
+    fractions: Float[np.ndarray, "reference height width"] | None = None
+    phase: Int[np.ndarray, "height width"] | None = None
+    confidence: Float[np.ndarray, "height width"] | None = None
+    valence: Float[np.ndarray, "height width"] | None = None
+    residual: Float[np.ndarray, "height width"] | None = None
 
     @property
-    def leading(self) -> Float[np.ndarray, "y x"]:
+    def leading(self) -> Float[np.ndarray, "height width"]:
         """The map to look at first: valence, else the first share, else the edge."""
         if self.valence is not None:
             return self.valence
@@ -99,7 +99,7 @@ class Chemistry:
 def map_phases(
     rows: Rows,
     energies: Float[np.ndarray, " energy"],
-    mask: Bool[np.ndarray, "y x"],
+    mask: Bool[np.ndarray, "height width"],
     *,
     edge: float | None,
     references: References | None = None,

@@ -44,7 +44,7 @@ class Block(NamedTuple):
         """Return where frame `index` lies in the dataset."""
         return place(self.images.shape, index, self.axes)
 
-    def cut(self, frames: slice, rows: slice) -> Num[np.ndarray, "frame y x"]:
+    def cut(self, frames: slice, rows: slice) -> Num[np.ndarray, "frame height width"]:
         """Return some rows of some frames of a dataset with three axes."""
         parts = {"E": frames, "Y": rows, "X": slice(None)}
         part = self.images[tuple(parts[axis] for axis in self.axes)]
@@ -110,7 +110,9 @@ def arrange(series: Series, axes: str) -> Series:
     frame_size = shape[0] * shape[1] * images.dtype.itemsize
     step = max(1, READ_AT_ONCE // frame_size)
 
-    def read(start: int, stop: int) -> Iterator[tuple[Num[np.ndarray, "y x"], str]]:
+    def read(
+        start: int, stop: int
+    ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
         for first in range(start, stop, step):
             with reading(path):
                 part = block.cut(slice(first, min(first + step, stop)), slice(None))
@@ -127,7 +129,7 @@ def arrange(series: Series, axes: str) -> Series:
     )
 
 
-def read_pixel_mask(path: Path) -> Num[np.ndarray, "y x"]:
+def read_pixel_mask(path: Path) -> Num[np.ndarray, "height width"]:
     """Return the pixel mask of an HDF5 file, or its one image where it has none."""
     with reading(path), h5py.File(path, "r") as file:
         for name, item in walk(file):
@@ -179,7 +181,7 @@ def _series(path: Path, file: h5py.File, dataset: str | None) -> Series:
 
 def _read(
     path: Path, blocks: tuple[Block, ...], start: int, stop: int
-) -> Iterator[tuple[Num[np.ndarray, "y x"], str]]:
+) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
     for block in blocks:
         for index in range(max(start, 0), min(stop, block.num_frames)):
             with reading(block.data_file or path):
@@ -191,7 +193,7 @@ def _read(
 
 def _declared_mask(
     path: Path, file: h5py.File, shape: tuple[int, int]
-) -> Bool[np.ndarray, "y x"]:
+) -> Bool[np.ndarray, "height width"]:
     mask = np.ones(shape, bool)
     for name, item in walk(file):
         if name.endswith("/pixel_mask") and isinstance(item, h5py.Dataset):
@@ -206,6 +208,6 @@ def _declared_mask(
     return mask
 
 
-def _plane(item: h5py.Dataset) -> Num[np.ndarray, "y x"]:
+def _plane(item: h5py.Dataset) -> Num[np.ndarray, "height width"]:
     """Return the only plane of a dataset, or the first of several."""
     return item[(0,) * (item.ndim - 2)]

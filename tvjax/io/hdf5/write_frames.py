@@ -64,7 +64,7 @@ class Hdf5Sink:
         self._program = program
         self._unit = unit
         self._slots = _slots(output, like, selection)
-        self._never_valid: Bool[np.ndarray, "y x"] = np.ones(like.shape, bool)
+        self._never_valid: Bool[np.ndarray, "height width"] = np.ones(like.shape, bool)
         self._written = 0
         self._data_file: tuple[Path, h5py.File] | None = None
         self._master = h5py.File(staging.open(output), "w")
@@ -74,7 +74,7 @@ class Hdf5Sink:
             self._master.close()
             raise
 
-    def append(self, stored: Num[np.ndarray, "y x"], frame: Frame) -> None:
+    def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame."""
         slot, index = self._place()
         images = self._holder(slot)[slot.place]

@@ -45,7 +45,7 @@ class StackSink:
             self._file.close()
             raise
 
-    def append(self, stored: Num[np.ndarray, "y x"], frame: Frame) -> None:
+    def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame."""
         self._images[self._written] = stored
         self._written += 1
@@ -62,7 +62,7 @@ class StackSink:
 
 def write_maps(
     file: OutputFile,
-    maps: dict[str, Num[np.ndarray, "*reference y x"]],
+    maps: dict[str, Num[np.ndarray, "*reference height width"]],
     *,
     units: dict[str, str],
     names: tuple[str, ...],

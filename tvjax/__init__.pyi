@@ -1,0 +1,99 @@
+from . import (
+    denoisers as denoisers,
+    diagnostics as diagnostics,
+    filters as filters,
+    frames as frames,
+    io as io,
+    learning as learning,
+    metrics as metrics,
+    networks as networks,
+    noise as noise,
+    operators as operators,
+    pipeline as pipeline,
+    plot as plot,
+    registration as registration,
+    report as report,
+    risk as risk,
+    simulate as simulate,
+    solvers as solvers,
+    stack as stack,
+    symmetry as symmetry,
+    tuning as tuning,
+    xanes as xanes,
+)
+from .denoisers import (
+    SUM as SUM,
+    TV as TV,
+)
+from .frames import (
+    denoise as denoise,
+    Result as Result,
+)
+from .noise import (
+    Gaussian as Gaussian,
+    Poisson as Poisson,
+    PoissonGaussian as PoissonGaussian,
+)
+from .risk import (
+    pure as pure,
+    sugar as sugar,
+    sure as sure,
+)
+from .solvers import (
+    Solution as Solution,
+    solve as solve,
+)
+from .stack import (
+    denoise_stack as denoise_stack,
+)
+from .symmetry import (
+    denoise_symmetric as denoise_symmetric,
+    Symmetrized as Symmetrized,
+)
+from .tuning import (
+    path as path,
+    tune as tune,
+)
+
+__all__ = [
+    "denoise",
+    "denoise_stack",
+    "denoise_symmetric",
+    "denoisers",
+    "diagnostics",
+    "filters",
+    "frames",
+    "Gaussian",
+    "io",
+    "learning",
+    "metrics",
+    "networks",
+    "noise",
+    "operators",
+    "path",
+    "pipeline",
+    "plot",
+    "Poisson",
+    "PoissonGaussian",
+    "pure",
+    "registration",
+    "report",
+    "Result",
+    "risk",
+    "simulate",
+    "Solution",
+    "solve",
+    "solvers",
+    "stack",
+    "sugar",
+    "SUM",
+    "sure",
+    "Symmetrized",
+    "symmetry",
+    "tune",
+    "tuning",
+    "TV",
+    "xanes",
+]
+
+__version__: str

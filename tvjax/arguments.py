@@ -1,0 +1,147 @@
+"""The checks of images, masks, noise models and strengths that public faces share.
+
+Each returns its argument as the code within wants it, or raises a `ValueError` whose
+sentence names the argument, what it got and what to do. Values that JAX traces are not
+looked at: they have no numbers yet.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax import Array, numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float
+
+
+def as_floating(y: ArrayLike, *, name: str = "y") -> Float[Array, "*shape"]:
+    """The same values in floating point, of single precision at least.
+
+    Raises:
+        ValueError: The values are complex.
+    """
+    y = jnp.asarray(y)
+    if jnp.iscomplexobj(y):
+        raise ValueError(f"`{name}` must be real, got complex values.")
+    return y.astype(jnp.promote_types(y.dtype, jnp.float32))
+
+
+def as_image(
+    y: ArrayLike, *, name: str = "y", ndim: Sequence[int] = (2,), remedy: str = ""
+) -> Float[Array, "*shape"]:
+    """An image (height, width), or a stack of them, in floating point.
+
+    Args:
+        y: What was given.
+        name: Of the argument, for the sentence.
+        ndim: Numbers of axes that are welcome: 2 for one image, 3 for frames.
+        remedy: What to do with anything else.
+
+    Raises:
+        ValueError: The array is complex, empty, or has another number of axes.
+    """
+    y = jnp.asarray(y)
+    axes = {2: "an image (height, width)", 3: "frames (frame, height, width)"}
+    if jnp.iscomplexobj(y) or y.ndim not in ndim or y.size == 0:
+        expected = " or ".join(axes[n] for n in ndim)
+        raise ValueError(
+            f"`{name}` must be {expected} of real numbers, got shape {y.shape} of "
+            f"{y.dtype}" + (f"; {remedy}." if remedy else ".")
+        )
+    return as_floating(y, name=name)
+
+
+def as_mask(
+    mask: ArrayLike | None,
+    *shapes: tuple[int, ...],
+    name: str = "mask",
+) -> Bool[Array, "*shape"] | None:
+    """A mask of booleans in one of some shapes; None stays None.
+
+    Args:
+        mask: True where a pixel is valid.
+        *shapes: Those that fit what is masked.
+        name: Of the argument, for the sentence.
+
+    Raises:
+        ValueError: The mask has another shape, or no valid pixel at all.
+    """
+    if mask is None:
+        return None
+    mask = jnp.asarray(mask, dtype=bool)
+    if mask.shape not in shapes:
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"`{name}` must have the shape {expected}, got {mask.shape}.")
+    if not is_traced(mask) and not bool(jnp.any(mask)):
+        raise ValueError(f"`{name}` leaves no valid pixel; True means valid.")
+    return mask
+
+
+def check_finite(
+    y: Float[Array, "*shape"], mask: Bool[Array, "*shape"] | None, *, name: str = "y"
+) -> None:
+    """Refuse values under the mask that are not finite.
+
+    Raises:
+        ValueError: A valid pixel is NaN or infinite.
+    """
+    bad = ~jnp.isfinite(y) if mask is None else ~jnp.isfinite(y) & mask
+    if is_traced(bad):
+        return
+    if num := int(jnp.sum(bad)):
+        raise ValueError(
+            f"{num} valid pixels of `{name}` are NaN or infinite; mark them invalid "
+            f"with mask=numpy.isfinite({name})."
+        )
+
+
+def as_non_negative(name: str, value: ArrayLike) -> Float[Array, "*shape"]:
+    """A number, or an array of them, that is zero or more.
+
+    Raises:
+        ValueError: A value is negative or NaN.
+    """
+    value = jnp.asarray(value, dtype=float)
+    if not is_traced(value) and not bool(jnp.all(value >= 0)):
+        raise ValueError(f"`{name}` must not be negative, got {jnp.min(value)}.")
+    return value
+
+
+def as_positive(name: str, value: ArrayLike) -> Float[Array, "*shape"]:
+    """A number, or an array of them, above zero.
+
+    Raises:
+        ValueError: A value is zero, negative or NaN.
+    """
+    value = jnp.asarray(value, dtype=float)
+    if not is_traced(value) and not bool(jnp.all(value > 0)):
+        raise ValueError(f"`{name}` must be positive, got {jnp.min(value)}.")
+    return value
+
+
+def check_noise(noise: Any) -> None:
+    """Refuse what is no noise model: it must have `variance(y)`.
+
+    Raises:
+        ValueError: A number was given, or anything else without a variance.
+    """
+    if not callable(getattr(noise, "variance", None)):
+        raise ValueError(
+            f"`noise` must be a noise model, got {type(noise).__name__}; a standard "
+            "deviation is tvjax.Gaussian(sigma), counts are tvjax.Poisson(gain)."
+        )
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a word that is none of the choices.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {tuple(choices)}, got {value!r}.")
+
+
+def is_traced(value: Any) -> bool:
+    """Whether JAX traces the value, so that it has no numbers to look at."""
+    return isinstance(value, jax.core.Tracer)

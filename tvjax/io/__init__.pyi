@@ -1,0 +1,71 @@
+from .encoding import (
+    fit_scale as fit_scale,
+    Tally as Tally,
+)
+from .errors import (
+    FileError as FileError,
+)
+from .flats import (
+    find_lights as find_lights,
+    Light as Light,
+    read_light as read_light,
+)
+from .hdf5.write_stack import (
+    write_maps as write_maps,
+)
+from .provenance import (
+    Provenance as Provenance,
+)
+from .reading import (
+    open_series as open_series,
+    read_mask as read_mask,
+)
+from .series import (
+    Frame as Frame,
+    Metadata as Metadata,
+    Series as Series,
+    series_of as series_of,
+)
+from .stack import (
+    open_stack as open_stack,
+    Stack as Stack,
+    stack_of as stack_of,
+)
+from .tables import (
+    read_spectra as read_spectra,
+    Spectrum as Spectrum,
+)
+from .writing import (
+    create_series as create_series,
+    create_stack as create_stack,
+    save_series as save_series,
+    save_stack as save_stack,
+    SeriesWriter as SeriesWriter,
+)
+
+__all__ = [
+    "create_series",
+    "create_stack",
+    "FileError",
+    "find_lights",
+    "fit_scale",
+    "Frame",
+    "Light",
+    "Metadata",
+    "open_series",
+    "open_stack",
+    "Provenance",
+    "read_light",
+    "read_mask",
+    "read_spectra",
+    "save_series",
+    "save_stack",
+    "Series",
+    "series_of",
+    "SeriesWriter",
+    "Spectrum",
+    "Stack",
+    "stack_of",
+    "Tally",
+    "write_maps",
+]

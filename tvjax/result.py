@@ -1,0 +1,81 @@
+"""The shape that every result of a denoising has."""
+
+import html
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from tvjax.noise import describe_noise, Noise
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class AbstractResult:
+    """A denoised image or stack, and how it came about.
+
+    Attributes:
+        image: NumPy's array where the data were one, else JAX's.
+        noise: Noise model that was given or estimated; None where none was needed.
+        risk: Estimated mean squared error, in the unit of the data squared: unbiased,
+            so it may be negative. None where the strength was given.
+        warnings: What deserves a second look, one sentence each.
+    """
+
+    image: Any
+    noise: Noise | None
+    risk: np.ndarray | None
+    warnings: tuple[str, ...] = ()
+
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """What is worth reading, a name and a sentence each."""
+
+    @abstractmethod
+    def numbers(self) -> dict[str, Any]:
+        """What belongs to this kind of result, in types that JSON knows."""
+
+    def asdict(self) -> dict[str, Any]:
+        """Everything but images, in types that JSON knows."""
+        return {
+            "noise": None if self.noise is None else describe_noise(self.noise),
+            "risk": None if self.risk is None else plain(self.risk),
+            **self.numbers(),
+            "warnings": list(self.warnings),
+        }
+
+    def report(self) -> str:
+        """The result in sentences, a line each."""
+        lines = [*self.facts().items(), *(("WARNING", text) for text in self.warnings)]
+        width = max(10, *(len(name) for name, _ in lines))
+        return "\n".join(f"{name:{width}} {text}" for name, text in lines)
+
+    def __repr__(self) -> str:
+        """The kind of result, its shape and its risk."""
+        shape = " x ".join(map(str, np.shape(self.image)))
+        risk = "" if self.risk is None else f", risk {short(self.risk)}"
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"<{type(self).__name__} {shape}{risk}{warned}>"
+
+    def _repr_html_(self) -> str:
+        """The report as a table, for notebooks."""
+        rows = [*self.facts().items(), *(("warning", text) for text in self.warnings)]
+        cells = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+            for name, text in rows
+        )
+        return f"<table>{cells}</table>"
+
+
+def plain(value: ArrayLike) -> Any:
+    """Numbers as JSON knows them."""
+    return np.asarray(value).tolist()
+
+
+def short(value: ArrayLike) -> str:
+    """A number, or the range of several."""
+    value = np.asarray(value)
+    if value.size == 1:
+        return f"{value.item():.4g}"
+    return f"{value.min():.4g} to {value.max():.4g}"
