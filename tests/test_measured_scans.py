@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tvjax.io import create_series, open_series
-from tvjax.pipeline import denoise_series
+from tvjax.pipeline import denoise_files
 from tvjax.settings import Settings
 
 pytestmark = pytest.mark.real
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.real
 
 def check(source, output, frames=None):
     """Denoise and compare what was written with the input."""
-    outcome = denoise_series(source, output, Settings(frames=frames))
+    outcome = denoise_files(source, output, Settings(frames=frames))
     assert all(record.converged for record in outcome.records)
     assert all(record.alpha > 0 for record in outcome.records)
     assert outcome.tally.counts_out == pytest.approx(outcome.tally.counts_in, rel=1e-3)
@@ -24,7 +24,7 @@ def check(source, output, frames=None):
             np.testing.assert_array_equal(new.mask, old.mask)
     with fabio.open(str(output)) as image:
         assert image.nframes == len(outcome.records)
-        np.testing.assert_array_equal(before.marks.valid(image.data), old.mask)
+        np.testing.assert_array_equal(before.invalid_values.valid(image.data), old.mask)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import pytest
 
 from tvjax.io import fit_scale, Frame
 from tvjax.io.encoding import Encoding
-from tvjax.io.invalid_values import Marks
+from tvjax.io.invalid_values import InvalidValues
 
 ALL = np.ones((1, 40, 50), bool)
 
@@ -48,8 +48,10 @@ def test_invalid_pixels_have_no_say_in_the_scale():
 )
 def test_a_mark_becomes_the_mark_of_the_output(source, mark, dtype, stored):
     data = np.array([[3, mark]], dtype=source)
-    marks = Marks.of(data)
-    frame = Frame(0, data, marks.valid(data))
-    encoded, tally = Encoding(np.dtype(dtype), 1).encode(data / 3, frame, marks)
+    invalid_values = InvalidValues.of(data)
+    frame = Frame(0, data, invalid_values.valid(data))
+    encoded, tally = Encoding(np.dtype(dtype), 1).encode(
+        data / 3, frame, invalid_values
+    )
     np.testing.assert_array_equal(encoded, np.array([[1, stored]], dtype=dtype))
     assert (tally.counts_in, tally.counts_out) == (3, 1)

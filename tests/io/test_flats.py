@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.io.stacks import ENERGIES, frames, write_plain, write_tiff
-from tvjax.io import FileError, open_stack, read_light
+from tvjax.io import FileError, open_stack, read_flats
 
 PART = slice(1, 3), slice(4, 9)
 
@@ -19,7 +19,7 @@ def light(stack, tmp_path, values, name="flat.h5"):
         name += ":stack"
     else:
         write_tiff(tmp_path / name, values)
-    return read_light(str(tmp_path / name), stack)
+    return read_flats(str(tmp_path / name), stack)
 
 
 @pytest.mark.parametrize("name", ["flat.h5", "flat.tif"])
@@ -37,7 +37,7 @@ def test_one_image_serves_all_and_one_each_its_own(stack, tmp_path, name):
 
 def test_a_column_is_taken_at_the_energies_of_the_stack(stack, tmp_path):
     (tmp_path / "i0.xsp").write_text("690 90\n710 110\n")
-    found = read_light(str(tmp_path / "i0.xsp"), stack)
+    found = read_flats(str(tmp_path / "i0.xsp"), stack)
     np.testing.assert_allclose(found.cut(*PART)[:, 0, 0], ENERGIES[1:3] - 600)
 
 
@@ -58,4 +58,4 @@ def test_another_shape(stack, tmp_path, shape):
 def test_an_i0_that_is_too_short(stack, tmp_path):
     (tmp_path / "i0.txt").write_text("701 90\n710 110\n")
     with pytest.raises(FileError, match="from 701 to 710 eV, the stack from 700"):
-        read_light(str(tmp_path / "i0.txt"), stack)
+        read_flats(str(tmp_path / "i0.txt"), stack)

@@ -108,7 +108,7 @@ def test_metadata_of_a_cbf_comes_from_its_header_lines(tmp_path, image):
         metadata = series.metadata
     assert metadata.detector == "PILATUS 2M, S/N 24"
     assert metadata.pixel_size == (172e-6, 172e-6)
-    assert metadata.beam_center == (10.0, 15.0)
+    assert metadata.beam_centre == (10.0, 15.0)
     assert (metadata.wavelength, metadata.distance) == (0.6889, 0.16)
     assert (metadata.saturation, metadata.start_angle) == (388705, -145.0)
 

@@ -17,18 +17,18 @@ from tests.io.stacks import (
 from tvjax.io import (
     create_stack,
     FileError,
-    hdf5,
     open_stack,
     Provenance,
     save_stack,
     stack_of,
 )
+from tvjax.io.hdf5.layout import FrameDataset
 
 PROVENANCE = Provenance(
     settings={"rank": "auto"},
     inputs=("stack.h5",),
     frames=(0, 5),
-    noise={"kind": "auto"},
+    noise={"model": "auto"},
     results={"rank": 2, "shifts": [[0.0, 1.0]] * 5, "names": ["a", "b"]},
 )
 
@@ -138,14 +138,14 @@ def test_integers_become_floats_and_marks_become_nan(tmp_path):
 def test_only_what_is_asked_for_is_read(tmp_path, data, monkeypatch):
     source = write_plain(tmp_path / "raw.h5", data)
     read = []
-    cut = hdf5.Block.cut
+    cut = FrameDataset.cut
 
-    def watched(block, frames, rows):
-        part = cut(block, frames, rows)
+    def watched(dataset, frames, rows):
+        part = cut(dataset, frames, rows)
         read.append(part.size)
         return part
 
-    monkeypatch.setattr(hdf5.Block, "cut", watched)
+    monkeypatch.setattr(FrameDataset, "cut", watched)
     with open_stack(source) as stack:
         assert sum(read) == 0
         assert stack[1:4, 2:7].shape == (3, 5, 17)

@@ -23,7 +23,7 @@ def provenance(num_frames=7):
         settings={"alpha": "auto", "scale": 16},
         inputs=("scan_master.h5",),
         frames=(0, num_frames),
-        noise={"kind": "Poisson", "gain": 1.0},
+        noise={"model": "Poisson", "gain": 1.0},
         results={
             "alpha": (0.5,) * num_frames,
             "gap": (1e-4,) * num_frames,
@@ -109,10 +109,10 @@ def test_hdf5_returns_in_its_own_layout(tmp_path, counts, layout):
     output = tmp_path / "clean" / source.name
     rewrite(source, output)
     with open_series(source) as before, open_series(output) as after:
-        name = before.layout.blocks[0].name
-        assert after.layout.blocks[0].name == name
-        shape = before.layout.blocks[0].images.shape
-        assert after.layout.blocks[0].images.shape == shape
+        name = before.layout.datasets[0].name
+        assert after.layout.datasets[0].name == name
+        shape = before.layout.datasets[0].images.shape
+        assert after.layout.datasets[0].images.shape == shape
         for old, new in zip(before.frames(), after.frames(), strict=True):
             np.testing.assert_array_equal(new.mask, old.mask)
             np.testing.assert_array_equal(new.data[old.mask], 16 * old.data[old.mask])
@@ -326,7 +326,9 @@ def test_an_impossible_encoding_is_refused(master, tmp_path, name, options, reas
 @pytest.fixture
 def cbf(tmp_path, counts):
     """A denoised CBF series made from the header of a raw one."""
-    image = np.where(counts[0] == MASKED, -1, counts[0]).astype(np.int32)
+    image = np.where(counts[0] == MASKED, -1, counts[0].astype(np.int64)).astype(
+        np.int32
+    )
     image[5, 5] = -2
     raw = tmp_path / "raw_00001.cbf"
     fabio.cbfimage.CbfImage(data=image).write(str(raw))
@@ -434,7 +436,7 @@ def test_a_new_master_spreads_its_frames_over_data_files(tmp_path, monkeypatch, 
     output = tmp_path / "sim_master.h5"
     save_series(output, series)
     with open_series(output) as written:
-        assert [block.num_frames for block in written.layout.blocks] == [3, 3, 1]
+        assert [each.num_frames for each in written.layout.datasets] == [3, 3, 1]
         assert written.denoised_by is None
         assert written.metadata.start_angle == -10
         frames = np.stack([frame.data for frame in written.frames()])
@@ -452,7 +454,7 @@ def test_provenance_is_an_nxprocess_in_the_entry(clean):
         assert process["version"][()] == b"0.1.0"
         assert process["sequence_index"][()] == 1
         assert json.loads(process["settings"][()])["alpha"] == "auto"
-        assert json.loads(process["noise"][()])["kind"] == "Poisson"
+        assert json.loads(process["noise"][()])["model"] == "Poisson"
         assert process["inputs"][0] == b"scan_master.h5"
         np.testing.assert_array_equal(process["alpha"], [0.5] * 7)
         np.testing.assert_array_equal(process["gap"], [1e-4] * 7)

@@ -6,14 +6,15 @@ from .errors import (
     FileError as FileError,
 )
 from .flats import (
-    find_lights as find_lights,
-    Light as Light,
-    read_light as read_light,
+    find_flats as find_flats,
+    Flats as Flats,
+    read_flats as read_flats,
 )
 from .hdf5.write_stack import (
     write_maps as write_maps,
 )
 from .provenance import (
+    Json as Json,
     Provenance as Provenance,
 )
 from .reading import (
@@ -47,15 +48,16 @@ __all__ = [
     "create_series",
     "create_stack",
     "FileError",
-    "find_lights",
+    "find_flats",
     "fit_scale",
+    "Flats",
     "Frame",
-    "Light",
+    "Json",
     "Metadata",
     "open_series",
     "open_stack",
     "Provenance",
-    "read_light",
+    "read_flats",
     "read_mask",
     "read_spectra",
     "save_series",

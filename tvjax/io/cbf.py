@@ -1,4 +1,4 @@
-"""How are CBF images read and written?
+"""CBF images, read and written.
 
 The text before the image is kept word for word, so that an integrator finds in a
 denoised file what it found in the raw one.
@@ -15,15 +15,26 @@ import numpy as np
 from fabio.compression import compByteOffset, decByteOffset
 from jaxtyping import Int
 
-from tvjax.io import dectris_header as header
 from tvjax.io.compressed import open_binary
+from tvjax.io.dectris_header import (
+    amend_header,
+    compose_header,
+    parse_header,
+    read_denoised_by,
+)
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
+from tvjax.io.file_names import numbered
 from tvjax.io.provenance import Provenance
-from tvjax.io.series import Description, Frame, Metadata, Series
+from tvjax.io.series import Description, Frame, Metadata, Selection, Series
 from tvjax.io.staging import Staging
 
-MAGIC = b"###CBF"
+# What the tables of formats know this one by, and what it can hold.
+NAME = "cbf"
+MAGICS = (b"###CBF",)
+SUFFIXES = (".cbf",)
+DTYPES = ("int32",)
+KEEPS_PROVENANCE = False
 
 _SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
 _STARTER = b"\x0c\x1a\x04\xd5"
@@ -40,7 +51,7 @@ _ELEMENTS = {
 def describe(path: Path) -> Description:
     """Return what the text before the image tells."""
     text = _split(path)[0]
-    return Description(1, header.parse(text), header.denoised_by(text))
+    return Description(1, parse_header(text), read_denoised_by(text))
 
 
 def read(
@@ -68,9 +79,16 @@ def read(
     rows = int(_field(fields, "X-Binary-Size-Second-Dimension"))
     columns = int(_field(fields, "X-Binary-Size-Fastest-Dimension"))
     dtype = np.dtype(_ELEMENTS[_field(fields, "X-Binary-Element-Type")])
-    image = decByteOffset(packed, size=rows * columns, dtype=dtype)
+    # fabio declares `dtype` a string, and takes a type of NumPy
+    image = decByteOffset(packed, size=rows * columns, dtype=dtype)  # type: ignore
     for _ in range(start, stop):
         yield image.reshape(rows, columns), text
+
+
+def output_files(path: Path, like: Series, selection: Selection) -> list[Path]:
+    """Return `path` for one frame, else a numbered file a frame."""
+    one = selection.num_frames == 1
+    return [path] if one else numbered(path, selection.num_frames)
 
 
 class CbfSink:
@@ -79,32 +97,44 @@ class CbfSink:
     def __init__(
         self,
         staging: Staging,
-        paths: list[Path],
+        files: list[Path],
         like: Series,
         encoding: Encoding,
         program: str | None,
-    ):
-        """Write to `paths`; `program` is who denoises, None if nobody does."""
+    ) -> None:
+        """Write to `files`; `program` is who denoises, None if nobody does."""
         self._staging = staging
-        self._paths = iter(paths)
+        self._files = iter(files)
         self._like = like
         self._encoding = encoding
         self._program = program
 
     def append(self, stored: Int[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame after the text that came with it."""
-        path = next(self._paths)
+        path = next(self._files)
         text = frame.header
-        if not text.startswith(MAGIC.decode()):
+        if not text.startswith(MAGICS[0].decode()):
             text = _new_text(path.stem, self._like.metadata, frame.index)
         with self._staging.open(path) as file:
-            _write(file, stored, header.amend(text, self._encoding, self._program))
+            _write(file, stored, amend_header(text, self._encoding, self._program))
 
     def finish(self, provenance: Provenance | None) -> None:
         """Leave the provenance to the sidecar: the format has no place for it."""
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Leave all as it is: each file is complete."""
+
+
+def create_sink(
+    staging: Staging,
+    files: list[Path],
+    like: Series,
+    selection: Selection,
+    encoding: Encoding,
+    program: str | None,
+) -> CbfSink:
+    """Start to write `files`, one a frame."""
+    return CbfSink(staging, files, like, encoding, program)
 
 
 def _write(
@@ -140,7 +170,7 @@ def _new_text(name: str, metadata: Metadata, index: int) -> str:
         f"\r\ndata_{name}\r\n"
         '\r\n_array_data.header_convention "PILATUS_1.2"\r\n'
         "_array_data.header_contents\r\n;\r\n"
-        + header.compose(metadata, index).replace("\n", "\r\n")
+        + compose_header(metadata, index).replace("\n", "\r\n")
         + ";\r\n\r\n_array_data.data\r\n;\r\n"
     )
 

@@ -1,49 +1,41 @@
-"""What do the lines that DECTRIS detectors write before an image say?"""
+"""The header lines that DECTRIS detectors write before an image."""
 
 import re
-from dataclasses import replace
 
 from tvjax.io.encoding import Encoding
 from tvjax.io.series import Metadata
 
 _NUMBER = r"([-+]?\d[\d.]*(?:[eE][-+]?\d+)?)"
-_QUANTITIES = {
-    "wavelength": rf"Wavelength\s+{_NUMBER}",
-    "distance": rf"Detector_distance\s+{_NUMBER}",
-    "exposure": rf"Exposure_time\s+{_NUMBER}",
-    "two_theta": rf"Detector_2theta\s+{_NUMBER}",
-    "start_angle": rf"Start_angle\s+{_NUMBER}",
-    "angle_increment": rf"Angle_increment\s+{_NUMBER}",
-    "sensor_thickness": rf"sensor, thickness\s+{_NUMBER}",
-    "saturation": rf"Count_cutoff\s+{_NUMBER}",
-}
 _DENOISED = re.compile(r"# Denoised_by ([^,\n]+)")
 _INTENSITIES = re.compile(r"(loop_\s+(?:_array_intensities\.\S+\s+)+)([^\r\n]+)")
 
 
-def parse(text: str) -> Metadata:
+def parse_header(text: str) -> Metadata:
     """Return what the header lines in `text` tell."""
-    found = {name: re.search(rule, text) for name, rule in _QUANTITIES.items()}
-    metadata = Metadata(**{name: float(m[1]) for name, m in found.items() if m})
-    if detector := re.search(r"# Detector: (.+)", text):
-        metadata = replace(metadata, detector=detector[1].strip())
-    if material := re.search(r"# (\w+) sensor, thickness", text):
-        metadata = replace(metadata, sensor_material=material[1])
-    if size := re.search(rf"Pixel_size\s+{_NUMBER} m x {_NUMBER} m", text):
-        # The file names the fast direction first.
-        metadata = replace(metadata, pixel_size=(float(size[2]), float(size[1])))
-    if beam := re.search(rf"Beam_xy\s+\({_NUMBER}, {_NUMBER}\)", text):
-        metadata = replace(metadata, beam_center=(float(beam[2]), float(beam[1])))
-    return metadata
+    # both pairs name the fast direction first
+    return Metadata(
+        detector=_text(text, r"# Detector: (.+)"),
+        wavelength=_number(text, "Wavelength"),
+        distance=_number(text, "Detector_distance"),
+        exposure=_number(text, "Exposure_time"),
+        pixel_size=_pair(text, rf"Pixel_size\s+{_NUMBER} m x {_NUMBER} m"),
+        beam_centre=_pair(text, rf"Beam_xy\s+\({_NUMBER}, {_NUMBER}\)"),
+        two_theta=_number(text, "Detector_2theta"),
+        start_angle=_number(text, "Start_angle"),
+        angle_increment=_number(text, "Angle_increment"),
+        sensor_material=_text(text, r"# (\w+) sensor, thickness"),
+        sensor_thickness=_number(text, "sensor, thickness"),
+        saturation=_number(text, "Count_cutoff"),
+    )
 
 
-def denoised_by(text: str) -> str | None:
+def read_denoised_by(text: str) -> str | None:
     """Return the program that denoised the image of this header, if any did."""
     found = _DENOISED.search(text)
     return found[1] if found else None
 
 
-def compose(metadata: Metadata, index: int) -> str:
+def compose_header(metadata: Metadata, index: int) -> str:
     """Return header lines for frame `index` of a series with this metadata."""
     lines = [f"# Detector: {metadata.detector or 'unknown'}"]
     if metadata.pixel_size:
@@ -55,8 +47,8 @@ def compose(metadata: Metadata, index: int) -> str:
     start = metadata.start_angle
     if start is not None:
         start += index * (metadata.angle_increment or 0)
-    if metadata.beam_center:
-        row, column = metadata.beam_center
+    if metadata.beam_centre:
+        row, column = metadata.beam_centre
         lines.append(f"# Beam_xy ({column:.2f}, {row:.2f}) pixels")
     for name, value, unit in (
         ("Exposure_time", metadata.exposure, "s"),
@@ -72,11 +64,11 @@ def compose(metadata: Metadata, index: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def amend(text: str, encoding: Encoding, program: str | None) -> str:
+def amend_header(text: str, encoding: Encoding, program: str | None) -> str:
     """Return `text` with its limits as stored and a line that names `program`."""
 
-    def cutoff(match: re.Match) -> str:
-        return f"{match[1]}{encoding.limit(float(match[2])):.10g}"
+    def cutoff(match: re.Match[str]) -> str:
+        return f"{match[1]}{_limit(float(match[2]), encoding):.10g}"
 
     text = re.sub(rf"(# Count_cutoff\s+){_NUMBER}", cutoff, text)
     text = _INTENSITIES.sub(lambda match: _scale_intensities(match, encoding), text)
@@ -89,17 +81,35 @@ def amend(text: str, encoding: Encoding, program: str | None) -> str:
     return f"{text[: place.end()]}{line}{place[1]}{text[place.end() :]}"
 
 
-def _scale_intensities(match: re.Match, encoding: Encoding) -> str:
+def _text(text: str, rule: str) -> str | None:
+    found = re.search(rule, text)
+    return found[1].strip() if found else None
+
+
+def _number(text: str, name: str) -> float | None:
+    found = re.search(rf"{name}\s+{_NUMBER}", text)
+    return float(found[1]) if found else None
+
+
+def _pair(text: str, rule: str) -> tuple[float, float] | None:
+    """Return the second number of a rule, which is along rows, and the first."""
+    found = re.search(rule, text)
+    return (float(found[2]), float(found[1])) if found else None
+
+
+def _scale_intensities(match: re.Match[str], encoding: Encoding) -> str:
     """Return an imgCIF loop of intensities with gain and overload as stored."""
     names = re.findall(r"_array_intensities\.(\S+)", match[1])
     values = match[2].split()
     if len(names) != len(values):
         return match[0]
     row = dict(zip(names, values, strict=True))
-    for name, change in (
-        ("gain", lambda gain: gain * encoding.scale),
-        ("overload", encoding.limit),
-    ):
-        if re.fullmatch(_NUMBER, row.get(name, "")):
-            row[name] = f"{change(float(row[name])):.10g}"
+    if re.fullmatch(_NUMBER, row.get("gain", "")):
+        row["gain"] = f"{float(row['gain']) * encoding.scale:.10g}"
+    if re.fullmatch(_NUMBER, row.get("overload", "")):
+        row["overload"] = f"{_limit(float(row['overload']), encoding):.10g}"
     return match[1] + " ".join(row.values())
+
+
+def _limit(counts: float, encoding: Encoding) -> float:
+    return float(encoding.limit(counts))

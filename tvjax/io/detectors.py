@@ -1,4 +1,4 @@
-"""How are SMV, Oxford, Nonius, EDF and the other detectors' formats read?"""
+"""SMV, Oxford, Nonius, EDF and the other detectors' formats, as fabio reads them."""
 
 import contextlib
 import logging
@@ -17,16 +17,9 @@ _LOGGER = logging.getLogger("fabio")
 # Without a handler, remarks would reach the terminal beside the one sentence.
 _LOGGER.addHandler(logging.NullHandler())
 
-_QUANTITIES = {
-    "wavelength": {"WAVELENGTH": 1, "Alpha1": 1},
-    "distance": {"DISTANCE": 1e-3},
-    "exposure": {"TIME": 1, "Exposure time in sec": 1, "Exposure time": 1},
-    "two_theta": {"TWOTHETA": 1},
-    "start_angle": {"OSC_START": 1},
-    "angle_increment": {"OSC_RANGE": 1},
-    "saturation": {"CCD_IMAGE_SATURATION": 1, "Overflow threshold": 1},
-}
-_NAMES = ("DETECTOR", "Detector type", "Detector ID")
+# Name of the format, and the first bytes of its files: fabio takes all that is left.
+NAME = "detectors"
+MAGICS: tuple[bytes, ...] = ()
 
 
 def describe(path: Path) -> Description:
@@ -43,6 +36,8 @@ def read(
         for index in range(start, stop):
             with _strict():
                 data = (image.getframe(index) if index else image).data
+            if data is None:
+                raise ValueError(f"there is no image {index} in it")
             yield data, ""
 
 
@@ -63,11 +58,13 @@ def _open(path: Path) -> FabioImage:
 class _Errors(logging.Handler):
     """Keeps the errors that are logged."""
 
-    def __init__(self):
+    def __init__(self) -> None:
+        """Start without any."""
         logging.Handler.__init__(self, logging.ERROR)
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
         self.messages.append(record.getMessage())
 
 
@@ -84,15 +81,30 @@ def _strict() -> Iterator[None]:
         raise ValueError(errors.messages[0])
 
 
-def _metadata(fields: Mapping[str, object]) -> Metadata:
-    found = {}
-    for quantity, keys in _QUANTITIES.items():
-        for key, unit in keys.items():
-            try:
-                found[quantity] = float(fields[key]) * unit
-            except (KeyError, TypeError, ValueError):
-                continue
-    if (size := fields.get("PIXEL_SIZE")) is not None:
-        found["pixel_size"] = (float(size) * 1e-3,) * 2
-    names = [str(fields[name]).strip() for name in _NAMES if name in fields]
-    return Metadata(detector=names[0] if names else None, **found)
+def _metadata(fields: Mapping[str, str | float]) -> Metadata:
+    names = (fields.get(key) for key in ("DETECTOR", "Detector type", "Detector ID"))
+    size = _number(fields, "PIXEL_SIZE", unit=1e-3)
+    return Metadata(
+        detector=next((str(name).strip() for name in names if name is not None), None),
+        wavelength=_number(fields, "WAVELENGTH", "Alpha1"),
+        distance=_number(fields, "DISTANCE", unit=1e-3),
+        exposure=_number(fields, "TIME", "Exposure time in sec", "Exposure time"),
+        pixel_size=None if size is None else (size, size),
+        two_theta=_number(fields, "TWOTHETA"),
+        start_angle=_number(fields, "OSC_START"),
+        angle_increment=_number(fields, "OSC_RANGE"),
+        saturation=_number(fields, "CCD_IMAGE_SATURATION", "Overflow threshold"),
+    )
+
+
+def _number(
+    fields: Mapping[str, str | float], *keys: str, unit: float = 1.0
+) -> float | None:
+    """Return the number under the last of `keys` that has one, times `unit`."""
+    found = None
+    for key in keys:
+        try:
+            found = float(fields[key]) * unit
+        except (KeyError, TypeError, ValueError):
+            continue
+    return found

@@ -1,4 +1,4 @@
-"""How does a denoised image become the numbers that other programs read?"""
+"""The numbers that a denoised image is stored as, for other programs to read."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,17 +7,20 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.invalid_values import Marks
+from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.series import Frame
 
+# Least default factor from counts to integers: denoised backgrounds lie below one
+# count, and would vanish in whole counts.
 SCALE = 16
-"""Least default factor from counts to integers: backgrounds lie below one count."""
 
+# Relative change of the total counts that rounding may make: little against the errors
+# of intensities, which are some per cent.
 KEPT = 5e-4
-"""Relative change of the total counts that rounding may make."""
 
+# Largest integer written: readers take the two above it for invalid pixels, and what
+# is above those for negative numbers.
 TOP = 2**31 - 3
-"""Largest integer written: readers take the two above for marks, then negatives."""
 
 
 class Tally(NamedTuple):
@@ -30,16 +33,21 @@ class Tally(NamedTuple):
 
     def plus(self, other: "Tally") -> "Tally":
         """Return the tally of both."""
-        return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Tally(
+            self.counts_in + other.counts_in,
+            self.counts_out + other.counts_out,
+            self.negative + other.negative,
+            self.saturated + other.saturated,
+        )
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Stored value = scale × value, rounded for integers; marks come back exactly.
+    """Stored value = scale × value, rounded for integers.
 
-    A pixel outside the mask leaves as it came: its mark as the mark of the output's
-    type, its reading times the scale. NaN is the mark of floating output, since
-    readers of floats skip it by themselves.
+    A pixel outside the mask leaves as it came: a value that marks it as invalid becomes
+    the one that does so in the output's type, a reading is multiplied by the scale. In
+    floating output that value is NaN, since readers of floats skip it by themselves.
 
     Attributes:
         dtype: Type of the stored values.
@@ -52,10 +60,13 @@ class Encoding:
     saturation: float | None = None
 
     def encode(
-        self, image: Float[np.ndarray, "height width"], frame: Frame, marks: Marks
+        self,
+        image: Num[np.ndarray, "height width"],
+        frame: Frame,
+        invalid_values: InvalidValues,
     ) -> tuple[Num[np.ndarray, "height width"], Tally]:
         """Return `image`, denoised from `frame`, as stored, and what that did to it."""
-        reading = marks.valid(frame.data)
+        reading = invalid_values.valid(frame.data)
         value = np.where(frame.mask, image, np.where(reading, frame.data, 0))
         limit = np.inf if self.saturation is None else self.saturation
         saturated = frame.data >= limit
@@ -75,16 +86,18 @@ class Encoding:
             negative=int(np.count_nonzero(negative & valid)),
             saturated=int(np.count_nonzero(saturated & valid)),
         )
-        stored[~reading] = self._marks(frame.data[~reading])
+        stored[~reading] = self._invalid(frame.data[~reading])
         return stored, tally
 
-    def limit(self, value: ArrayLike) -> Float[np.ndarray, "*shape"]:
+    def limit(self, value: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Return a limit in counts, such as a saturation, as stored."""
-        stored = np.multiply(value, self.scale, dtype=np.float64)
-        return stored if self.dtype.kind == "f" else np.minimum(stored, TOP)
+        stored = np.asarray(np.multiply(value, self.scale, dtype=np.float64))
+        if self.dtype.kind == "f":
+            return stored
+        return np.asarray(np.minimum(stored, TOP))
 
-    def _marks(self, found: Num[np.ndarray, " pixel"]) -> Num[np.ndarray, " pixel"]:
-        """Return the output's marks for the marks `found` in the input."""
+    def _invalid(self, found: Num[np.ndarray, " pixel"]) -> Num[np.ndarray, " pixel"]:
+        """Return the output's invalid values for those `found` in the input."""
         if self.dtype.kind == "f":
             return np.full(found.shape, np.nan, self.dtype)
         if self.dtype.kind == "u":
@@ -143,7 +156,7 @@ def fit_scale(
     of 0.03 counts would vanish.
 
     Args:
-        images: Denoised images like those to be written.
+        images: Denoised images like those to be written, in counts.
         mask: True where a pixel is valid.
         largest: Count that must still fit into the integers, even at a larger error.
     """

@@ -1,10 +1,12 @@
-"""What went wrong with a file, and what can be done about it?"""
+"""The errors of reading and writing files, in sentences with a remedy."""
 
 import contextlib
 import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+# Numbers of the errors of a disk that has no more room for this user, and of a folder
+# that this user may not write to.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 

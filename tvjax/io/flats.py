@@ -1,20 +1,22 @@
-"""What does the camera read without a sample, or without light?"""
+"""Flats and darks: what the camera reads without a sample, and without light."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from jaxtyping import Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.hdf5.read import arrange, FRAMES_FIRST, Layout
-from tvjax.io.hdf5.tree import walk
-from tvjax.io.reading import holds_images, is_hdf5, open_series
+from tvjax.io.file_names import split_path
+from tvjax.io.formats import is_hdf5
+from tvjax.io.hdf5.layout import FRAMES_FIRST
+from tvjax.io.hdf5.read import arrange, read_dataset
+from tvjax.io.hdf5.tree import walk_datasets
+from tvjax.io.reading import holds_images, open_series
 from tvjax.io.series import Series
-from tvjax.io.stack import cut_of, read_dataset, split_path, Stack
+from tvjax.io.stack import cut_of, Stack
 from tvjax.io.tables import in_ev, read_table
 
 _NAMES = {
@@ -24,24 +26,24 @@ _NAMES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Light:
-    """Counts that belong to any part of a stack.
+class Flats:
+    """Flats, or darks, for any part of a stack, in counts.
 
     Attributes:
-        cut: Returns those of the rows of a slice of the frames of another; axes that
-            are all alike have the length 1.
+        cut: Returns the rows of one slice of the frames of another; an axis along which
+            they are all alike has the length 1.
         num_exposures: Exposures that each is the mean of.
-        files: Where they come from.
+        files: Files that they come from.
         close: Releases the files.
     """
 
-    cut: Callable[[slice, slice], Num[np.ndarray, "#energy #y #x"]]
+    cut: Callable[[slice, slice], Num[np.ndarray, "#energy #height #width"]]
     num_exposures: int
     files: tuple[Path, ...]
     close: Callable[[], None] = lambda: None
 
 
-def read_light(name: str, stack: Stack) -> Light:
+def read_flats(name: str, stack: Stack) -> Flats:
     """Open flats or darks for a stack.
 
     One image serves all energies; as many as there are energies serve one each, and are
@@ -50,18 +52,18 @@ def read_light(name: str, stack: Stack) -> Light:
 
     Args:
         name: A file with images or a table, or `FILE:PATH` in an HDF5 file.
-        stack: What they belong to.
+        stack: The stack that they belong to.
 
     Raises:
         FileError: They cannot be read, or have another shape than the stack.
     """
     path, inner = split_path(name)
     if inner is not None and is_hdf5(path):
-        values = read_dataset(path, inner, largest=1)
+        values, _ = read_dataset(path, inner, largest=1)
         if values is not None:
-            return Light(_one_each(np.ravel(values), name, stack), 1, (path,))
+            return Flats(_one_each(np.ravel(values), name, stack), 1, (path,))
     if not is_hdf5(path) and not holds_images(path):
-        return Light(_one_each(_from_table(path, stack), name, stack), 1, (path,))
+        return Flats(_one_each(_from_table(path, stack), name, stack), 1, (path,))
     series = open_series(str(path), dataset=inner)
     try:
         return _from_images(series, name, stack)
@@ -70,22 +72,24 @@ def read_light(name: str, stack: Stack) -> Light:
         raise
 
 
-def find_lights(stack: Stack) -> dict[str, str]:
+def find_flats(stack: Stack) -> dict[str, str]:
     """Return `FILE:PATH` of the `flat` and the `dark` beside a stack in an HDF5 file.
 
     They are known by name, and by a shape that fits.
     """
     layout = stack.series.layout
-    if not isinstance(layout, Layout):
+    if layout is None:
         return {}
-    images = layout.blocks[0].images
+    images = layout.datasets[0].images
     frame = stack.series.shape
     found: dict[str, str] = {}
-    for name, item in walk(layout.file):
-        if not isinstance(item, h5py.Dataset) or item == images:
+    for name, item in walk_datasets(layout.file):
+        if item == images:
             continue
         fits = item.shape in (images.shape, stack.shape[:1]) or (
-            item.ndim in (2, 3) and item.shape[-2:] == frame
+            item.shape is not None
+            and len(item.shape) in (2, 3)
+            and item.shape[-2:] == frame
         )
         for kind, pattern in _NAMES.items():
             if fits and any(pattern.match(part) for part in name.split("/")[-2:]):
@@ -93,19 +97,19 @@ def find_lights(stack: Stack) -> dict[str, str]:
     return found
 
 
-def _from_images(series: Series, name: str, stack: Stack) -> Light:
+def _from_images(series: Series, name: str, stack: Stack) -> Flats:
     if stack.axes != FRAMES_FIRST and series.layout and series.num_frames > 1:
         series = arrange(series, stack.axes)
     if series.shape != stack.series.shape:
         _refuse(name, (series.num_frames, *series.shape), stack)
     if series.num_frames == stack.shape[0]:
-        return Light(cut_of(series), 1, series.files, series.close)
+        return Flats(cut_of(series), 1, series.files, series.close)
     total = np.zeros(series.shape)
     for image, _ in series.read(0, series.num_frames):
         total += image
     series.close()
     mean = (total / series.num_frames).astype(np.float32)
-    return Light(lambda _, rows: mean[None, rows], series.num_frames, series.files)
+    return Flats(lambda _, rows: mean[None, rows], series.num_frames, series.files)
 
 
 def _from_table(path: Path, stack: Stack) -> Float[np.ndarray, " energy"]:

@@ -1,13 +1,17 @@
-"""How did an output come about?"""
+"""The record of how an output came about."""
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, UTC
 from importlib.metadata import version
 
+# Name of the program, and of its group in an HDF5 file.
 PROGRAM = "tvjax"
+
+# What JSON can hold, by name.
+Json = Mapping[str, str | int | float | bool | Sequence | Mapping | None]
 
 
 def program() -> str:
@@ -23,18 +27,18 @@ class Provenance:
         settings: Every setting as used, defaults included.
         inputs: The input as the user named it.
         frames: First frame and the one after the last, in the input.
-        noise: The noise model and its parameters.
+        noise: The noise model's name as `model`, and its parameters by theirs.
         results: What came out, by name: numbers, or lists of them.
         scale: Stored value of one count.
         tally: What writing did to the valid pixels.
         date: When the output was finished.
     """
 
-    settings: Mapping[str, object]
+    settings: Json
     inputs: tuple[str, ...]
     frames: tuple[int, int]
-    noise: Mapping[str, object]
-    results: Mapping[str, object]
+    noise: Json
+    results: Json
     scale: int = 1
     tally: Mapping[str, float] = field(default_factory=dict)
     date: str = field(

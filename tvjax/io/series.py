@@ -1,23 +1,33 @@
-"""What is a series of frames, whatever files it comes from?"""
+"""A series of frames, whatever files it comes from."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple, Self
+from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Num
 
-from tvjax.io.invalid_values import Marks
+from tvjax.io.hdf5.layout import Layout
+from tvjax.io.invalid_values import InvalidValues
 
 
-class Frame(NamedTuple):
-    """One image as stored, and which of its pixels can be trusted."""
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image as stored, and which of its pixels can be trusted.
 
-    index: int  # position in the series, from 0
-    data: Num[np.ndarray, "height width"]  # as stored, marks of invalid pixels included
-    mask: Bool[np.ndarray, "height width"]  # True where valid
-    header: str = ""  # text that came with the image, for the formats that have one
+    Attributes:
+        index: Position in the series, from 0.
+        data: Values as stored, those that mark invalid pixels included.
+        mask: True where a pixel is valid.
+        header: Text that came with the image, in the formats that have one.
+    """
+
+    index: int
+    data: Num[np.ndarray, "height width"]
+    mask: Bool[np.ndarray, "height width"]
+    header: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Metadata:
         distance: From the sample to the detector, in m.
         exposure: Time of one frame in s.
         pixel_size: Height and width of a pixel in m.
-        beam_center: Row and column in pixels.
+        beam_centre: Row and column in pixels.
         two_theta: Angle of the detector arm in degrees.
         start_angle: Rotation at the start of the first frame, in degrees.
         angle_increment: Rotation per frame in degrees.
@@ -44,7 +54,7 @@ class Metadata:
     distance: float | None = None
     exposure: float | None = None
     pixel_size: tuple[float, float] | None = None
-    beam_center: tuple[float, float] | None = None
+    beam_centre: tuple[float, float] | None = None
     two_theta: float | None = None
     start_angle: float | None = None
     angle_increment: float | None = None
@@ -52,7 +62,7 @@ class Metadata:
     sensor_thickness: float | None = None
     saturation: float | None = None
 
-    def known(self) -> dict[str, object]:
+    def known(self) -> dict[str, str | float | tuple[float, float]]:
         """Return what is known, by name."""
         values = ((item.name, getattr(self, item.name)) for item in fields(self))
         return {name: value for name, value in values if value is not None}
@@ -66,6 +76,24 @@ class Description(NamedTuple):
     denoised_by: str | None  # program and version
 
 
+class Selection(NamedTuple):
+    """The frames from `start` to `stop` (excluded) of a series of `total`."""
+
+    start: int
+    stop: int
+    total: int
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames selected."""
+        return self.stop - self.start
+
+    @property
+    def partial(self) -> bool:
+        """Whether any frame is left out."""
+        return self.num_frames < self.total
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Series:
     """Frames of one shape and one type, read one at a time.
@@ -76,7 +104,7 @@ class Series:
         dtype: Type of the values as stored.
         read: Yields data and header of the frames from start to stop (excluded).
         mask: True where the files declare a pixel valid; a frame may have fewer.
-        marks: Which stored values say that a pixel is invalid.
+        invalid_values: Which stored values say that a pixel is invalid.
         metadata: What the files tell of the experiment.
         names: The input as the user named it.
         files: Every file that the frames come from.
@@ -91,19 +119,26 @@ class Series:
     dtype: np.dtype
     read: Callable[[int, int], Iterator[tuple[Num[np.ndarray, "height width"], str]]]
     mask: Bool[np.ndarray, "height width"]
-    marks: Marks
+    invalid_values: InvalidValues
     metadata: Metadata = field(default_factory=Metadata)
     names: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     kind: str = "memory"
     denoised_by: str | None = None
-    layout: object | None = None
+    layout: Layout | None = None
     close: Callable[[], None] = lambda: None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Series":
+        """Return the series, which the end of the block closes."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Release the files."""
         self.close()
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
@@ -116,7 +151,7 @@ class Series:
         """
         stop = self.num_frames if stop is None else stop
         for index, (data, header) in enumerate(self.read(start, stop), start):
-            mask = self.mask & self.marks.valid(data)
+            mask = self.mask & self.invalid_values.valid(data)
             yield Frame(index, data, mask, header)
 
 
@@ -126,13 +161,20 @@ def series_of(
     mask: Bool[np.ndarray, "height width"] | None = None,
     metadata: Metadata | None = None,
 ) -> Series:
-    """Return frames in memory as a series, for example to write them to a file."""
+    """Return frames in memory as a series, for example to write them to a file.
+
+    Args:
+        frames: The values, with those that mark invalid pixels.
+        mask: True where a pixel is valid; by default everywhere.
+        metadata: What is known of the experiment.
+    """
+    num_frames, height, width = frames.shape
     return Series(
-        num_frames=len(frames),
-        shape=frames.shape[1:],
+        num_frames=num_frames,
+        shape=(height, width),
         dtype=frames.dtype,
         read=lambda start, stop: ((frames[i], "") for i in range(start, stop)),
-        mask=np.ones(frames.shape[1:], bool) if mask is None else mask,
-        marks=Marks.of(frames[0]),
+        mask=np.ones((height, width), bool) if mask is None else mask,
+        invalid_values=InvalidValues.of(frames[0]),
         metadata=metadata or Metadata(),
     )

@@ -1,4 +1,4 @@
-"""What is an energy stack, and how is any part of it read from files?
+"""An energy stack in files, of which any part can be read.
 
 A stack is a series of frames, one an energy, of which rows can be read too: whoever
 needs the spectra of all pixels goes through it in blocks of rows.
@@ -6,25 +6,24 @@ needs the spectra of all pixels goes through it in blocks of rows.
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from types import TracebackType
 
-import h5py
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Num
 
+from tvjax.io.energies import read_energies
 from tvjax.io.errors import FileError, reading
-from tvjax.io.hdf5.read import arrange, Block, FRAMES_FIRST, Layout
-from tvjax.io.hdf5.tree import join, text, walk
-from tvjax.io.invalid_values import Marks
+from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout
+from tvjax.io.hdf5.read import arrange
+from tvjax.io.hdf5.tree import text
+from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.reading import open_series, Paths
-from tvjax.io.series import Series
-from tvjax.io.tables import in_ev, is_energy, read_table
+from tvjax.io.series import Series, series_of
+from tvjax.io.tables import is_energy
 
-_RANGE = re.compile(r"([^:]+):([^:]+):(\d+)$")
-
+# Reads the rows of one slice of the frames of another, as stored.
 Cut = Callable[[slice, slice], Num[np.ndarray, "energy height width"]]
 
 
@@ -38,7 +37,7 @@ class Stack:
         series: The frames as they are stored.
         energies: In eV, in the order of the frames; None where unknown.
         cut: Reads the rows of a slice of the frames of another, as stored.
-        unit: Of the values, where it is known.
+        unit: Unit of the values, where it is known.
     """
 
     series: Series
@@ -57,23 +56,30 @@ class Stack:
     def axes(self) -> str:
         """The order in which a file keeps E, Y and X."""
         layout = self.series.layout
-        return layout.blocks[0].axes if isinstance(layout, Layout) else FRAMES_FIRST
+        return FRAMES_FIRST if layout is None else layout.datasets[0].axes
 
     def __getitem__(
         self, key: slice | tuple[slice, slice]
     ) -> Float[np.ndarray, "energy height width"]:
-        """Read a part, zero in pixels that are marked as invalid."""
+        """Read a part, with zero in the place of invalid values."""
         frames, rows = key if isinstance(key, tuple) else (key, slice(None))
         frames = slice(*frames.indices(self.shape[0])[:2])
         rows = slice(*rows.indices(self.shape[1])[:2])
         part = self.cut(frames, rows)
-        valid = self.series.marks.valid(part)
+        valid = self.series.invalid_values.valid(part)
         return np.where(valid, part, 0).astype(self.dtype)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Stack":
+        """Return the stack, whose files the end of the block closes."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Release the files."""
         self.series.close()
 
     def label(self, index: int) -> str:
@@ -98,36 +104,28 @@ def stack_of(
         energies: In eV.
         mask: True where a pixel is valid.
         like: The series whose place the frames take, with its names and headers.
-        unit: Of the values.
+        unit: Unit of the values.
     """
-    frames = np.asarray(frames)
+    values = np.asarray(frames)
+    base = like or series_of(values)
 
-    def read(start: int, stop: int):
-        old = like.read(start, stop) if like else ((None, "") for _ in frames)
-        for index, (_, header) in zip(range(start, stop), old, strict=False):
-            yield frames[index], header
+    def read(
+        start: int, stop: int
+    ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
+        for index, (_, header) in enumerate(base.read(start, stop), start):
+            yield values[index], header
 
-    base = like or Series(
-        num_frames=len(frames),
-        shape=frames.shape[1:],
-        dtype=frames.dtype,
-        read=read,
-        mask=np.ones(frames.shape[1:], bool),
-        marks=Marks.of(frames[0]),
-    )
     series = dataclasses.replace(
         base,
-        dtype=frames.dtype,
+        dtype=values.dtype,
         read=read,
         mask=base.mask if mask is None else mask,
-        marks=Marks.of(frames[0]),
+        invalid_values=InvalidValues.of(values[0]),
     )
-    if energies is not None:
-        energies = np.asarray(energies, float)
     return Stack(
         series=series,
-        energies=energies,
-        cut=lambda part, rows: frames[part, rows],
+        energies=None if energies is None else np.asarray(energies, float),
+        cut=lambda part, rows: values[part, rows],
         unit=unit,
     )
 
@@ -165,42 +163,15 @@ def open_stack(
                 f"{series.names[0]} is no HDF5 file, and its frames are images: "
                 "drop --axes."
             )
-        if axes not in (None, FRAMES_FIRST):
+        if axes is not None and axes != FRAMES_FIRST:
             series = arrange(series, axes)
         _check_frames(series)
         return Stack(
-            series=series, energies=_energies(series, energies), cut=cut_of(series)
+            series=series, energies=read_energies(series, energies), cut=cut_of(series)
         )
     except BaseException:
         series.close()
         raise
-
-
-def split_path(name: str) -> tuple[Path, str | None]:
-    """Return the file and the path in it that `FILE[:PATH]` means."""
-    file, colon, inner = name.rpartition(":")
-    if Path(name).exists() or not colon:
-        return Path(name), None
-    return Path(file), inner
-
-
-def read_dataset(
-    path: Path, name: str, *, largest: int
-) -> Num[np.ndarray, "..."] | None:
-    """Return a dataset of an HDF5 file, None if it has more axes than `largest`.
-
-    Raises:
-        FileError: It is not there.
-    """
-    with reading(path), h5py.File(path, "r") as file:
-        item = _dataset(path, file, name)
-        return item[()] if item.ndim <= largest else None
-
-
-def _dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    if not isinstance(file.get(name), h5py.Dataset):
-        raise FileError(f"{path} has no dataset {name}: check the path in it.")
-    return file[name]
 
 
 def _check_frames(series: Series) -> None:
@@ -214,15 +185,15 @@ def _check_frames(series: Series) -> None:
 def cut_of(series: Series) -> Cut:
     """Return what reads rows of frames, alone where the format allows."""
     layout = series.layout
-    if isinstance(layout, Layout) and len(layout.blocks) == 1:
-        block = layout.blocks[0]
-        if block.images.ndim == 3:
+    if layout is not None and len(layout.datasets) == 1:
+        only = layout.datasets[0]
+        if len(only.images.shape) == 3:
 
             def cut(
                 frames: slice, rows: slice
             ) -> Num[np.ndarray, "energy height width"]:
-                with reading(block.data_file or layout.path):
-                    return block.cut(frames, rows)
+                with reading(only.data_file or layout.path):
+                    return only.cut(frames, rows)
 
             return cut
 
@@ -249,8 +220,7 @@ def _declared_axes(layout: Layout) -> str:
 
 def _axis_names(layout: Layout) -> list[str]:
     """Return what NeXus calls the axes of the stack; nothing where it is silent."""
-    block = layout.blocks[0]
-    for holder in (_group(layout, block), block.images):
+    for holder in (layout.group, layout.datasets[0].images):
         axes = holder.attrs.get("axes")
         if axes is not None:
             names = [text(name) for name in np.ravel(axes)]
@@ -258,102 +228,3 @@ def _axis_names(layout: Layout) -> list[str]:
                 re.split(r"[:,\s]+", names[0].strip("[]")) if len(names) == 1 else names
             )
     return []
-
-
-def _group(layout: Layout, block: Block) -> h5py.Group:
-    """Return the group in which the file that was opened names the stack."""
-    return layout.file[block.name.rpartition("/")[0] or "/"]
-
-
-def _energies(
-    series: Series, wanted: str | None
-) -> Float[np.ndarray, " energy"] | None:
-    if wanted == "none":
-        return None
-    if wanted is None:
-        return _declared_energies(series)
-    if found := _RANGE.match(wanted):
-        try:
-            first, last, number = float(found[1]), float(found[2]), int(found[3])
-        except ValueError:
-            pass
-        else:
-            return _checked(in_ev(np.linspace(first, last, number), ""), wanted, series)
-    path, inner = split_path(wanted)
-    if inner is None:
-        table = read_table(path)
-        values = in_ev(table.values[:, 0], table.unit)
-    else:
-        with reading(path), h5py.File(path, "r") as file:
-            values = _values(inner, _dataset(path, file, inner))
-    return _checked(values, wanted, series)
-
-
-def _declared_energies(series: Series) -> Float[np.ndarray, " energy"] | None:
-    """Return the energies that an HDF5 file tells."""
-    layout = series.layout
-    if not isinstance(layout, Layout):
-        return None
-    group = _group(layout, layout.blocks[0])
-    near = [(join(group.name, name), group.get(name)) for name in group]
-    for items in (near, walk(layout.file)):
-        found = {
-            name: _values(name, item)
-            for name, item in items
-            if isinstance(item, h5py.Dataset)
-            and is_energy(name.rpartition("/")[2])
-            and item.shape == (series.num_frames,)
-            and item.dtype.kind in "uif"
-        }
-        values = list(found.values())
-        if any(not np.array_equal(v, values[0], equal_nan=True) for v in values):
-            raise FileError(
-                f"{layout.path} has several lists of energies, {', '.join(found)}: "
-                f"choose one with --energies {layout.path}:PATH."
-            )
-        if values:
-            return _checked(values[0], next(iter(found)), series)
-    return None
-
-
-def _values(name: str, item: h5py.Dataset) -> Float[np.ndarray, " energy"]:
-    unit = text(item.attrs.get("units", "")) or name.rpartition("_")[2]
-    return in_ev(np.ravel(item[()]), unit)
-
-
-def _checked(
-    energies: Float[np.ndarray, " energy"], source: str, series: Series
-) -> Float[np.ndarray, " energy"]:
-    """Return energies, or say what is wrong with them."""
-    name = series.names[0] if series.names else series.kind
-    if len(energies) != series.num_frames:
-        raise FileError(
-            f"{source} has {len(energies)} energies, {name} {series.num_frames} frames:"
-            " name the list that belongs to it, or correct --axes."
-        )
-    if not np.all(np.isfinite(energies)):
-        index = int(np.argmax(~np.isfinite(energies)))
-        raise FileError(
-            f"{source} has no number as energy of frame {index}: correct the list, or "
-            "pass another with --energies."
-        )
-    remedy = (
-        "Correct the list and pass it with --energies, or pass --energies none to "
-        "denoise without."
-    )
-    values, counts = np.unique(energies, return_counts=True)
-    if np.any(counts > 1):
-        value = values[counts > 1][0]
-        frames = ", ".join(map(str, np.flatnonzero(energies == value)))
-        raise FileError(
-            f"{source} repeats the energy {value:.7g} eV, in the frames {frames}. "
-            f"{remedy}"
-        )
-    steps = np.sign(np.diff(energies))
-    if len(set(steps)) > 1:
-        index = int(np.flatnonzero(steps != np.sign(np.sum(steps)))[0])
-        raise FileError(
-            f"{source} does not go one way: {energies[index]:.7g} eV of frame {index} "
-            f"is followed by {energies[index + 1]:.7g} eV. {remedy}"
-        )
-    return energies

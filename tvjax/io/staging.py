@@ -1,9 +1,9 @@
-"""How does an output appear only when it is complete?"""
+"""Output files that appear under their names only when they are complete."""
 
 import io
 import os
 from pathlib import Path
-from typing import Self
+from types import TracebackType
 
 from tvjax.io.errors import cannot_write, FileError
 
@@ -16,28 +16,35 @@ class OutputFile(io.RawIOBase):
     for HDF5 to read back, and `Staging.check` raises it after the frame.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         """Create the file `path`, replacing what an earlier crash may have left."""
         self._file = path.open("w+b", buffering=0)
         self._unwritten: list[tuple[int, bytes]] = []
         self.error: OSError | None = None
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to a place, and return it."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
+        """Return the place of the next byte."""
         return self._file.tell()
 
-    def readinto(self, buffer, /) -> int:
+    # h5py passes buffers of a class of its own, and Python 3.11 has no name for all
+    def readinto(self, buffer, /) -> int:  # noqa: ANN001
+        """Fill `buffer` with what was written, on the disk or not."""
         target = memoryview(buffer).cast("B")
         place = self.tell()
         size = self._file.readinto(target)
@@ -50,7 +57,8 @@ class OutputFile(io.RawIOBase):
                 size = max(size, last - place)
         return size
 
-    def write(self, data, /) -> int:
+    def write(self, data, /) -> int:  # noqa: ANN001, as above
+        """Write all of `data`, or keep it with what went wrong."""
         content = memoryview(data).cast("B")
         written = 0
         while self.error is None and written < len(content):
@@ -64,6 +72,7 @@ class OutputFile(io.RawIOBase):
         return len(content)
 
     def truncate(self, size: int | None = None, /) -> int:
+        """Change the size of the file, or keep what went wrong."""
         try:
             return self._file.truncate(size)
         except OSError as error:
@@ -71,6 +80,7 @@ class OutputFile(io.RawIOBase):
             return self._file.tell()
 
     def close(self) -> None:
+        """Close the file, or keep what went wrong."""
         if not self.closed:
             # A network disk reports that it is full only here.
             try:
@@ -84,7 +94,7 @@ class OutputFile(io.RawIOBase):
 class Staging:
     """Files that get their final names together, or not at all."""
 
-    def __init__(self, *, protected: tuple[Path, ...], overwrite: bool):
+    def __init__(self, *, protected: tuple[Path, ...], overwrite: bool) -> None:
         """Stage files beside `protected` ones, which are never replaced.
 
         Args:
@@ -95,10 +105,17 @@ class Staging:
         self._overwrite = overwrite
         self._staged: dict[Path, OutputFile] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Staging":
+        """Return the staging, whose files go at the end of the block."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Remove what was not committed."""
         self.discard()
 
     def refuse(self, paths: list[Path]) -> None:

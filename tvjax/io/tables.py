@@ -1,4 +1,4 @@
-"""What do columns of numbers in a text file say: energies, an I₀, spectra?"""
+"""Columns of numbers in a text file: energies, an I₀, or spectra."""
 
 import re
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from tvjax.io.errors import FileError, reading
 
+# Energies without a unit are in keV where none is above this number: no absorption edge
+# is measured below 50 eV or above 50 keV.
 KILO = 50.0
-"""Energies without a unit are in keV where none is above this number."""
 
 _COMMENTS = ("#", ";", "%", "//")
 _COLUMN = re.compile(r"#\s*Column\.(\d+):\s*(\S+)(?:\s+(\S+))?", re.IGNORECASE)
@@ -27,8 +28,8 @@ class Table:
     Attributes:
         path: The file.
         values: The numbers.
-        names: Of the columns, `""` where the file is silent.
-        unit: Of the first column, `""` where the file is silent.
+        names: Names of the columns, `""` where the file is silent.
+        unit: Unit of the first column, `""` where the file is silent.
     """
 
     path: Path
@@ -42,7 +43,7 @@ class Spectrum:
     """A spectrum from a file.
 
     Attributes:
-        name: Of what was measured.
+        name: What was measured.
         energies: In eV, ascending.
         values: Absorption in any unit.
         raw: Whether they were computed from counts, so that background and edge step
@@ -88,7 +89,8 @@ def read_table(path: Path) -> Table:
         names = tuple(columns.get(n + 1, ("", ""))[0] for n in range(values.shape[1]))
     if len(names) != values.shape[1]:
         names = ("",) * values.shape[1]
-    return Table(path, values, names, columns.get(1, ("", ""))[1] or _unit(names[0]))
+    unit = columns.get(1, ("", ""))[1] or _unit("".join(names[:1]))
+    return Table(path, values, names, unit)
 
 
 def read_spectra(path: Path) -> list[Spectrum]:

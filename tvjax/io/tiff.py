@@ -1,40 +1,51 @@
-"""How are TIFF images read and written, MarCCD's among them?"""
+"""TIFF images, MarCCD's among them, read and written."""
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast, IO
 
 import numpy as np
 import tifffile
 from jaxtyping import Num
 
-from tvjax.io import dectris_header as header
 from tvjax.io.compressed import open_binary
+from tvjax.io.dectris_header import amend_header, compose_header, parse_header
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
-from tvjax.io.provenance import Provenance
-from tvjax.io.series import Description, Frame, Series
+from tvjax.io.file_names import numbered
+from tvjax.io.provenance import PROGRAM, Provenance
+from tvjax.io.series import Description, Frame, Selection, Series
 from tvjax.io.staging import OutputFile, Staging
 
-_ADDRESSED = 2**32 - 2**25  # bytes within reach of an ordinary TIFF, less its tags
+# What the tables of formats know this one by, and what it can hold.
+NAME = "tiff"
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SUFFIXES = (".tif", ".tiff")
+DTYPES = ("int32", "uint32", "float32")
+KEEPS_PROVENANCE = False
+
+# Bytes within reach of the addresses in an ordinary TIFF, less some for its tags.
+_ADDRESSED = 2**32 - 2**25
 
 
 def describe(path: Path) -> Description:
     """Return the number of pages and what the first one's description tells."""
-    with open_binary(path) as file, tifffile.TiffFile(file) as tiff:
-        page = tiff.pages[0]
-        by = page.software if page.software.startswith("tvjax ") else None
+    with _open(path) as tiff:
+        page = _page(tiff, 0)
+        by = page.software if page.software.startswith(f"{PROGRAM} ") else None
         _check_chain(tiff)
-        return Description(len(tiff.pages), header.parse(page.description), by)
+        return Description(len(tiff.pages), parse_header(page.description), by)
 
 
 def read(
     path: Path, start: int, stop: int
 ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
     """Yield each page from `start` to `stop` with its description."""
-    with open_binary(path) as file, tifffile.TiffFile(file) as tiff:
-        for page in tiff.pages[start:stop]:
+    with _open(path) as tiff:
+        for index in range(start, stop):
+            page = _page(tiff, index)
             image = page.asarray()
             if image.ndim != 2:
                 raise FileError(
@@ -43,39 +54,44 @@ def read(
             yield image, page.description
 
 
+def has_pages(series: Series) -> bool:
+    """Return whether a series comes from TIFF files of several pages."""
+    return series.kind == NAME and series.num_frames > len(series.files)
+
+
+def output_files(path: Path, like: Series, selection: Selection) -> list[Path]:
+    """Return `path` for one frame or pages of pages, else a numbered file a frame."""
+    one = selection.num_frames == 1 or has_pages(like)
+    return [path] if one else numbered(path, selection.num_frames)
+
+
 class TiffSink:
     """Writes one TIFF file a frame, or one file with a page a frame."""
 
     def __init__(
         self,
         staging: Staging,
-        paths: list[Path],
+        files: list[Path],
         like: Series,
         encoding: Encoding,
         program: str | None,
-    ):
-        """Write to `paths`; `program` is who denoises, None if nobody does."""
+    ) -> None:
+        """Write to `files`; `program` is who denoises, None if nobody does."""
         self._staging = staging
-        self._paths = iter(paths)
+        self._files = iter(files)
         self._like = like
         self._encoding = encoding
         self._program = program
-        self._big = len(paths) == 1 and like.num_frames * _size(like) > _ADDRESSED
-        self._writer: tifffile.TiffWriter | None = None
-        self._file: OutputFile | None = None
+        self._big = len(files) == 1 and like.num_frames * _size(like) > _ADDRESSED
+        self._open: tuple[tifffile.TiffWriter, OutputFile] | None = None
 
     def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame with the description that came with it."""
-        path = next(self._paths, None)
-        if path is not None:
-            self.close()
-            self._file = self._staging.open(path)
-            self._writer = tifffile.TiffWriter(self._file, bigtiff=self._big)
         text = frame.header
-        if self._like.kind != "tiff":
-            text = header.compose(self._like.metadata, frame.index)
-        text = header.amend(text, self._encoding, None)
-        self._writer.write(
+        if self._like.kind != NAME:
+            text = compose_header(self._like.metadata, frame.index)
+        text = amend_header(text, self._encoding, None)
+        self._next_writer().write(
             stored,
             photometric="minisblack",
             contiguous=False,
@@ -89,10 +105,50 @@ class TiffSink:
 
     def close(self) -> None:
         """Close the file that is open, if any."""
-        if self._writer is not None:
-            self._writer.close()
-            self._file.close()
-            self._writer = self._file = None
+        if self._open is not None:
+            for each in self._open:
+                each.close()
+            self._open = None
+
+    def _next_writer(self) -> tifffile.TiffWriter:
+        """Return what writes the next frame: a new file, or the last for its pages."""
+        path = next(self._files, None)
+        if path is not None:
+            self.close()
+            file = self._staging.open(path)
+            # it wants no more than a raw file offers
+            writer = tifffile.TiffWriter(cast(IO[bytes], file), bigtiff=self._big)
+            self._open = writer, file
+        if self._open is None:
+            raise ValueError("no file is named for this frame")
+        return self._open[0]
+
+
+def create_sink(
+    staging: Staging,
+    files: list[Path],
+    like: Series,
+    selection: Selection,
+    encoding: Encoding,
+    program: str | None,
+) -> TiffSink:
+    """Start to write `files`, one a frame, or one with a page a frame."""
+    return TiffSink(staging, files, like, encoding, program)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[tifffile.TiffFile]:
+    # tifffile wants no more of a file than a decompressor offers
+    with open_binary(path) as file, tifffile.TiffFile(cast(IO[bytes], file)) as tiff:
+        yield tiff
+
+
+def _page(tiff: tifffile.TiffFile, index: int) -> tifffile.TiffPage:
+    """Return a page with its tags."""
+    page = tiff.pages[index]
+    if not isinstance(page, tifffile.TiffPage):
+        raise ValueError(f"page {index} has no tags of its own")
+    return page
 
 
 def _check_chain(tiff: tifffile.TiffFile) -> None:

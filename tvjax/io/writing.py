@@ -1,41 +1,27 @@
-"""How does a series become files that other programs read?"""
+"""Series and stacks, written to files that other programs read."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, Self
+from types import TracebackType
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Num
 
-from tvjax.io.cbf import CbfSink
 from tvjax.io.encoding import choose_encoding, Encoding, Tally
 from tvjax.io.errors import FileError
-from tvjax.io.hdf5 import read as hdf5
-from tvjax.io.hdf5.clone import Selection
-from tvjax.io.hdf5.write_frames import Hdf5Sink, output_files
+from tvjax.io.file_names import numbered, unnumbered_stem
+from tvjax.io.formats import output_format, Sink
+from tvjax.io.hdf5 import write_frames
+from tvjax.io.hdf5.write_frames import Hdf5Sink
 from tvjax.io.hdf5.write_stack import StackSink
-from tvjax.io.integration_input import fragment, SUFFIXES
+from tvjax.io.integration_input import integration_input, SUFFIXES
 from tvjax.io.provenance import program, Provenance
-from tvjax.io.series import Frame, Series
+from tvjax.io.series import Frame, Selection, Series
 from tvjax.io.stack import Stack
 from tvjax.io.staging import OutputFile, Staging
-from tvjax.io.tiff import TiffSink
-
-_DTYPES = {
-    "HDF5": ("uint32", "int32", "float32"),
-    "CBF": ("int32",),
-    "TIFF": ("int32", "uint32", "float32"),
-}
-
-
-class Sink(Protocol):
-    """Writes encoded frames in one format, in order."""
-
-    def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None: ...
-    def finish(self, provenance: Provenance | None) -> None: ...
-    def close(self) -> None: ...
+from tvjax.io.tiff import has_pages
 
 
 class SeriesWriter:
@@ -54,16 +40,16 @@ class SeriesWriter:
         encoding: Encoding,
         notes: dict[Path, str],
         sidecar: Path | None,
-    ):
+    ) -> None:
         """Write through `sink`.
 
         Args:
-            sink: The format.
+            sink: What writes the frames in one format.
             staging: The files that `sink` writes.
             like: The input that the frames come from.
             encoding: How values become stored numbers.
-            notes: Small texts that go beside the output.
-            sidecar: Where the provenance goes if the format has no place for it.
+            notes: Small texts by the files beside the output that they go to.
+            sidecar: File of the provenance if the format has no place for it.
         """
         self.encoding = encoding
         self.tally = Tally()
@@ -74,20 +60,27 @@ class SeriesWriter:
         self._sidecar = sidecar
         self._companions: list[tuple[Path, Callable[[OutputFile], None]]] = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "SeriesWriter":
+        """Return the writer, whose files go at the end of the block if not finished."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Remove all that was written, unless it was finished."""
         self._sink.close()
         self._staging.discard()
 
-    def write(self, image: Float[np.ndarray, "height width"], frame: Frame) -> None:
+    def write(self, image: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame: `image`, which `frame` has become.
 
         Raises:
             FileError: The disk is full, or cannot be written for another reason.
         """
-        stored, tally = self.encoding.encode(image, frame, self._like.marks)
+        stored, tally = self.encoding.encode(image, frame, self._like.invalid_values)
         self.tally = self.tally.plus(tally)
         self._sink.append(stored, frame)
         self._staging.check()
@@ -162,38 +155,33 @@ def create_series(
         FileError: The output exists, cannot be written, or cannot hold the type.
     """
     path = Path(path)
-    kind = _kind(path)
+    target = output_format(path)
     stop = like.num_frames if stop is None else stop
     selection = Selection(start, stop, like.num_frames)
     encoding = choose_encoding(
         like.dtype,
-        _DTYPES[kind],
+        target.DTYPES,
         dtype=dtype,
         scale=scale,
         saturation=like.metadata.saturation,
     )
     by = program() if denoised else None
-    stem = path.stem.replace("#", "").rstrip("_")
+    stem = unnumbered_stem(path)
     notes = {
-        path.with_name(stem + SUFFIXES[name]): fragment(name, encoding) for name in emit
+        path.with_name(stem + SUFFIXES[name]): integration_input(name, encoding)
+        for name in emit
     }
-    sidecar = path.with_name(f"{stem}.tvjax.json") if denoised else None
+    beside = denoised and not target.KEEPS_PROVENANCE
+    sidecar = path.with_name(f"{stem}.tvjax.json") if beside else None
     staging = Staging(protected=like.files, overwrite=overwrite)
 
     def create() -> Sink:
-        if kind == "HDF5":
-            staging.refuse([*output_files(path, like, selection), *notes])
-            return Hdf5Sink(staging, path, like, selection, encoding, by)
-        one = selection.num_frames == 1 or (kind == "TIFF" and _has_pages(like))
-        paths = [path] if one else _numbered(path, selection.num_frames)
-        staging.refuse([*paths, *filter(None, [sidecar]), *notes])
-        sink = CbfSink if kind == "CBF" else TiffSink
-        return sink(staging, paths, like, encoding, by)
+        files = target.output_files(path, like, selection)
+        staging.refuse([*files, *filter(None, [sidecar]), *notes])
+        return target.create_sink(staging, files, like, selection, encoding, by)
 
     sink = _start(create, staging)
-    return SeriesWriter(
-        sink, staging, like, encoding, notes, None if kind == "HDF5" else sidecar
-    )
+    return SeriesWriter(sink, staging, like, encoding, notes, sidecar)
 
 
 def create_stack(
@@ -227,36 +215,34 @@ def create_stack(
     path = Path(path)
     series = like.series
     num_frames = series.num_frames
-    kind = _kind(path)
-    if kind == "CBF":
+    target = output_format(path)
+    if "float32" not in target.DTYPES:
         raise FileError(f"{path} cannot hold floats: write .h5 or .tif.")
     encoding = choose_encoding(
         series.dtype, ("float32", "float64"), dtype=dtype or "float32", scale=1
     )
     by = program() if denoised else None
-    stem = path.stem.replace("#", "").rstrip("_")
-    sidecar = path.with_name(f"{stem}.tvjax.json") if denoised else None
+    beside = denoised and not target.KEEPS_PROVENANCE
+    sidecar = path.with_name(f"{unnumbered_stem(path)}.tvjax.json") if beside else None
     staging = Staging(protected=series.files, overwrite=overwrite)
+    selection = Selection(0, num_frames, num_frames)
 
     def create() -> Sink:
-        if kind == "TIFF":
+        if target is not write_frames:
             one = "#" not in path.name
-            paths = [path] if one else _numbered(path, num_frames)
-            staging.refuse([*paths, *filter(None, [sidecar])])
+            files = [path] if one else numbered(path, num_frames)
+            staging.refuse([*files, *filter(None, [sidecar])])
             # Descriptions tell how many pages there are: they serve the same number.
-            kept = series.kind if one == _has_pages(series) else "stack"
-            like_series = dataclasses.replace(series, kind=kept)
-            return TiffSink(staging, paths, like_series, encoding, by)
+            kept = series.kind if one == has_pages(series) else "stack"
+            frames = dataclasses.replace(series, kind=kept)
+            return target.create_sink(staging, files, frames, selection, encoding, by)
         if series.layout is None:
             return StackSink(staging, path, like, encoding, by)
-        selection = Selection(0, num_frames, num_frames)
-        staging.refuse(output_files(path, series, selection))
+        staging.refuse(target.output_files(path, series, selection))
         return Hdf5Sink(staging, path, series, selection, encoding, by, like.unit)
 
     sink = _start(create, staging)
-    return SeriesWriter(
-        sink, staging, series, encoding, {}, None if kind == "HDF5" else sidecar
-    )
+    return SeriesWriter(sink, staging, series, encoding, {}, sidecar)
 
 
 def _start(create: Callable[[], Sink], staging: Staging) -> Sink:
@@ -320,31 +306,3 @@ def save_stack(
         for frame in stack.series.frames():
             writer.write(frame.data, frame)
         writer.finish()
-
-
-def _kind(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix in hdf5.SUFFIXES:
-        return "HDF5"
-    if suffix == ".cbf":
-        return "CBF"
-    if suffix in (".tif", ".tiff"):
-        return "TIFF"
-    raise FileError(
-        f"{path} has no extension that tvjax writes: "
-        f"use {', '.join(hdf5.SUFFIXES)}, .cbf or .tif."
-    )
-
-
-def _has_pages(like: Series) -> bool:
-    return like.kind == "tiff" and like.num_frames > len(like.files)
-
-
-def _numbered(path: Path, num_frames: int) -> list[Path]:
-    """Return one name a frame, numbered from 1, in place of `#` where there is any."""
-    width = path.name.count("#") or 5
-    stem = path.stem if "#" in path.name else f"{path.stem}_{'#' * width}"
-    return [
-        path.with_name(stem.replace("#" * width, f"{number:0{width}d}") + path.suffix)
-        for number in range(1, num_frames + 1)
-    ]

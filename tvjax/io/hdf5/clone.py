@@ -1,4 +1,4 @@
-"""How is an HDF5 file copied, with new images in the place of the old ones?
+"""A copy of an HDF5 file, with new images in the place of the old ones.
 
 Every group, attribute, dataset and link returns as it was. What changes are the
 images, the links and virtual datasets that lead to them, and the few values that
@@ -14,11 +14,15 @@ from typing import NamedTuple
 import h5py
 import hdf5plugin
 import numpy as np
+from jaxtyping import ArrayLike, Num
 
 from tvjax.io.encoding import Encoding
-from tvjax.io.hdf5.read import Block, FRAMES_FIRST, Layout, place
-from tvjax.io.hdf5.tree import address, join
+from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, Layout, place_of_frame
+from tvjax.io.hdf5.tree import address, join, names_in, path_of
+from tvjax.io.series import Selection
 
+# Names of the datasets that change with the type or the scale of the images: counts
+# from which a pixel cannot be trusted, bits of a value, and counts for one stored unit.
 _LIMITS = ("saturation_value", "countrate_correction_count_cutoff")
 _BIT_DEPTHS = ("bit_depth_image", "bit_depth_readout")
 _SCALES = ("data_scale_factor", "data_scaling_factor")
@@ -31,23 +35,7 @@ class Slot(NamedTuple):
     place: str  # its path in the file that holds it
     num_frames: int
     data_file: Path | None  # the file that holds it, None for the master itself
-    like: Block | None  # the dataset whose place it takes
-
-
-class Selection(NamedTuple):
-    """The frames from `start` to `stop` (excluded) of a series of `total`."""
-
-    start: int
-    stop: int
-    total: int
-
-    @property
-    def num_frames(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def partial(self) -> bool:
-        return self.num_frames < self.total
+    like: FrameDataset | None  # the dataset whose place it takes
 
 
 def plan(layout: Layout, output: Path, selection: Selection) -> tuple[Slot, ...]:
@@ -58,20 +46,20 @@ def plan(layout: Layout, output: Path, selection: Selection) -> tuple[Slot, ...]
     """
     lengths = []
     first = 0
-    for block in layout.blocks:
-        last = first + block.num_frames
+    for each in layout.datasets:
+        last = first + each.num_frames
         lengths.append(min(selection.stop, last) - max(selection.start, first))
         first = last
     lengths = [length for length in lengths if length > 0]
     return tuple(
         Slot(
-            block.name,
-            block.images.name if block.data_file else block.name,
+            each.name,
+            path_of(each.images) if each.data_file else each.name,
             length,
-            block.data_file and _data_file(block.data_file, layout.path, output),
-            block,
+            each.data_file and _data_file(each.data_file, layout.path, output),
+            each,
         )
-        for block, length in zip(layout.blocks, lengths, strict=False)
+        for each, length in zip(layout.datasets, lengths, strict=False)
     )
 
 
@@ -87,7 +75,7 @@ def create_images(
     whole, axes = (slot.num_frames, *shape), FRAMES_FIRST
     if slot.like and slot.like.num_frames == slot.num_frames:
         whole, axes = slot.like.images.shape, slot.like.axes
-    frame = zip(whole, place(whole, 0, axes), strict=True)
+    frame = zip(whole, place_of_frame(whole, 0, axes), strict=True)
     images = group.create_dataset(
         name,
         whole,
@@ -111,37 +99,29 @@ def clone_master(
 ) -> None:
     """Copy the file of `layout` to `target`, which will lie in `folder`."""
     kept = {slot.name: slot for slot in slots}
-    _Clone(
-        slots=slots,
-        linked={b.name: kept.get(b.name) for b in layout.blocks if b.data_file},
-        held=_held(slot for slot in slots if slot.data_file is None),
-        selection=selection,
-        shape=shape,
-        encoding=encoding,
-        folder=folder,
-    ).copy_group(layout.file, target, {})
+    links = {d.name: _link(kept.get(d.name)) for d in layout.datasets if d.data_file}
+    held = _held(slot for slot in slots if slot.data_file is None)
+    clone = _Clone(slots, links, held, selection, shape, encoding, folder)
+    clone.copy_group(layout.file, target, {})
 
 
 def clone_data_file(
+    source: h5py.File,
     target: h5py.File,
+    folder: Path,
     slots: tuple[Slot, ...],
     selection: Selection,
     shape: tuple[int, int],
     encoding: Encoding,
 ) -> None:
     """Copy the data file that held the images of `slots` to `target`."""
-    _Clone(
-        slots=slots,
-        linked={},
-        held=_held(slots),
-        selection=selection,
-        shape=shape,
-        encoding=encoding,
-        folder=slots[0].data_file.parent,
-    ).copy_group(slots[0].like.images.file, target, {})
+    clone = _Clone(slots, {}, _held(slots), selection, shape, encoding, folder)
+    clone.copy_group(source, target, {})
 
 
-def copy_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
+def copy_attributes(
+    source: h5py.Group | h5py.Dataset, target: h5py.Group | h5py.Dataset
+) -> None:
     """Copy all attributes but references, which mean nothing in another file."""
     for name in source.attrs:
         kind = source.attrs.get_id(name).dtype
@@ -154,7 +134,7 @@ class _Clone:
     """What one copy needs to know."""
 
     slots: tuple[Slot, ...]
-    linked: dict[str, Slot | None]  # links to images by path; None where none is left
+    links: dict[str, h5py.ExternalLink | None]  # to images, by path; None: left out
     held: dict[tuple[int, int], Slot]  # images in the copied file itself, by address
     selection: Selection
     shape: tuple[int, int]
@@ -169,14 +149,14 @@ class _Clone:
     ) -> None:
         """Copy all in `source`; `copied` has the path of each object copied so far."""
         copy_attributes(source, target)
-        for name in source:
-            path = join(source.name, name)
+        for name in names_in(source):
+            path = join(path_of(source), name)
             link = source.get(name, getlink=True)
-            if path in self.linked:
-                if slot := self.linked[path]:
-                    target[name] = h5py.ExternalLink(slot.data_file.name, slot.place)
+            if path in self.links:
+                if new := self.links[path]:
+                    target[name] = new
             elif isinstance(link, h5py.SoftLink):
-                if self.linked.get(join(source.name, link.path), link) is not None:
+                if self.links.get(join(path_of(source), link.path), link) is not None:
                     target[name] = h5py.SoftLink(link.path)
             elif isinstance(link, h5py.ExternalLink):
                 self._copy_link(source, target, name, link)
@@ -216,7 +196,10 @@ class _Clone:
             return
         if isinstance(item, h5py.Dataset) and self._is_view(item):
             self._create_view(item, target, name)
-        elif (value := self._corrected(item, name)) is not None:
+        elif (
+            isinstance(item, h5py.Dataset)
+            and (value := self._corrected(item, name)) is not None
+        ):
             copy_attributes(item, target.create_dataset(name, data=value))
         else:
             moved = os.path.relpath(holder, self.folder)
@@ -227,7 +210,7 @@ class _Clone:
         if not item.is_virtual or item.shape != (self.selection.total, *self.shape):
             return False
         shown = {slot.name for slot in self.slots}
-        shown |= {slot.like.images.name for slot in self.slots if slot.like}
+        shown |= {path_of(slot.like.images) for slot in self.slots if slot.like}
         sources = [
             f"/{source.dset_name.strip('/')}" for source in item.virtual_sources()
         ]
@@ -249,9 +232,9 @@ class _Clone:
             first = last
         copy_attributes(item, target.create_virtual_dataset(name, view))
 
-    def _corrected(self, item: h5py.HLObject, name: str) -> np.ndarray | None:
+    def _corrected(self, item: h5py.Dataset, name: str) -> Num[ArrayLike, "..."] | None:
         """Return the new value of what depends on the images, None for the rest."""
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "uif":
+        if item.dtype.kind not in "uif":
             return None
         correct = _CORRECTIONS.get(name)
         if correct:
@@ -272,28 +255,48 @@ class _Clone:
         moving = ("goniometer", "transformations")
         return item.shape == (self.selection.total,) and (
             self.selection.total not in self.shape
-            or item.parent.name.rpartition("/")[2] in moving
+            or path_of(item.parent).rpartition("/")[2] in moving
         )
 
 
-def _limit(value: np.ndarray, encoding: Encoding) -> np.ndarray:
+def _limit(value: Num[ArrayLike, "..."], encoding: Encoding) -> Num[np.ndarray, "..."]:
+    value = np.asarray(value)
     stored = encoding.limit(value)
     fits = value.dtype.kind == "f" or np.max(stored) <= np.iinfo(value.dtype).max
     return stored.astype(value.dtype if fits else np.uint32)
 
 
-_CORRECTIONS: dict[str, Callable[[np.ndarray, Encoding], np.ndarray]] = {
+def _bit_depth(
+    value: Num[ArrayLike, "..."], encoding: Encoding
+) -> Num[np.ndarray, "..."]:
+    return np.full_like(value, 8 * encoding.dtype.itemsize)
+
+
+def _scale_factor(
+    value: Num[ArrayLike, "..."], encoding: Encoding
+) -> Num[np.ndarray, "..."]:
+    return np.asarray(value / encoding.scale)
+
+
+_CORRECTIONS: dict[
+    str, Callable[[Num[ArrayLike, "..."], Encoding], Num[np.ndarray, "..."]]
+] = {
     **dict.fromkeys(_LIMITS, _limit),
-    **dict.fromkeys(
-        _BIT_DEPTHS,
-        lambda value, encoding: np.full_like(value, 8 * encoding.dtype.itemsize),
-    ),
-    **dict.fromkeys(_SCALES, lambda value, encoding: value / encoding.scale),
+    **dict.fromkeys(_BIT_DEPTHS, _bit_depth),
+    **dict.fromkeys(_SCALES, _scale_factor),
 }
 
 
+def _link(slot: Slot | None) -> h5py.ExternalLink | None:
+    """Return the link to the images of a slot in a data file, None without one."""
+    if slot is None or slot.data_file is None:
+        return None
+    return h5py.ExternalLink(slot.data_file.name, slot.place)
+
+
 def _held(slots: Iterable[Slot]) -> dict[tuple[int, int], Slot]:
-    return {address(slot.like.images): slot for slot in slots}
+    """Return slots by the address of the images whose place they take."""
+    return {address(slot.like.images): slot for slot in slots if slot.like}
 
 
 def _data_file(data_file: Path, master: Path, output: Path) -> Path:

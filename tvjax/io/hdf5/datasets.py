@@ -1,4 +1,4 @@
-"""Which datasets of an HDF5 file are its images?"""
+"""The datasets of an HDF5 file that are its images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,18 @@ from pathlib import Path
 import h5py
 
 from tvjax.io.errors import FileError, reading
-from tvjax.io.hdf5.tree import address, join, NUMBERED, text, walk
+from tvjax.io.hdf5.tree import (
+    address,
+    dataset_at,
+    find_dataset,
+    join,
+    NUMBERED,
+    path_of,
+    text,
+    text_attribute,
+    walk,
+    walk_datasets,
+)
 
 _CALIBRATION = {"pixel_mask", "flatfield", "trimbit"}
 
@@ -14,7 +25,16 @@ _CALIBRATION = {"pixel_mask", "flatfield", "trimbit"}
 def find_images(
     path: Path, file: h5py.File, dataset: str | None
 ) -> list[tuple[str, h5py.Dataset]]:
-    """Return path and dataset of the images in the order of their frames."""
+    """Return path and dataset of the images in the order of their frames.
+
+    Args:
+        path: The name of the file, for sentences about it.
+        file: The same, open.
+        dataset: The path of the images where the user names one.
+
+    Raises:
+        FileError: There are no images, several stacks, or a data file is missing.
+    """
     if dataset is not None:
         return [_named(path, file, dataset)]
     for entry in file.values():
@@ -24,30 +44,48 @@ def find_images(
                     names = sorted(filter(NUMBERED.match, group))
                     if names:
                         return [
-                            (join(group.name, name), _follow(path, group, name))
+                            (join(path_of(group), name), _follow(path, group, name))
                             for name in names
                         ]
-    return [_stack(path, file)]
+    return [_only_stack(path, file)]
+
+
+def check_readable(path: Path, images: h5py.Dataset) -> None:
+    """Raise `FileError` where reading would fail, or would invent what is not there."""
+    creation = images.id.get_create_plist()
+    for index in range(creation.get_nfilters()):
+        code, _, _, name = creation.get_filter(index)
+        if not h5py.h5z.filter_avail(code):
+            raise FileError(
+                f"{path} is compressed with the HDF5 filter {code} ({text(name)}), "
+                "which is missing: run pip install --upgrade hdf5plugin."
+            )
+    if images.is_virtual:
+        # HDF5 fills what it does not find with zeros, without a word.
+        for source in images.virtual_sources():
+            if source.file_name != "." and "%" not in source.file_name:
+                _check_present(Path(images.file.filename), source.file_name)
 
 
 def _named(path: Path, file: h5py.File, dataset: str) -> tuple[str, h5py.Dataset]:
     name = "/" + dataset.strip("/")
-    if name not in file or not _is_stack(name, file[name]):
+    images = find_dataset(file, name)
+    if images is None or not _is_stack(name, images):
         raise FileError(
             f"{path} holds no images at {name}: "
             f"choose one of {_list(_stacks(file)) or 'its datasets of two dimensions'}."
         )
-    return name, file[name]
+    return name, images
 
 
-def _stack(path: Path, file: h5py.File) -> tuple[str, h5py.Dataset]:
+def _only_stack(path: Path, file: h5py.File) -> tuple[str, h5py.Dataset]:
     """Return the signal, else what is called data, else the only stack there is."""
     stacks = _stacks(file)
     signals = set(_signals(file))
     for chosen in (
         [name for name, item in stacks.items() if address(item) in signals],
         [name for name in stacks if name.endswith("/data")],
-        [name for name, item in stacks.items() if item.ndim > 2],
+        [name for name, item in stacks.items() if len(item.shape or ()) > 2],
         list(stacks),
     ):
         if len(chosen) == 1:
@@ -63,14 +101,14 @@ def _stack(path: Path, file: h5py.File) -> tuple[str, h5py.Dataset]:
 
 
 def _stacks(file: h5py.File) -> dict[str, h5py.Dataset]:
-    return {name: item for name, item in walk(file) if _is_stack(name, item)}
+    return {name: item for name, item in walk_datasets(file) if _is_stack(name, item)}
 
 
-def _is_stack(name: str, item: object) -> bool:
+def _is_stack(name: str, item: h5py.Dataset) -> bool:
     return (
-        isinstance(item, h5py.Dataset)
-        and item.ndim >= 2
-        and item.size > 0
+        item.shape is not None  # as that of an empty dataset is
+        and len(item.shape) >= 2
+        and item.size != 0
         and item.dtype.kind in "uif"
         and name.rpartition("/")[2] not in _CALIBRATION
     )
@@ -79,12 +117,14 @@ def _is_stack(name: str, item: object) -> bool:
 def _signals(file: h5py.File) -> Iterator[tuple[int, int]]:
     """Yield the addresses of the datasets that NeXus marks as the signal."""
     for _, item in walk(file):
-        if isinstance(item, h5py.Dataset) and text(item.attrs.get("signal", "")) == "1":
-            yield address(item)
-        if text(item.attrs.get("NX_class", "")) == "NXdata":
-            signal = item.get(text(item.attrs.get("signal", "")) or "data")
-            if isinstance(signal, h5py.Dataset):
-                yield address(signal)
+        signal = text_attribute(item, "signal")
+        if isinstance(item, h5py.Dataset):
+            if signal == "1":
+                yield address(item)
+        elif text_attribute(item, "NX_class") == "NXdata":
+            images = find_dataset(item, signal or "data")
+            if images is not None:
+                yield address(images)
 
 
 def _list(stacks: dict[str, h5py.Dataset]) -> str:
@@ -94,7 +134,7 @@ def _list(stacks: dict[str, h5py.Dataset]) -> str:
 def _follow(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
     """Return the dataset that a link leads to, or say what is missing."""
     try:
-        return group[name]
+        return dataset_at(group, name)
     except (KeyError, OSError) as error:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.ExternalLink):
@@ -117,20 +157,3 @@ def _check_present(path: Path, data_file: str) -> None:
             f"{path} keeps its images in {data_file}, which is missing: "
             f"copy it to {path.parent.resolve()}."
         )
-
-
-def check_readable(path: Path, images: h5py.Dataset) -> None:
-    """Raise `FileError` where reading would fail, or would invent what is not there."""
-    creation = images.id.get_create_plist()
-    for index in range(creation.get_nfilters()):
-        code, _, _, name = creation.get_filter(index)
-        if not h5py.h5z.filter_avail(code):
-            raise FileError(
-                f"{path} is compressed with the HDF5 filter {code} ({text(name)}), "
-                "which is missing: run pip install --upgrade hdf5plugin."
-            )
-    if images.is_virtual:
-        # HDF5 fills what it does not find with zeros, without a word.
-        for source in images.virtual_sources():
-            if source.file_name != "." and "%" not in source.file_name:
-                _check_present(Path(images.file.filename), source.file_name)

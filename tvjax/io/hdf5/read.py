@@ -1,12 +1,10 @@
-"""Where does an HDF5 file keep its frames, and how are they read?"""
+"""HDF5 files as series of frames."""
 
 import dataclasses
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the decompressors
@@ -15,58 +13,18 @@ from jaxtyping import Bool, Num
 
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import check_readable, find_images
+from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.metadata import read_metadata
-from tvjax.io.hdf5.tree import text, walk
-from tvjax.io.invalid_values import Marks
+from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
+from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.series import Series
 
-SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
+# Attribute of an image dataset that names the program that denoised it.
 DENOISED_BY = "denoised_by"
-"""Attribute of an image dataset that names the program that denoised it."""
 
-FRAMES_FIRST = "EYX"
-"""Axes of an image dataset: frames (or energies), rows, columns."""
-
+# Bytes read at once where each frame is spread over the whole dataset: enough to read
+# a chunk once for many frames, little against the memory of a computer.
 READ_AT_ONCE = 2**26
-"""Bytes read for several frames that lie side by side in a file."""
-
-
-class Block(NamedTuple):
-    """A dataset of consecutive frames."""
-
-    name: str  # its path in the file that was opened
-    images: h5py.Dataset
-    num_frames: int
-    data_file: Path | None  # the file it is linked from, if not the one opened
-    axes: str = FRAMES_FIRST  # or another order of these three
-
-    def place(self, index: int) -> tuple[int | slice, ...]:
-        """Return where frame `index` lies in the dataset."""
-        return place(self.images.shape, index, self.axes)
-
-    def cut(self, frames: slice, rows: slice) -> Num[np.ndarray, "frame height width"]:
-        """Return some rows of some frames of a dataset with three axes."""
-        parts = {"E": frames, "Y": rows, "X": slice(None)}
-        part = self.images[tuple(parts[axis] for axis in self.axes)]
-        return part.transpose([self.axes.index(axis) for axis in FRAMES_FIRST])
-
-
-def place(
-    shape: tuple[int, ...], index: int, axes: str = FRAMES_FIRST
-) -> tuple[int | slice, ...]:
-    """Return where frame `index` lies in a dataset of this shape."""
-    if axes == FRAMES_FIRST:  # or a raster of frames
-        return (*np.unravel_index(index, shape[:-2]), slice(None), slice(None))
-    return tuple(index if axis == "E" else slice(None) for axis in axes)
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Where an open HDF5 file keeps its frames."""
-
-    path: Path
-    file: h5py.File
-    blocks: tuple[Block, ...]
 
 
 def open_hdf5(path: Path, dataset: str | None = None) -> Series:
@@ -82,7 +40,7 @@ def open_hdf5(path: Path, dataset: str | None = None) -> Series:
     with reading(path):
         file = h5py.File(path, "r")
     try:
-        return _series(path, file, dataset)
+        return _open_frames(path, file, dataset)
     except BaseException:
         file.close()
         raise
@@ -94,18 +52,26 @@ def arrange(series: Series, axes: str) -> Series:
     Frames that do not come first are read several at a time, as each is spread over
     the whole dataset.
 
+    Args:
+        series: Frames of an HDF5 file.
+        axes: Some order of E, Y and X.
+
     Raises:
         FileError: The frames are not in one dataset of three axes.
     """
-    path, blocks = series.layout.path, series.layout.blocks
-    images = blocks[0].images
-    if len(blocks) > 1 or images.ndim != 3:
+    layout = series.layout
+    if layout is None:
+        raise FileError(f"{series.names[0]} is no HDF5 file: its axes are fixed.")
+    path, first = layout.path, layout.datasets[0]
+    images = first.images
+    if len(layout.datasets) > 1 or len(images.shape) != 3:
         raise FileError(
-            f"{path} has its frames in {len(blocks)} datasets of {images.ndim} axes: "
+            f"{path} has its frames in {len(layout.datasets)} datasets of "
+            f"{len(images.shape)} axes: "
             "`axes` needs one of three; choose it with --dataset."
         )
     sizes = dict(zip(axes, images.shape, strict=True))
-    block = blocks[0]._replace(num_frames=sizes["E"], axes=axes)
+    turned = first._replace(num_frames=sizes["E"], axes=axes)
     shape = sizes["Y"], sizes["X"]
     frame_size = shape[0] * shape[1] * images.dtype.itemsize
     step = max(1, READ_AT_ONCE // frame_size)
@@ -115,7 +81,7 @@ def arrange(series: Series, axes: str) -> Series:
     ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
         for first in range(start, stop, step):
             with reading(path):
-                part = block.cut(slice(first, min(first + step, stop)), slice(None))
+                part = turned.cut(slice(first, min(first + step, stop)), slice(None))
             yield from ((frame, "") for frame in part)
 
     return dataclasses.replace(
@@ -123,29 +89,52 @@ def arrange(series: Series, axes: str) -> Series:
         num_frames=sizes["E"],
         shape=shape,
         read=read,
-        mask=_declared_mask(path, series.layout.file, shape),
-        marks=Marks.of(next(read(0, 1))[0]),
-        layout=dataclasses.replace(series.layout, blocks=(block,)),
+        mask=_declared_mask(path, layout.file, shape),
+        invalid_values=InvalidValues.of(next(read(0, 1))[0]),
+        layout=dataclasses.replace(layout, datasets=(turned,)),
     )
 
 
 def read_pixel_mask(path: Path) -> Num[np.ndarray, "height width"]:
     """Return the pixel mask of an HDF5 file, or its one image where it has none."""
     with reading(path), h5py.File(path, "r") as file:
-        for name, item in walk(file):
-            if name.endswith("/pixel_mask") and isinstance(item, h5py.Dataset):
+        for name, item in walk_datasets(file):
+            if name.endswith("/pixel_mask"):
                 return _plane(item)
         return _plane(find_images(path, file, None)[0][1])
 
 
-def _series(path: Path, file: h5py.File, dataset: str | None) -> Series:
-    blocks = []
+def read_dataset(
+    path: Path, name: str, *, largest: int
+) -> tuple[Num[np.ndarray, "..."] | None, str]:
+    """Return a dataset of an HDF5 file with its unit, as the file spells it.
+
+    Args:
+        path: The file.
+        name: The path of the dataset in it.
+        largest: Most axes that are read; of a dataset with more, only the unit is.
+
+    Raises:
+        FileError: The dataset is not there.
+    """
+    with reading(path), h5py.File(path, "r") as file:
+        item = find_dataset(file, name)
+        if item is None:
+            raise FileError(f"{path} has no dataset {name}: check the path in it.")
+        values = np.asarray(item[()]) if len(item.shape) <= largest else None
+        return values, text_attribute(item, "units")
+
+
+def _open_frames(path: Path, file: h5py.File, dataset: str | None) -> Series:
+    found = []
     for name, images in find_images(path, file, dataset):
         check_readable(path, images)
         holder = Path(images.file.filename)
         data_file = None if images.file == file else holder
-        blocks.append(Block(name, images, math.prod(images.shape[:-2]), data_file))
-    kinds = {(block.images.shape[-2:], block.images.dtype) for block in blocks}
+        num_frames = math.prod(images.shape[:-2])
+        found.append(FrameDataset(name, images, num_frames, data_file))
+    datasets = tuple(found)
+    kinds = {(each.images.shape[-2:], each.images.dtype) for each in datasets}
     if len(kinds) > 1:
         raise FileError(
             f"{path} mixes frames of different shapes or types ("
@@ -153,53 +142,52 @@ def _series(path: Path, file: h5py.File, dataset: str | None) -> Series:
             + "): split it, or choose a part with --dataset."
         )
     ((shape, dtype),) = kinds
-    holders = {block.images.file for block in blocks}
-    read = functools.partial(_read, path, tuple(blocks))
+    holders = {each.images.file for each in datasets}
+    read = functools.partial(_read_frames, path, datasets)
     mask = _declared_mask(path, file, shape)
-    by = {text(block.images.attrs.get(DENOISED_BY, "")) for block in blocks} - {""}
+    by = {text_attribute(each.images, DENOISED_BY) for each in datasets} - {""}
 
     def close() -> None:
         for holder in (*holders, file):
             holder.close()
 
     return Series(
-        num_frames=sum(block.num_frames for block in blocks),
+        num_frames=sum(each.num_frames for each in datasets),
         shape=shape,
         dtype=dtype,
         read=read,
         mask=mask,
-        marks=Marks.of(next(read(0, 1))[0]),
+        invalid_values=InvalidValues.of(next(read(0, 1))[0]),
         metadata=read_metadata(file),
         names=(str(path),),
-        files=(path, *(block.data_file for block in blocks if block.data_file)),
+        files=(path, *(each.data_file for each in datasets if each.data_file)),
         kind="HDF5",
         denoised_by=by.pop() if by else None,
-        layout=Layout(path, file, tuple(blocks)),
+        layout=Layout(path, file, datasets),
         close=close,
     )
 
 
-def _read(
-    path: Path, blocks: tuple[Block, ...], start: int, stop: int
+def _read_frames(
+    path: Path, datasets: tuple[FrameDataset, ...], start: int, stop: int
 ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
-    for block in blocks:
-        for index in range(max(start, 0), min(stop, block.num_frames)):
-            with reading(block.data_file or path):
-                image = block.images[block.place(index)]
+    for each in datasets:
+        for index in range(max(start, 0), min(stop, each.num_frames)):
+            with reading(each.data_file or path):
+                image = each.images[each.place(index)]
             yield image, ""
-        start -= block.num_frames
-        stop -= block.num_frames
+        start -= each.num_frames
+        stop -= each.num_frames
 
 
 def _declared_mask(
     path: Path, file: h5py.File, shape: tuple[int, int]
 ) -> Bool[np.ndarray, "height width"]:
     mask = np.ones(shape, bool)
-    for name, item in walk(file):
-        if name.endswith("/pixel_mask") and isinstance(item, h5py.Dataset):
-            if item.shape[-2:] == shape:
-                with reading(path):
-                    mask &= _plane(item) == 0
+    for name, item in walk_datasets(file):
+        if name.endswith("/pixel_mask") and item.shape[-2:] == shape:
+            with reading(path):
+                mask &= _plane(item) == 0
     if not mask.any():
         raise FileError(
             f"{path} declares every pixel invalid in its pixel_mask: "
@@ -210,4 +198,4 @@ def _declared_mask(
 
 def _plane(item: h5py.Dataset) -> Num[np.ndarray, "height width"]:
     """Return the only plane of a dataset, or the first of several."""
-    return item[(0,) * (item.ndim - 2)]
+    return item[(0,) * (len(item.shape) - 2)]

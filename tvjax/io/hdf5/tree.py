@@ -1,12 +1,18 @@
-"""How does one go through the tree of an HDF5 file?"""
+"""The tree of groups and datasets in an HDF5 file."""
 
 import re
 from collections.abc import Iterator
 
 import h5py
+import h5py.h5o
 import numpy as np
+from jaxtyping import Shaped
 
-NUMBERED = re.compile(r"data_\d+$")  # links from a DECTRIS master to its data files
+# Names of the links that lead from a DECTRIS master to its data files.
+NUMBERED = re.compile(r"data_\d+$")
+
+# What an attribute or a dataset of strings may hold.
+Stored = str | bytes | np.generic | Shaped[np.ndarray, "..."] | h5py.Empty
 
 
 def walk(
@@ -18,7 +24,7 @@ def walk(
     the images are not, since a master can have a thousand.
     """
     seen = set() if seen is None else seen
-    for name in group:
+    for name in names_in(group):
         link = group.get(name, getlink=True)
         external = isinstance(link, h5py.ExternalLink)
         if isinstance(link, h5py.SoftLink) or (external and NUMBERED.match(name)):
@@ -30,9 +36,21 @@ def walk(
         if not isinstance(item, h5py.Group | h5py.Dataset) or address(item) in seen:
             continue
         seen.add(address(item))
-        yield join(group.name, name), item
+        yield join(path_of(group), name), item
         if isinstance(item, h5py.Group) and not external:
             yield from walk(item, seen)
+
+
+def walk_datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield path and dataset of every dataset below `group`, each once."""
+    for name, item in walk(group):
+        if isinstance(item, h5py.Dataset):
+            yield name, item
+
+
+def names_in(group: h5py.Group) -> list[str]:
+    """Return the names of what a group holds, in its own order."""
+    return [str(name) for name in group]
 
 
 def join(group: str, name: str) -> str:
@@ -40,15 +58,55 @@ def join(group: str, name: str) -> str:
     return f"{group.rstrip('/')}/{name}"
 
 
-def address(item: h5py.Group | h5py.Dataset) -> tuple[int, int]:
+def path_of(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> str:
+    """Return the path of an object in its file, by the name it was reached with."""
+    return str(item.name or "")
+
+
+def group_at(parent: h5py.Group, name: str) -> h5py.Group:
+    """Return the group at a path.
+
+    Raises:
+        KeyError: There is none, or something else.
+    """
+    item = parent[name]
+    if not isinstance(item, h5py.Group):
+        raise KeyError(f"{name} in {path_of(parent)} is no group")
+    return item
+
+
+def dataset_at(parent: h5py.Group, name: str) -> h5py.Dataset:
+    """Return the dataset at a path.
+
+    Raises:
+        KeyError: There is none, or something else.
+    """
+    item = parent[name]
+    if not isinstance(item, h5py.Dataset):
+        raise KeyError(f"{name} in {path_of(parent)} is no dataset")
+    return item
+
+
+def find_dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
+    """Return the dataset at a path, None where there is none or something else."""
+    item = parent.get(name)
+    return item if isinstance(item, h5py.Dataset) else None
+
+
+def address(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> tuple[int, int]:
     """Return what tells an HDF5 object from all others, whatever its names."""
     info = h5py.h5o.get_info(item.id)
     return info.fileno, info.addr
 
 
-def text(value: object) -> str:
+def text(value: Stored) -> str:
     """Return an HDF5 string, however it is stored; empty if there is none."""
-    if not np.size(value):
+    if isinstance(value, h5py.Empty) or not np.size(value):
         return ""
-    value = np.asarray(value).ravel()[0]
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    first = np.asarray(value).ravel()[0]
+    return first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)
+
+
+def text_attribute(item: h5py.Group | h5py.Dataset, name: str) -> str:
+    """Return an attribute that is a string; empty where there is none."""
+    return text(item.attrs.get(name, ""))

@@ -1,11 +1,11 @@
-"""How are frames written to HDF5, in the layout of the input or as a new master?"""
+"""Frames written to HDF5, in the layout of the input or as a new NXmx master."""
 
 import json
 from pathlib import Path
 
 import h5py
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float, Num
 
 from tvjax.io.encoding import Encoding
 from tvjax.io.hdf5.clone import (
@@ -14,23 +14,41 @@ from tvjax.io.hdf5.clone import (
     create_images,
     plan,
     prefix,
-    Selection,
     Slot,
 )
-from tvjax.io.hdf5.read import DENOISED_BY, FRAMES_FIRST, Layout, place
-from tvjax.io.hdf5.tree import join, text, walk
+from tvjax.io.hdf5.layout import FRAMES_FIRST, place_of_frame
+from tvjax.io.hdf5.read import DENOISED_BY
+from tvjax.io.hdf5.tree import dataset_at, join, names_in, path_of, text_attribute, walk
 from tvjax.io.provenance import PROGRAM, Provenance
-from tvjax.io.series import Frame, Metadata, Series
+from tvjax.io.series import Frame, Metadata, Selection, Series
 from tvjax.io.staging import Staging
 
+# What the tables of formats know this one by, and what it can hold.
+NAME = "HDF5"
+SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
+DTYPES = ("uint32", "int32", "float32")
+KEEPS_PROVENANCE = True
+
+# Frames in one data file of a new master, as detectors have it.
 FRAMES_PER_FILE = 1000
-"""Frames in one data file of a new master, as detectors have it."""
 
 
-def output_files(output: Path, like: Series, selection: Selection) -> list[Path]:
-    """Return the files that writing the selected frames to `output` creates."""
-    slots = _slots(output, like, selection)
-    return [output, *dict.fromkeys(s.data_file for s in slots if s.data_file)]
+def output_files(path: Path, like: Series, selection: Selection) -> list[Path]:
+    """Return the files that writing the selected frames to `path` creates."""
+    slots = _slots(path, like, selection)
+    return [path, *dict.fromkeys(s.data_file for s in slots if s.data_file)]
+
+
+def create_sink(
+    staging: Staging,
+    files: list[Path],
+    like: Series,
+    selection: Selection,
+    encoding: Encoding,
+    program: str | None,
+) -> "Hdf5Sink":
+    """Start to write a master, the first of `files`, and what it links to."""
+    return Hdf5Sink(staging, files[0], like, selection, encoding, program)
 
 
 class Hdf5Sink:
@@ -45,7 +63,7 @@ class Hdf5Sink:
         encoding: Encoding,
         program: str | None,
         unit: str = "",
-    ):
+    ) -> None:
         """Start the master.
 
         Args:
@@ -54,8 +72,8 @@ class Hdf5Sink:
             like: The input.
             selection: The frames of it.
             encoding: How values are stored.
-            program: Who denoises, None if nobody does.
-            unit: Of the values, where it is not the input's.
+            program: Program that denoises, None if nobody does.
+            unit: Unit of the values, where it is not the input's.
         """
         self._staging = staging
         self._like = like
@@ -76,11 +94,12 @@ class Hdf5Sink:
 
     def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame."""
-        slot, index = self._place()
-        images = self._holder(slot)[slot.place]
+        slot, index = self._next_place()
+        images = dataset_at(self._holder(slot), slot.place)
         axes = slot.like.axes if slot.like else FRAMES_FIRST
         turned = axes.index("X") < axes.index("Y")
-        images[place(images.shape, index, axes)] = stored.T if turned else stored
+        place = place_of_frame(images.shape, index, axes)
+        images[place] = stored.T if turned else stored
         self._never_valid &= ~frame.mask
         self._written += 1
 
@@ -88,7 +107,7 @@ class Hdf5Sink:
         """Write what is known only at the end."""
         self._close_data_file()
         if self._like.layout is None:
-            mask = self._master["entry/instrument/detector/pixel_mask"]
+            mask = dataset_at(self._master, "entry/instrument/detector/pixel_mask")
             mask[...] = self._never_valid
         if self._encoding.scale != 1:
             _publish_scale(self._master, self._encoding.scale)
@@ -96,7 +115,7 @@ class Hdf5Sink:
             write_process(self._master, self._slots[0].name, provenance)
         for slot in self._slots:
             if slot.data_file is None:
-                self._sign(self._master[slot.place])
+                self._sign(dataset_at(self._master, slot.place))
 
     def close(self) -> None:
         """Close the HDF5 files, complete or not."""
@@ -118,7 +137,7 @@ class Hdf5Sink:
                 encoding,
             )
 
-    def _place(self) -> tuple[Slot, int]:
+    def _next_place(self) -> tuple[Slot, int]:
         """Return the slot of the next frame and its position there."""
         index = self._written
         for slot in self._slots:
@@ -138,13 +157,20 @@ class Hdf5Sink:
             slots = tuple(s for s in self._slots if s.data_file == slot.data_file)
             if slot.like:
                 clone_data_file(
-                    file, slots, self._selection, self._like.shape, self._encoding
+                    slot.like.images.file,
+                    file,
+                    slot.data_file.parent,
+                    slots,
+                    self._selection,
+                    self._like.shape,
+                    self._encoding,
                 )
             else:
                 _new_data_file(file, slot, self._like.shape, self._encoding)
             for each in slots:
-                self._number(file[each.place], each)
-                self._sign(file[each.place])
+                images = dataset_at(file, each.place)
+                self._number(images, each)
+                self._sign(images)
         return self._data_file[1]
 
     def _close_data_file(self) -> None:
@@ -169,7 +195,7 @@ class Hdf5Sink:
 
 
 def _slots(output: Path, like: Series, selection: Selection) -> tuple[Slot, ...]:
-    if isinstance(like.layout, Layout):
+    if like.layout is not None:
         return plan(like.layout, output, selection)
     if not output.stem.endswith("_master"):
         name = "/entry/data/data_000001"
@@ -233,33 +259,33 @@ def _new_master(
     for axis, name in enumerate("yx"):
         if known.pixel_size:
             _write(detector, f"{name}_pixel_size", known.pixel_size[axis], "m")
-        if known.beam_center:
-            _write(detector, f"beam_center_{name}", known.beam_center[axis], "pixel")
+        if known.beam_centre:
+            _write(detector, f"beam_center_{name}", known.beam_centre[axis], "pixel")
     if known.saturation is not None:
         detector["saturation_value"] = np.uint32(encoding.limit(known.saturation))
     specific = nexus_group(detector, "detectorSpecific", "NXcollection")
     specific["nimages"] = np.uint32(selection.num_frames)
     specific["ntrigger"] = np.uint32(1)
     specific["pixel_mask"] = mask
-    specific["y_pixels_in_detector"], specific["x_pixels_in_detector"] = np.uint32(
-        like.shape
-    )
+    for axis, size in zip("yx", like.shape, strict=True):
+        specific[f"{axis}_pixels_in_detector"] = np.uint32(size)
     if known.saturation is not None:
         specific["countrate_correction_count_cutoff"] = detector["saturation_value"]
     sample = nexus_group(entry, "sample", "NXsample")
     if known.start_angle is not None:
-        _write_rotation(sample, known, selection)
-    if known.distance and known.pixel_size and known.beam_center:
-        _write_geometry(detector, known, like.shape)
+        frames = np.arange(selection.start, selection.stop)
+        step = known.angle_increment or 0.0
+        _write_rotation(sample, known.start_angle + step * frames, step)
+    _write_geometry(detector, known, like.shape)
 
 
-def _write_rotation(sample: h5py.Group, known: Metadata, selection: Selection) -> None:
+def _write_rotation(
+    sample: h5py.Group, angles: Float[np.ndarray, " frame"], step: float
+) -> None:
     """Write the angle at which each frame starts, about the axis x."""
-    step = known.angle_increment or 0.0
-    frames = np.arange(selection.start, selection.stop)
     axes = nexus_group(sample, "transformations", "NXtransformations")
-    _axis(axes, "omega", known.start_angle + step * frames, "rotation", (1, 0, 0), ".")
-    sample["depends_on"] = join(axes.name, "omega")
+    _axis(axes, "omega", angles, "rotation", (1, 0, 0), ".")
+    sample["depends_on"] = join(path_of(axes), "omega")
     goniometer = nexus_group(sample, "goniometer", "NXgoniometer")
     goniometer["omega"] = axes["omega"]
     _write(goniometer, "omega_range_average", step, "degree")
@@ -268,18 +294,20 @@ def _write_rotation(sample: h5py.Group, known: Metadata, selection: Selection) -
 def _write_geometry(
     detector: h5py.Group, known: Metadata, shape: tuple[int, int]
 ) -> None:
-    """Write where the pixels are: McStas axes, z along the beam and y up."""
+    """Write where the pixels are, if known: McStas axes, z along the beam and y up."""
+    if not (known.distance and known.pixel_size and known.beam_centre):
+        return
     axes = nexus_group(detector, "transformations", "NXtransformations")
     arm = ("rotation", (-1, 0, 0), ".")
     _axis(axes, "two_theta", known.two_theta or 0.0, *arm)
-    along = ("translation", (0, 0, 1), join(axes.name, "two_theta"))
+    along = ("translation", (0, 0, 1), join(path_of(axes), "two_theta"))
     _axis(axes, "translation", known.distance, *along)
-    detector["depends_on"] = join(axes.name, "translation")
+    detector["depends_on"] = join(path_of(axes), "translation")
     module = nexus_group(detector, "module", "NXdetector_module")
     module["data_origin"] = np.zeros(2, np.int32)
     module["data_size"] = np.asarray(shape, np.int32)
     height, width = known.pixel_size
-    row, column = known.beam_center
+    row, column = known.beam_centre
     corner = (column * width, row * height, 0.0)
     for name, size, vector in (
         ("fast_pixel_direction", width, (-1, 0, 0)),
@@ -287,9 +315,9 @@ def _write_geometry(
         ("module_offset", 0.0, (1, 0, 0)),
     ):
         parent = (
-            join(axes.name, "translation")
+            join(path_of(axes), "translation")
             if name == "module_offset"
-            else join(module.name, "module_offset")
+            else join(path_of(module), "module_offset")
         )
         _axis(module, name, size, "translation", vector, parent)
     module["module_offset"].attrs["offset"] = corner
@@ -298,7 +326,7 @@ def _write_geometry(
 def _axis(
     group: h5py.Group,
     name: str,
-    value: float | np.ndarray,
+    value: float | Float[np.ndarray, " frame"],
     kind: str,
     vector: tuple[int, int, int],
     parent: str,
@@ -314,6 +342,7 @@ def _axis(
 
 
 def nexus_group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
+    """Return a new group of the NeXus class `kind`."""
     group = parent.create_group(name)
     group.attrs["NX_class"] = kind
     return group
@@ -332,7 +361,10 @@ def _publish_scale(master: h5py.File, scale: int) -> None:
     that NeXus documents. Beside the images, fabio and dxtbx would count it as a frame.
     """
     for _, item in walk(master):
-        if text(item.attrs.get("NX_class", "")) == "NXdetector":
+        if (
+            isinstance(item, h5py.Group)
+            and text_attribute(item, "NX_class") == "NXdetector"
+        ):
             for name in ("data_scale_factor", "data_scaling_factor"):
                 if name not in item:
                     item[name] = 1 / scale
@@ -344,7 +376,7 @@ def write_process(master: h5py.File, images: str, provenance: Provenance) -> Non
     entry = master[images.split("/")[1]]
     if not isinstance(entry, h5py.Group):
         entry = master
-    earlier = [name for name in entry if name.startswith(PROGRAM)]
+    earlier = [name for name in names_in(entry) if name.startswith(PROGRAM)]
     name = f"{PROGRAM}_{len(earlier) + 1}" if earlier else PROGRAM
     process = nexus_group(entry, name, "NXprocess")
     process["sequence_index"] = len(earlier) + 1

@@ -1,4 +1,4 @@
-"""How does a stack become an HDF5 file where the input was none?"""
+"""Stacks and maps written to new HDF5 files."""
 
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tvjax.io.series import Frame
 from tvjax.io.stack import Stack
 from tvjax.io.staging import OutputFile, Staging
 
+# Path of the frames in a new file, as NeXus has it.
 _NAME = "/entry/data/data"
 
 
@@ -28,15 +29,15 @@ class StackSink:
         like: Stack,
         encoding: Encoding,
         program: str | None,
-    ):
+    ) -> None:
         """Start the file; `program` is who denoises, None if nobody does."""
-        num_energies, *shape = like.shape
+        num_energies, height, width = like.shape
         self._written = 0
         self._file = h5py.File(staging.open(path), "w")
         try:
             data = _start(self._file, like)
             slot = Slot(_NAME, _NAME, num_energies, None, None)
-            self._images = create_images(data, "data", slot, tuple(shape), encoding)
+            self._images = create_images(data, "data", slot, (height, width), encoding)
             if like.unit:
                 self._images.attrs["units"] = like.unit
             if program is not None:
@@ -71,11 +72,11 @@ def write_maps(
     """Write maps of one scene, each an NXdata group that a viewer opens by itself.
 
     Args:
-        file: Where to write.
+        file: The file to fill.
         maps: Images by name, or one image a reference; NaN where invalid.
-        units: Of the maps that have one.
-        names: Of the references.
-        provenance: How they came about.
+        units: The units by the names of the maps, of those that have one.
+        names: The names of the references.
+        provenance: How the maps came about.
     """
     with h5py.File(file, "w") as master:
         entry = nexus_group(master, "entry", "NXentry")

@@ -1,0 +1,130 @@
+"""The energies of a stack: what its file declares, or a range, a table, a dataset."""
+
+import re
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Num
+
+from tvjax.io.errors import FileError
+from tvjax.io.file_names import split_path
+from tvjax.io.hdf5.read import read_dataset
+from tvjax.io.hdf5.tree import join, names_in, path_of, text_attribute, walk
+from tvjax.io.series import Series
+from tvjax.io.tables import in_ev, is_energy, read_table
+
+_RANGE = re.compile(r"([^:]+):([^:]+):(\d+)$")
+
+
+def read_energies(
+    series: Series, wanted: str | None
+) -> Float[np.ndarray, " energy"] | None:
+    """Return the energies of the frames in eV, None where they are unknown.
+
+    Args:
+        series: The frames.
+        wanted: `START:STOP:N`, a file of which the first column counts, the path of a
+            dataset `FILE:PATH`, or `none`; None for what the input says.
+
+    Raises:
+        FileError: They cannot be read, are not one for each frame, repeat or do not go
+            one way.
+    """
+    if wanted == "none":
+        return None
+    if wanted is None:
+        return _declared_energies(series)
+    values = _parse_range(wanted)
+    if values is None:
+        path, inner = split_path(wanted)
+        if inner is None:
+            table = read_table(path)
+            values = in_ev(table.values[:, 0], table.unit)
+        else:
+            stored, unit = read_dataset(path, inner, largest=series.mask.ndim + 1)
+            values = _in_ev(inner, np.asarray(stored), unit)
+    return _checked(values, wanted, series)
+
+
+def _parse_range(text: str) -> Float[np.ndarray, " energy"] | None:
+    """Return the energies that `START:STOP:N` means, None where it means a file."""
+    found = _RANGE.match(text)
+    if found is None:
+        return None
+    try:
+        first, last, number = float(found[1]), float(found[2]), int(found[3])
+    except ValueError:
+        return None
+    return in_ev(np.linspace(first, last, number), "")
+
+
+def _declared_energies(series: Series) -> Float[np.ndarray, " energy"] | None:
+    """Return the energies that an HDF5 file tells, those beside the images first."""
+    layout = series.layout
+    if layout is None:
+        return None
+    group = layout.group
+    near = [(join(path_of(group), name), group.get(name)) for name in names_in(group)]
+    for items in (near, walk(layout.file)):
+        found = {
+            name: _in_ev(name, item[()], text_attribute(item, "units"))
+            for name, item in items
+            if isinstance(item, h5py.Dataset)
+            and is_energy(name.rpartition("/")[2])
+            and item.shape == (series.num_frames,)
+            and item.dtype.kind in "uif"
+        }
+        values = list(found.values())
+        if any(not np.array_equal(v, values[0], equal_nan=True) for v in values):
+            raise FileError(
+                f"{layout.path} has several lists of energies, {', '.join(found)}: "
+                f"choose one with --energies {layout.path}:PATH."
+            )
+        if values:
+            return _checked(values[0], next(iter(found)), series)
+    return None
+
+
+def _in_ev(
+    name: str, values: Num[np.ndarray, "..."], unit: str
+) -> Float[np.ndarray, " energy"]:
+    """Return the values of the dataset `name` in eV; its name may tell the unit."""
+    return in_ev(np.ravel(values), unit or name.rpartition("_")[2])
+
+
+def _checked(
+    energies: Float[np.ndarray, " energy"], source: str, series: Series
+) -> Float[np.ndarray, " energy"]:
+    """Return energies, or say what is wrong with them."""
+    name = series.names[0] if series.names else series.kind
+    if len(energies) != series.num_frames:
+        raise FileError(
+            f"{source} has {len(energies)} energies, {name} {series.num_frames} frames:"
+            " name the list that belongs to it, or correct --axes."
+        )
+    if not np.all(np.isfinite(energies)):
+        index = int(np.argmax(~np.isfinite(energies)))
+        raise FileError(
+            f"{source} has no number as energy of frame {index}: correct the list, or "
+            "pass another with --energies."
+        )
+    remedy = (
+        "Correct the list and pass it with --energies, or pass --energies none to "
+        "denoise without."
+    )
+    values, counts = np.unique(energies, return_counts=True)
+    if np.any(counts > 1):
+        value = values[counts > 1][0]
+        frames = ", ".join(map(str, np.flatnonzero(energies == value)))
+        raise FileError(
+            f"{source} repeats the energy {value:.7g} eV, in the frames {frames}. "
+            f"{remedy}"
+        )
+    steps = np.sign(np.diff(energies))
+    if len(set(steps)) > 1:
+        index = int(np.flatnonzero(steps != np.sign(np.sum(steps)))[0])
+        raise FileError(
+            f"{source} does not go one way: {energies[index]:.7g} eV of frame {index} "
+            f"is followed by {energies[index + 1]:.7g} eV. {remedy}"
+        )
+    return energies

@@ -1,0 +1,64 @@
+"""The datasets in which an HDF5 file keeps its frames, and where each frame lies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from jaxtyping import Num
+
+from tvjax.io.hdf5.tree import group_at
+
+# The usual order of axes in a dataset of images: frame (or energy), row, column.
+FRAMES_FIRST = "EYX"
+
+
+class FrameDataset(NamedTuple):
+    """A dataset of consecutive frames."""
+
+    name: str  # its path in the file that was opened
+    images: h5py.Dataset
+    num_frames: int
+    data_file: Path | None  # the file it is linked from, if not the one opened
+    axes: str = FRAMES_FIRST  # or another order of these three
+
+    def place(self, index: int) -> tuple[int | slice, ...]:
+        """Return where frame `index` lies in the dataset."""
+        return place_of_frame(self.images.shape, index, self.axes)
+
+    def cut(self, frames: slice, rows: slice) -> Num[np.ndarray, "frame height width"]:
+        """Return some rows of some frames of a dataset with three axes."""
+        parts = {"E": frames, "Y": rows, "X": slice(None)}
+        part = self.images[tuple(parts[axis] for axis in self.axes)]
+        return part.transpose([self.axes.index(axis) for axis in FRAMES_FIRST])
+
+
+def place_of_frame(
+    shape: tuple[int, ...], index: int, axes: str = FRAMES_FIRST
+) -> tuple[int | slice, ...]:
+    """Return where frame `index` lies in a dataset of this shape."""
+    if axes == FRAMES_FIRST:  # or a raster of frames
+        leading = (int(i) for i in np.unravel_index(index, shape[:-2]))
+        return (*leading, slice(None), slice(None))
+    return tuple(index if axis == "E" else slice(None) for axis in axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where an open HDF5 file keeps its frames.
+
+    Attributes:
+        path: The file.
+        file: The same, open.
+        datasets: The datasets of its frames, in their order.
+    """
+
+    path: Path
+    file: h5py.File
+    datasets: tuple[FrameDataset, ...]
+
+    @property
+    def group(self) -> h5py.Group:
+        """The group in which the file names its first images."""
+        return group_at(self.file, self.datasets[0].name.rpartition("/")[0] or "/")
