@@ -9,7 +9,8 @@ def test_residual_is_in_units_of_the_noise_and_nan_where_invalid():
     before = np.asarray([[4, 9, 2, 2**32 - 1]], np.uint32)
     after = np.asarray([[2.0, 12.0, 2.0, 0.0]])
     variance = np.asarray([[4.0, 9.0, 0.0, 1.0]])
-    z = standardized_residual(before, after, variance, np.asarray([[1, 1, 1, 0]]))
+    mask = np.asarray([[True, True, True, False]])
+    z = standardized_residual(before, after, variance, mask)
     np.testing.assert_array_equal(z, [[1, -1, np.nan, np.nan]])
 
 

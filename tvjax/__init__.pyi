@@ -51,7 +51,7 @@ from .symmetry import (
     Symmetrized as Symmetrized,
 )
 from .tuning import (
-    path as path,
+    risk_path as risk_path,
     tune as tune,
 )
 
@@ -70,7 +70,6 @@ __all__ = [
     "networks",
     "noise",
     "operators",
-    "path",
     "pipeline",
     "plot",
     "Poisson",
@@ -80,6 +79,7 @@ __all__ = [
     "report",
     "Result",
     "risk",
+    "risk_path",
     "simulate",
     "Solution",
     "solve",

@@ -8,8 +8,7 @@ looked at: they have no numbers yet.
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-from jax import Array, numpy as jnp
+from jax import Array, core, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
@@ -69,12 +68,35 @@ def as_mask(
     if mask is None:
         return None
     mask = jnp.asarray(mask, dtype=bool)
-    if mask.shape not in shapes:
-        expected = " or ".join(map(str, shapes))
-        raise ValueError(f"`{name}` must have the shape {expected}, got {mask.shape}.")
-    if not is_traced(mask) and not bool(jnp.any(mask)):
+    _check_shape(mask, shapes, name)
+    some = jnp.any(mask)  # inside `jax.jit` even a known mask's is traced
+    if not is_traced(some) and not bool(some):
         raise ValueError(f"`{name}` leaves no valid pixel; True means valid.")
     return mask
+
+
+def as_full_mask(
+    mask: ArrayLike | None,
+    shape: tuple[int, ...],
+    *alternatives: tuple[int, ...],
+    name: str = "mask",
+) -> Bool[Array, "*shape"]:
+    """A mask of one shape, True everywhere by default; it may leave no pixel.
+
+    Args:
+        mask: True where a pixel is valid.
+        shape: Shape of what is returned.
+        *alternatives: Further shapes that are welcome, and are broadcast to `shape`.
+        name: Name of the argument, for the sentence.
+
+    Raises:
+        ValueError: The mask has another shape.
+    """
+    if mask is None:
+        return jnp.ones(shape, bool)
+    mask = jnp.asarray(mask, dtype=bool)
+    _check_shape(mask, (shape, *alternatives), name)
+    return jnp.broadcast_to(mask, shape)
 
 
 def check_finite(
@@ -102,7 +124,8 @@ def as_non_negative(name: str, value: ArrayLike) -> Float[Array, "*shape"]:
         ValueError: A value is negative or NaN.
     """
     value = jnp.asarray(value, dtype=float)
-    if not is_traced(value) and not bool(jnp.all(value >= 0)):
+    fits = jnp.all(value >= 0)
+    if not is_traced(fits) and not bool(fits):
         raise ValueError(f"`{name}` must not be negative, got {jnp.min(value)}.")
     return value
 
@@ -114,7 +137,8 @@ def as_positive(name: str, value: ArrayLike) -> Float[Array, "*shape"]:
         ValueError: A value is zero, negative or NaN.
     """
     value = jnp.asarray(value, dtype=float)
-    if not is_traced(value) and not bool(jnp.all(value > 0)):
+    fits = jnp.all(value > 0)
+    if not is_traced(fits) and not bool(fits):
         raise ValueError(f"`{name}` must be positive, got {jnp.min(value)}.")
     return value
 
@@ -144,4 +168,12 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 def is_traced(value: Any) -> bool:
     """Whether JAX traces the value, so that it has no numbers to look at."""
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, core.Tracer)
+
+
+def _check_shape(
+    mask: Bool[Array, "..."], shapes: Sequence[tuple[int, ...]], name: str
+) -> None:
+    if mask.shape not in shapes:
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"`{name}` must have the shape {expected}, got {mask.shape}.")

@@ -1,4 +1,4 @@
-"""Was only noise removed, and which spot is the hardest test of it?"""
+"""What a denoising removed: its residual, and the spot that is the hardest test."""
 
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Real
@@ -13,6 +13,12 @@ def standardized_residual(
     """Return (before − after) / √variance, NaN where the mask is False.
 
     Pixels whose variance is not positive count as invalid too.
+
+    Args:
+        before: Noisy image.
+        after: Denoised image.
+        variance: Variance of the noise in each pixel.
+        mask: True where a pixel is valid.
     """
     before, after, variance = (np.asarray(a, float) for a in (before, after, variance))
     valid = np.asarray(mask, bool) & (variance > 0)
@@ -32,7 +38,7 @@ def autocorrelation(
 
     Args:
         z: Image in units of its standard deviation.
-        max_lag: Greatest shift in pixels, in y and in x.
+        max_lag: Greatest shift in pixels, along rows and along columns.
     """
     valid = np.isfinite(z)
     cut = np.clip(z, -5, 5)
@@ -61,7 +67,8 @@ def weakest_spot(
         mask: True where a pixel is valid.
         threshold: Least I/σ(I). At 5, noise alone makes one spot in about ten
             images of a megapixel.
-        half_width: Pixels about a spot that must be valid, and free of stronger spots.
+        half_width: How many pixels on each side of a spot must be valid and free of
+            stronger spots.
 
     Returns:
         Row and column; None where no spot is found. A single pixel that holds more
@@ -78,7 +85,7 @@ def weakest_spot(
     num_core, num_ring = 5**2, (2 * half_width + 1) ** 2 - 11**2
     level = (outer[0] - inner[0]) / num_ring
     scatter = (outer[1] - inner[1]) / num_ring - level**2
-    # One count in the ring keeps an empty one from promising noiseless data.
+    # one count more in the ring: an empty one would promise data without noise
     gain = (scatter + 1 / num_ring) / (np.maximum(level, 0) + 1 / num_ring)
     intensity = core[0] - num_core * level
     ratio = intensity / np.sqrt(gain * np.maximum(core[0], 1))
@@ -101,7 +108,9 @@ def weakest_spot(
     return None
 
 
-def _correlate(image, max_lag):
+def _correlate(
+    image: Float[np.ndarray, "height width"], max_lag: int
+) -> Float[np.ndarray, "lag lag"]:
     """Sums over all pairs of pixels, for every shift of up to `max_lag`."""
     shape = [n + max_lag for n in image.shape]  # so that nothing wraps around
     power = np.abs(np.fft.rfft2(image, shape)) ** 2
@@ -109,8 +118,10 @@ def _correlate(image, max_lag):
     return np.fft.irfft2(power, shape)[np.ix_(lags, lags)]
 
 
-def _box_sum(image, half_width):
-    """Sum over a square about each pixel, as if there were zeros beyond the edge."""
+def _box_sum(
+    image: Float[np.ndarray, "height width"], half_width: int
+) -> Float[np.ndarray, "height width"]:
+    """Sum over a square about each pixel, as if there were zeros beyond the border."""
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (half_width + 1, half_width)

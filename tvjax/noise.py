@@ -1,4 +1,4 @@
-"""How noisy is the data?
+"""Noise models: how noisy is the data?
 
 A noise model says how the variance of a pixel follows from its expected value, in the
 data's own unit, and estimates its parameters from the data:
@@ -12,58 +12,82 @@ estimate of the variance (it may be negative where the read-out noise pulls a pi
 below the offset), at a denoised image it is the variance itself.
 """
 
+from abc import abstractmethod
 from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
 import numpy as np
-from jax import Array, core, lax, numpy as jnp
+from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Num
 
-Mask: TypeAlias = Bool[ArrayLike, "*stack height width"] | None
+from tvjax.arguments import as_floating, as_full_mask, as_non_negative, is_traced
+
+# One mask for all images, or one for each.
+Mask: TypeAlias = Bool[ArrayLike, "*frames height width"] | None
 
 # The share of the blocks of a photograph that may be expected to hold no texture.
 QUIET = 0.1
-# A block of this size holds enough pixels for a variance and little structure.
+# The quantile `QUIET` of a unit normal.
+QUIET_NORMAL = -1.2816
+# Side of a block in pixels: it holds enough of them for a variance, and little
+# structure.
 BLOCK = 8
-# Of choosing blocks by an estimate, and estimating from them.
+# How often blocks are chosen by an estimate and give the next one; it settles in three
+# or four rounds.
 ROUNDS = 5
 
 
-class _Readable(eqx.Module):
-    """A model whose text shows its numbers."""
+class AbstractNoise(eqx.Module):
+    """A noise model; its text shows its numbers."""
+
+    @abstractmethod
+    def variance(self, y: Num[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
+        """The variance of each pixel, from its expected or its noisy value."""
 
     def __repr__(self) -> str:
-        """The name and the parameters, the range of one that each pixel has its own."""
+        """The name and the parameters; the range of one that differs by pixel."""
         numbers = ", ".join(f"{name}={_text(v)}" for name, v in vars(self).items())
         return f"{type(self).__name__}({numbers})"
 
 
-def _text(value: Array) -> str:
-    if isinstance(value, core.Tracer) or not jnp.ndim(value):
-        return str(value) if isinstance(value, core.Tracer) else f"{value:.6g}"
-    least, most = jnp.min(value), jnp.max(value)
-    return f"[{least:.4g} to {most:.4g}, shape {jnp.shape(value)}]"
+class Gaussian(AbstractNoise):
+    """White noise of standard deviation σ.
 
+        var = σ²
 
-class Gaussian(_Readable):
-    """White noise of standard deviation `sigma`, in the unit of the data."""
+    Args:
+        sigma: Standard deviation σ ≥ 0 in the unit of the data, a scalar or one for
+            each pixel.
+
+    Raises:
+        ValueError: A sigma is negative or NaN.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> tvjax.Gaussian(2.0)
+        Gaussian(sigma=2)
+        >>> image = np.random.default_rng(0).normal(100, 2.0, (256, 256))
+        >>> sigma = tvjax.Gaussian.estimate(image).sigma
+        >>> abs(float(sigma) - 2) < 0.1
+        True
+    """
 
     sigma: Array
 
-    def __init__(self, sigma: ArrayLike):
-        """Take `sigma` ≥ 0, a scalar or one per pixel."""
-        self.sigma = _non_negative("sigma", sigma)
+    def __init__(self, sigma: ArrayLike) -> None:
+        self.sigma = as_non_negative("sigma", sigma)
 
-    def variance(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def variance(self, y: Num[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """σ² in every pixel."""
+        y = as_floating(y)
         return jnp.broadcast_to(self.sigma.astype(y.dtype) ** 2, y.shape)
 
     @classmethod
     def estimate(
         cls,
-        y: Float[ArrayLike, "*stack height width"],
+        y: Num[ArrayLike, "*stack height width"],
         mask: Mask = None,
     ) -> "Gaussian":
         """σ from the mixed second differences of the quiet blocks.
@@ -75,38 +99,67 @@ class Gaussian(_Readable):
         Args:
             y: One image, or images with the same noise.
             mask: True where a pixel is valid.
+
+        Raises:
+            ValueError: The images have less than 2 x 2 pixels, or no valid one.
         """
-        y, mask = _images(y, mask)
-        return cls(jnp.sqrt(_quiet_variance(y, mask)))
+        return cls(jnp.sqrt(_quiet_variance(*_images(y, mask))))
 
     @classmethod
     def from_repeats(
         cls,
-        y: Float[ArrayLike, "repeat height width"],
+        y: Num[ArrayLike, "repeat height width"],
         mask: Mask = None,
     ) -> "Gaussian":
-        """σ from repeated exposures of one scene, by the mean variance."""
+        """σ from repeated exposures of one scene, by the mean variance.
+
+        Args:
+            y: Exposures of one scene.
+            mask: True where a pixel is valid; it counts where all exposures are.
+
+        Raises:
+            ValueError: There is but one exposure, or no valid pixel.
+        """
         _, variance, valid = _moments(y, mask)
         return cls(jnp.sqrt(jnp.sum(jnp.where(valid, variance, 0)) / jnp.sum(valid)))
 
 
-class Poisson(_Readable):
-    """Photon counts times a gain: the variance is `gain` times the expected value."""
+class Poisson(AbstractNoise):
+    """Photon counts times a gain γ.
+
+        var = γ λ
+
+    Args:
+        gain: Gain γ ≥ 0, in data units per photon, a scalar or one for each pixel; 1
+            for a counting detector.
+
+    Raises:
+        ValueError: A gain is negative or NaN.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> tvjax.Poisson()
+        Poisson(gain=1)
+        >>> photons = np.random.default_rng(0).poisson(3.0, (256, 256))
+        >>> gain = tvjax.Poisson.estimate(4 * photons).gain
+        >>> abs(float(gain) - 4) < 0.2
+        True
+    """
 
     gain: Array
 
-    def __init__(self, gain: ArrayLike = 1.0):
-        """Take `gain` > 0, in data units per photon; 1 for a counting detector."""
-        self.gain = _non_negative("gain", gain)
+    def __init__(self, gain: ArrayLike = 1.0) -> None:
+        self.gain = as_non_negative("gain", gain)
 
-    def variance(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def variance(self, y: Num[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """γ y."""
+        y = as_floating(y)
         return self.gain.astype(y.dtype) * y
 
     @classmethod
     def estimate(
         cls,
-        y: Float[ArrayLike, "*stack height width"],
+        y: Num[ArrayLike, "*stack height width"],
         mask: Mask = None,
     ) -> "Poisson":
         """γ = Σ variance / Σ mean over the darker half of the image's blocks.
@@ -115,38 +168,71 @@ class Poisson(_Readable):
         block with a spot or an edge has far more than its mean allows and is left out;
         the ratio of sums, unlike a mean of ratios, is right also where most pixels
         have no count at all.
+
+        Args:
+            y: One image, or images with the same noise.
+            mask: True where a pixel is valid.
+
+        Raises:
+            ValueError: The images have less than 2 x 2 pixels, or no valid one.
         """
-        y, mask = _images(y, mask)
-        return cls(_dark_gain(y, mask))
+        return cls(_dark_gain(*_images(y, mask)))
 
     @classmethod
     def from_repeats(
         cls,
-        y: Float[ArrayLike, "repeat height width"],
+        y: Num[ArrayLike, "repeat height width"],
         mask: Mask = None,
     ) -> "Poisson":
-        """γ = Σ variance / Σ mean over the pixels of repeated exposures."""
+        """γ = Σ variance / Σ mean over the pixels of repeated exposures.
+
+        Args:
+            y: Exposures of one scene.
+            mask: True where a pixel is valid; it counts where all exposures are.
+
+        Raises:
+            ValueError: There is but one exposure, or no valid pixel.
+        """
         mean, variance, valid = _moments(y, mask)
         return cls(
             jnp.sum(jnp.where(valid, variance, 0)) / jnp.sum(jnp.where(valid, mean, 0))
         )
 
 
-class PoissonGaussian(_Readable):
-    """Counts times a gain on an offset, plus read-out noise of deviation `sigma`."""
+class PoissonGaussian(AbstractNoise):
+    """Counts times a gain γ on an offset, plus read-out noise of deviation σ.
+
+        var = γ (λ − offset) + σ²
+
+    Args:
+        gain: Gain γ ≥ 0, in data units per photon.
+        sigma: Standard deviation σ ≥ 0 of the read-out noise, in the unit of the data.
+        offset: The data's value without light.
+
+    Raises:
+        ValueError: A gain or sigma is negative or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, tvjax
+        >>> noise = tvjax.PoissonGaussian(gain=2.0, sigma=3.0, offset=100.0)
+        >>> float(noise.variance(jnp.asarray(110.0)))
+        29.0
+    """
 
     gain: Array
     sigma: Array
     offset: Array
 
-    def __init__(self, gain: ArrayLike, sigma: ArrayLike, offset: ArrayLike = 0.0):
-        """Take gain > 0, sigma ≥ 0 and the data's value at no light."""
-        self.gain = _non_negative("gain", gain)
-        self.sigma = _non_negative("sigma", sigma)
+    def __init__(
+        self, gain: ArrayLike, sigma: ArrayLike, offset: ArrayLike = 0.0
+    ) -> None:
+        self.gain = as_non_negative("gain", gain)
+        self.sigma = as_non_negative("sigma", sigma)
         self.offset = jnp.asarray(offset, dtype=float)
 
-    def variance(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def variance(self, y: Num[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """γ (y − offset) + σ²."""
+        y = as_floating(y)
         gain, sigma, offset = (
             p.astype(y.dtype) for p in (self.gain, self.sigma, self.offset)
         )
@@ -155,7 +241,7 @@ class PoissonGaussian(_Readable):
     @classmethod
     def estimate(
         cls,
-        y: Float[ArrayLike, "*stack height width"],
+        y: Num[ArrayLike, "*stack height width"],
         mask: Mask = None,
         *,
         offset: float = 0.0,
@@ -163,6 +249,14 @@ class PoissonGaussian(_Readable):
         """Fit the line of variance against mean over blocks without structure.
 
         One image cannot tell an offset from read-out noise: give the offset.
+
+        Args:
+            y: One image, or images with the same noise.
+            mask: True where a pixel is valid.
+            offset: The data's value without light.
+
+        Raises:
+            ValueError: The images have less than 2 x 2 pixels, or no valid one.
         """
         y, mask = _images(y, mask)
         gain, floor = _dark_line(y - offset, mask)
@@ -171,15 +265,24 @@ class PoissonGaussian(_Readable):
     @classmethod
     def from_repeats(
         cls,
-        y: Float[ArrayLike, "repeat height width"],
+        y: Num[ArrayLike, "repeat height width"],
         mask: Mask = None,
         *,
         offset: float = 0.0,
     ) -> "PoissonGaussian":
-        """Fit the line of variance against mean over repeated exposures."""
+        """Fit the line of variance against mean over repeated exposures.
+
+        Args:
+            y: Exposures of one scene.
+            mask: True where a pixel is valid; it counts where all exposures are.
+            offset: The data's value without light.
+
+        Raises:
+            ValueError: There is but one exposure, or no valid pixel.
+        """
         mean, variance, valid = _moments(y, mask)
-        count = jnp.full(mean.shape, jnp.shape(y)[0] - 1.0)
-        pixels = Blocks(mean - offset, variance, count, valid)
+        freedom = jnp.full(mean.shape, jnp.shape(y)[0] - 1.0)
+        pixels = BlockMoments(mean - offset, variance, freedom, valid)
         gain, floor = _line(pixels, valid)
         return cls(gain, jnp.sqrt(floor), offset)
 
@@ -196,7 +299,7 @@ def describe_noise(noise: Noise) -> dict[str, Any]:
 
 
 def estimate_noise(
-    y: Float[ArrayLike, "*stack height width"], mask: Mask = None
+    y: Num[ArrayLike, "*stack height width"], mask: Mask = None
 ) -> Noise:
     """The noise of data about which nothing is known but its type.
 
@@ -208,7 +311,7 @@ def estimate_noise(
         mask: True where a pixel is valid.
 
     Raises:
-        ValueError: For images of less than 2 x 2 pixels, or without a valid one.
+        ValueError: The images have less than 2 x 2 pixels, or no valid one.
     """
     if not jnp.issubdtype(jnp.asarray(y).dtype, jnp.integer):
         return Gaussian.estimate(y, mask)
@@ -216,53 +319,80 @@ def estimate_noise(
     return Poisson(1.0) if abs(float(poisson.gain) - 1) < 0.1 else poisson
 
 
-class Blocks(NamedTuple):
-    """Mean and variance of the pixels of each block."""
+class BlockMoments(NamedTuple):
+    """Mean and variance of the pixels of each block, or of the repeats of each pixel.
 
-    mean: Array
-    variance: Array
-    count: Array  # degrees of freedom in the variance
-    valid: Array
+    Attributes:
+        mean: Mean of each block.
+        variance: Its variance.
+        freedom: Degrees of freedom in that variance.
+        valid: True where enough pixels of the block are.
+    """
+
+    mean: Float[Array, "*block"]
+    variance: Float[Array, "*block"]
+    freedom: Float[Array, "*block"]
+    valid: Bool[Array, "*block"]
 
 
-def _non_negative(name: str, value: ArrayLike) -> Array:
-    value = jnp.asarray(value, dtype=float)
-    if not isinstance(value, core.Tracer) and not bool(jnp.all(value >= 0)):
-        raise ValueError(f"`{name}` must not be negative, got {jnp.min(value)}.")
-    return value
+def _text(value: Array) -> str:
+    """A number, or the range of several."""
+    if is_traced(value):
+        return str(value)
+    if not jnp.ndim(value):
+        return f"{value:.6g}"
+    least, most = jnp.min(value), jnp.max(value)
+    return f"[{least:.4g} to {most:.4g}, shape {jnp.shape(value)}]"
 
 
-def _images(y: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
-    """Images (frame, y, x) in floating point and what of each is valid."""
-    y = jnp.asarray(y)
-    if y.ndim < 2 or min(y.shape[-2:]) < 2:
+def _images(
+    y: Num[ArrayLike, "*stack height width"], mask: Mask
+) -> tuple[Float[Array, "frame height width"], Bool[Array, "frame height width"]]:
+    """Images in floating point, zero where invalid, and what of each is valid."""
+    shape = jnp.shape(y)
+    if len(shape) < 2 or min(shape[-2:]) < 2:
         raise ValueError(
             "the noise is estimated from neighboring pixels and needs images of at "
-            f"least 2 x 2, got shape {y.shape}; give the noise model instead."
+            f"least 2 x 2, got shape {shape}; give the noise model instead."
         )
-    y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
-    mask = jnp.ones(y.shape, bool) if mask is None else jnp.asarray(mask, bool)
-    mask = jnp.broadcast_to(mask, y.shape)
-    if not isinstance(mask, core.Tracer) and not bool(jnp.any(mask)):
+    images = as_floating(y)
+    valid = as_full_mask(mask, shape, shape[-2:])
+    if not is_traced(valid) and not bool(jnp.any(valid)):
         raise ValueError("`mask` leaves no valid pixel to estimate the noise from.")
-    y = jnp.where(mask, y, 0)
-    return y.reshape(-1, *y.shape[-2:]), mask.reshape(-1, *y.shape[-2:])
+    images = jnp.where(valid, images, 0)
+    return images.reshape(-1, *shape[-2:]), valid.reshape(-1, *shape[-2:])
+
+
+def _moments(
+    y: Num[ArrayLike, "repeat height width"], mask: Mask
+) -> tuple[
+    Float[Array, "height width"],
+    Float[Array, "height width"],
+    Bool[Array, "height width"],
+]:
+    """Mean and variance of each pixel over repeated exposures, and what is valid."""
+    images, valid = _images(y, mask)
+    if len(images) < 2:
+        raise ValueError(f"repeats need at least two exposures, got {len(images)}.")
+    return images.mean(0), images.var(0, ddof=1), valid.all(0)
 
 
 @jax.jit
-def _quiet_variance(y: Array, mask: Array) -> Array:
+def _quiet_variance(
+    y: Float[Array, "frame height width"], mask: Bool[Array, "frame height width"]
+) -> Float[Array, ""]:
     """The variance of white noise, from the blocks without texture."""
     blocks = _block_moments(y, mask)
     lively = blocks.valid & (blocks.variance > 0)  # saturated blocks are not quiet
     quiet = jnp.nanquantile(
         jnp.where(lively, blocks.variance, jnp.nan), QUIET, method="lower"
     )
-    squares = jnp.sum(jnp.where(lively, blocks.count, 0)) / jnp.sum(lively)
+    squares = jnp.sum(jnp.where(lively, blocks.freedom, 0)) / jnp.sum(lively)
     variance = jnp.where(jnp.any(lively), quiet / _chi_square_quantile(squares), 0)
 
-    def refine(_: int, variance: Array) -> Array:
+    def refine(_: Int[Array, ""], variance: Float[Array, ""]) -> Float[Array, ""]:
         keep = lively & _plausible(blocks, 0, variance)
-        weight = jnp.where(keep, blocks.count, 0)
+        weight = jnp.where(keep, blocks.freedom, 0)
         total = jnp.sum(weight)
         mean = jnp.sum(weight * blocks.variance) / jnp.maximum(total, 1)
         return jnp.where(total > 0, mean, variance)
@@ -271,7 +401,9 @@ def _quiet_variance(y: Array, mask: Array) -> Array:
 
 
 @jax.jit
-def _dark_gain(y: Array, mask: Array) -> Array:
+def _dark_gain(
+    y: Float[Array, "frame height width"], mask: Bool[Array, "frame height width"]
+) -> Float[Array, ""]:
     """The gain of counts, from the darker blocks."""
     blocks = _block_moments(y, mask)
     dark = _darkest(blocks, 0.5)
@@ -284,7 +416,9 @@ def _dark_gain(y: Array, mask: Array) -> Array:
 
 
 @jax.jit
-def _dark_line(y: Array, mask: Array) -> tuple[Array, Array]:
+def _dark_line(
+    y: Float[Array, "frame height width"], mask: Bool[Array, "frame height width"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Gain and variance at no light, from all but the brightest blocks."""
     blocks = _block_moments(y, mask)
     dark = _darkest(blocks, 0.9)
@@ -297,7 +431,9 @@ def _dark_line(y: Array, mask: Array) -> tuple[Array, Array]:
     )
 
 
-def _mixed_differences(y: Array, mask: Array) -> tuple[Array, Array]:
+def _mixed_differences(
+    y: Float[Array, "frame height width"], mask: Bool[Array, "frame height width"]
+) -> tuple[Float[Array, "frame row column"], Bool[Array, "frame row column"]]:
     """(y₀₀ − y₀₁ − y₁₀ + y₁₁)/2 of disjoint 2 x 2 squares, and where all four exist."""
     corners = [(i, j) for i in (0, 1) for j in (0, 1)]
     height, width = (size // 2 * 2 for size in y.shape[1:])
@@ -305,12 +441,14 @@ def _mixed_differences(y: Array, mask: Array) -> tuple[Array, Array]:
     def at(z: Array, i: int, j: int) -> Array:
         return z[:, i:height:2, j:width:2]
 
-    d = sum((-1) ** (i + j) * at(y, i, j) for i, j in corners) / 2
+    signed = jnp.stack([(-1) ** (i + j) * at(y, i, j) for i, j in corners])
     valid = jnp.stack([at(mask, i, j) for i, j in corners]).all(0)
-    return d, valid
+    return signed.sum(0) / 2, valid
 
 
-def _block_moments(y: Array, mask: Array) -> Blocks:
+def _block_moments(
+    y: Float[Array, "frame height width"], mask: Bool[Array, "frame height width"]
+) -> BlockMoments:
     """Mean and variance in blocks of at most 8 x 8 pixels, as flat arrays."""
     d, square = _mixed_differences(y, mask)
     height, width = (size // 2 * 2 for size in y.shape[1:])
@@ -325,29 +463,27 @@ def _block_moments(y: Array, mask: Array) -> Blocks:
 
     count = sums(jnp.ones_like(d))
     full = jnp.maximum(count, 1)
-    return Blocks(sums(mean) / full, sums(d**2) / full, count, count > side**2 / 2)
+    return BlockMoments(
+        sums(mean) / full, sums(d**2) / full, count, count > side**2 / 2
+    )
 
 
-def _moments(y: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array, Array]:
-    """Mean and variance of each pixel over repeated exposures."""
-    y, mask = _images(y, mask)
-    if len(y) < 2:
-        raise ValueError(f"repeats need at least two exposures, got {len(y)}.")
-    return y.mean(0), y.var(0, ddof=1), mask.all(0)
-
-
-def _plausible(blocks: Blocks, gain: Array, floor: Array | float) -> Array:
+def _plausible(
+    blocks: BlockMoments,
+    gain: Float[Array, ""] | float,
+    floor: Float[Array, ""] | float,
+) -> Bool[Array, "*block"]:
     """Blocks whose variance pure noise reaches, at 4 standard deviations.
 
-    The variance of a sample variance of k squares of Poisson counts, mixed of 4:
-    (2 var² + γ² var/4) / k.
+    The variance of the mean of k squared mixed differences of Poisson counts is
+    (2 var² + γ² var/4) / k, as each mixes four pixels.
     """
     expected = gain * jnp.maximum(blocks.mean, 0) + floor
-    spread = jnp.sqrt((2 * expected**2 + gain**2 * expected / 4) / blocks.count)
+    spread = jnp.sqrt((2 * expected**2 + gain**2 * expected / 4) / blocks.freedom)
     return blocks.variance <= expected + 4 * spread
 
 
-def _darkest(blocks: Blocks, share: float) -> Array:
+def _darkest(blocks: BlockMoments, share: float) -> Bool[Array, "*block"]:
     """The blocks up to a quantile of the means of those that have any signal.
 
     Spots are rare there, and choosing by the mean does not bias the variance: given
@@ -359,24 +495,29 @@ def _darkest(blocks: Blocks, share: float) -> Array:
     return blocks.valid & (blocks.mean <= limit)
 
 
-def _typical_ratio(blocks: Blocks, keep: Array) -> Array:
+def _typical_ratio(
+    blocks: BlockMoments, keep: Bool[Array, "*block"]
+) -> Float[Array, ""]:
     """The median of variance over mean: what structure is left does not move it."""
     lit = keep & (blocks.mean > 0)
     ratio = blocks.variance / jnp.where(lit, blocks.mean, 1)
-    return jnp.where(jnp.any(lit), _masked_median(ratio, lit), 1)
+    return jnp.where(jnp.any(lit), _masked_median(ratio, lit), 1.0)
 
 
-def _ratio(blocks: Blocks, keep: Array) -> Array:
-    weight = jnp.where(keep, blocks.count, 0)
+def _ratio(blocks: BlockMoments, keep: Bool[Array, "*block"]) -> Float[Array, ""]:
+    """Σ variance / Σ mean."""
+    weight = jnp.where(keep, blocks.freedom, 0)
     total = jnp.sum(weight * blocks.mean)
     positive = total > 0
     ratio = jnp.sum(weight * blocks.variance) / jnp.where(positive, total, 1)
     return jnp.where(positive, ratio, 1)
 
 
-def _line(blocks: Blocks, keep: Array) -> tuple[Array, Array]:
+def _line(
+    blocks: BlockMoments, keep: Bool[Array, "*block"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Slope and intercept ≥ 0 of variance against mean, weighted by its precision."""
-    weight = jnp.where(keep, blocks.count, 0)
+    weight = jnp.where(keep, blocks.freedom, 0)
     typical = jnp.sum(weight * blocks.variance) / jnp.sum(weight)
     scale = jnp.maximum(jnp.sum(weight * jnp.abs(blocks.mean)) / jnp.sum(weight), 1e-12)
     weight = weight / (typical * (1 + jnp.maximum(blocks.mean, 0) / scale)) ** 2
@@ -391,18 +532,19 @@ def _line(blocks: Blocks, keep: Array) -> tuple[Array, Array]:
     return slope, jnp.maximum(variance - slope * mean, 0)
 
 
-def _chi_square_quantile(count: Array) -> Array:
+def _chi_square_quantile(count: Float[Array, ""]) -> Float[Array, ""]:
     """The quantile `QUIET` of a mean of `count` squares of unit normals.
 
     Wilson and Hilferty 1931 (10.1073/pnas.17.12.684).
     """
-    normal_quantile = -1.2816
     spread = 2 / (9 * count)
-    return (1 - spread + normal_quantile * jnp.sqrt(spread)) ** 3
+    return (1 - spread + QUIET_NORMAL * jnp.sqrt(spread)) ** 3
 
 
-def _masked_median(values: Array, valid: Array) -> Array:
-    """The median of the valid values; enough of them, evenly spaced, where many."""
+def _masked_median(
+    values: Float[Array, "*block"], valid: Bool[Array, "*block"]
+) -> Float[Array, ""]:
+    """The median of the valid values; of a million of them, evenly spaced, if more."""
     step = max(1, values.size // 1_000_000)
     values = values.reshape(-1)[::step]
     return jnp.nanmedian(jnp.where(valid.reshape(-1)[::step], values, jnp.nan))

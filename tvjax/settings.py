@@ -1,9 +1,10 @@
-"""What may a user decide about a denoising of files?"""
+"""The settings of a run over files: what a user may decide."""
 
 import math
 import re
 from dataclasses import dataclass
 
+# Bytes in a unit of memory, by its first letter.
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -13,10 +14,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a user may decide; all else comes from the data.
+    """What a user may decide about frames; all else comes from the data.
 
     Attributes:
-        alpha: Strength in the unit of the data; None chooses it.
+        alpha: Strength in the unit of the data; None has it chosen.
         per_frame: Whether each frame gets a strength of its own.
         noise: `auto`, `poisson[:GAIN]`, `gaussian[:SIGMA]` or
             `mixed:GAIN,SIGMA[,OFFSET]`; what is left out is estimated.
@@ -42,7 +43,7 @@ class Settings:
     force: bool = False
     emit: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.alpha is not None and not 0 < self.alpha < math.inf:
             raise SettingsError(f"`alpha` must be positive, got {self.alpha:g}.")
         if self.alpha is not None and self.per_frame:
@@ -53,15 +54,16 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class SymmetrySettings(Settings):
-    """What a user may decide about patterns with a symmetry; see `Settings`, too.
+    """What a user may decide about symmetric patterns, besides `Settings`.
 
     Attributes:
         group: A group that `tvjax.symmetry.find_group` knows, or `auto`.
-        centre: `auto`, `file` for what the input says, or `Y,X` in pixels, the first
-            one's centre being 0.
+        centre: `auto`, `file` for what the input says, or `Y,X` in pixels; the centre
+            of the first pixel is 0,0.
         method: `orbit`, total variation of the orbit mean, or `network`.
-        weights: Of the network, as `tvjax train` writes them.
-        average: Whether the network is to see the pattern in eight orientations.
+        weights: File with the weights of the network, as `tvjax train` writes them.
+        average: Whether the network sees the pattern in eight orientations.
+        per_frame: Whether each frame gets a strength of its own, here by default.
     """
 
     group: str = "auto"
@@ -71,7 +73,7 @@ class SymmetrySettings(Settings):
     average: bool = False
     per_frame: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.method not in ("orbit", "network"):
             raise SettingsError(
@@ -94,10 +96,10 @@ class TrainingSettings:
     Attributes:
         group: As in `SymmetrySettings`.
         centre: As in `SymmetrySettings`.
-        num_steps: At most so many.
-        batch: Crops a step.
-        start: Weights to go on from.
-        seed: Of all that is drawn.
+        num_steps: Greatest number of steps.
+        batch: Number of crops a step.
+        start: File with weights to go on from.
+        seed: Seed of all random draws.
         device: `cpu`, `gpu` or `tpu`; by default what JAX prefers.
         mask: File with a mask to apply besides the input's own.
         frames: Range of frames `A:B` as Python slices, from 0 and without B.
@@ -119,7 +121,7 @@ class TrainingSettings:
     overwrite: bool = False
     force: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("num_steps", "batch"):
             if getattr(self, name) < 1:
                 raise SettingsError(
@@ -134,8 +136,8 @@ class StackSettings:
     """What a user may decide about an energy stack; all else comes from the data.
 
     Attributes:
-        rank: Number of components; None chooses it.
-        noise: As in `Settings`, of what the camera counts.
+        rank: Number of components; None has it chosen.
+        noise: As in `Settings`, for what the camera counts.
         mask: File with a mask to apply besides the input's own.
         axes: Order of the axes in an HDF5 file, such as `YXE`.
         energies: `START:STOP:N`, a file, `FILE:PATH` or `none`.
@@ -143,11 +145,11 @@ class StackSettings:
         flat: `FILE[:PATH]` with counts without the sample; gives optical density.
         dark: `FILE[:PATH]` with counts without light.
         register: Whether to undo the jitter between frames.
-        whole_pixels: Whether to do so by whole pixels.
+        whole_pixels: Whether to undo it by whole pixels only.
         references: Files with spectra to fit, each `FILE[=VALENCE[,VALENCE]]` with a
             valence for every spectrum in it.
-        map: File for the maps.
-        memory: Bytes that parts of the stack may take.
+        map: File that the maps are written to.
+        memory: Greatest number of bytes that parts of the stack take in memory.
         dtype: Type of the output: `float32` or `float64`.
         overwrite: Whether an existing output is replaced.
         force: Whether to denoise what tvjax denoised before.
@@ -170,7 +172,7 @@ class StackSettings:
     overwrite: bool = False
     force: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.rank is not None and self.rank < 1:
             raise SettingsError(f"`rank` must be at least 1, got {self.rank}.")
         if self.axes is not None and sorted(self.axes) != sorted("EYX"):
@@ -195,17 +197,14 @@ def parse_memory(text: str) -> int:
     Raises:
         SettingsError: The text is no size.
     """
-    found = re.fullmatch(r"([\d.]+)\s*([kmgt]?)(i?)b?", text.strip(), re.IGNORECASE)
-    try:
-        number = float(found[1]) if found else 0.0
-    except ValueError:
-        number = 0.0
-    if number <= 0:
+    pattern = r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?)b?"
+    found = re.fullmatch(pattern, text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
         raise SettingsError(f"`memory` must be a size such as 2GB, got {text}.")
     factor = _SIZES[found[2].lower()]
     if found[3]:
         factor = 1024 ** round(math.log(factor, 1000))
-    return int(number * factor)
+    return int(float(found[1]) * factor)
 
 
 def parse_centre(text: str) -> tuple[float, float] | None:
@@ -226,7 +225,7 @@ def parse_centre(text: str) -> tuple[float, float] | None:
 
 
 def parse_frames(text: str | None) -> slice:
-    """Return the slice that `A:B` means; None is everything.
+    """Return the slice that `A:B` means; None means everything.
 
     Raises:
         SettingsError: The text is not a range.
@@ -243,7 +242,7 @@ def parse_frames(text: str | None) -> slice:
 
 
 def parse_noise(text: str) -> tuple[str, tuple[float, ...]]:
-    """Return kind and parameters of a noise model in words.
+    """Return the kind and the parameters of a noise model that is given in words.
 
     Raises:
         SettingsError: There is no such model, or it has other parameters.

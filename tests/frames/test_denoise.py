@@ -8,6 +8,7 @@ from jax import numpy as jnp
 
 import tvjax
 from tests import reference
+from tvjax.frames.denoise import _solve_frames
 from tvjax.noise import Gaussian, Poisson
 from tvjax.simulate import diffraction_image
 
@@ -76,7 +77,7 @@ def test_image_is_the_solution_at_the_chosen_strength(chosen):
     distance = np.linalg.norm(chosen.image - expected.image)
     # both are certified: √gap each
     assert distance <= 2 * np.sqrt(float(expected.gap)) + 0.1
-    np.testing.assert_allclose(chosen.gap, expected.relative_gap, rtol=0.2)
+    np.testing.assert_allclose(chosen.relative_gap, expected.relative_gap, rtol=0.2)
 
 
 def test_numpy_in_numpy_out_and_jax_in_jax_out(chosen):
@@ -103,7 +104,7 @@ def test_report_and_dict_tell_the_same(chosen):
     told = json.loads(json.dumps(chosen.asdict()))
     np.testing.assert_allclose(told["alpha"], chosen.alpha)
     assert told["noise"]["model"] == "Gaussian" and told["noise"]["sigma"] == 20
-    assert told["converged"] is True and told["alpha_at_bound"] is False
+    assert told["converged"] is True and told["at_bound"] is False
     assert len(told["curve"]["alphas"]) == len(told["curve"]["risks"]) > 1
     text = chosen.report()
     assert f"{told['alpha']:.4g} (chosen" in text and "sigma 20" in text
@@ -153,7 +154,7 @@ def test_stack_has_one_strength_or_one_a_frame():
     stack = np.stack([noisy(seed=4), flat]).astype(np.float32)
     joint = tvjax.denoise(stack, noise=Gaussian(20.0))
     assert joint.image.shape == stack.shape and joint.alpha.shape == ()
-    assert joint.gap.shape == joint.converged.shape == (2,)
+    assert joint.relative_gap.shape == joint.converged.shape == (2,)
     each = tvjax.denoise(stack, noise=Gaussian(20.0), per_frame=True)
     assert each.alpha.shape == each.at_bound.shape == (2,)
     # nothing limits the strength on a flat image; the joint one lies between, up to
@@ -186,10 +187,10 @@ def test_each_frame_may_have_a_mask_of_its_own():
 def test_one_strength_compiles_for_all():
     y = noisy().astype(np.float32)
     tvjax.denoise(y, alpha=5.0)
-    before = tvjax.frames._solve_frames._cache_size()
+    before = _solve_frames._cache_size()
     for alpha in (1.0, 6.0, np.float32(3)):
         tvjax.denoise(y, alpha=alpha)
-    assert tvjax.frames._solve_frames._cache_size() == before
+    assert _solve_frames._cache_size() == before
 
 
 IMAGE = np.ones((8, 8))
@@ -198,17 +199,17 @@ IMAGE = np.ones((8, 8))
 @pytest.mark.parametrize(
     ("image", "options", "sentence"),
     [
-        (np.where(np.eye(8), np.nan, 1), {}, "8 pixels are NaN or infinite; mark"),
+        (np.where(np.eye(8), np.nan, 1), {}, "8 valid pixels of `y` are NaN or infinite; mark"),
         (IMAGE, {"mask": np.zeros((8, 8), bool)}, "`mask` leaves no valid pixel"),
-        (IMAGE, {"mask": np.ones((8, 7), bool)}, r"`mask` has shape \(8, 7\)"),
+        (IMAGE, {"mask": np.ones((8, 7), bool)}, r"`mask` must have the shape \(8, 8\), got \(8, 7\)"),
         (IMAGE, {"alpha": -1.0}, "`alpha` must not be negative, got -1"),
         (IMAGE, {"alpha": np.nan}, "`alpha`"),
         (IMAGE, {"alpha": np.ones(3)}, "`alpha` must be a scalar or one a frame"),
         (IMAGE[:1, :1], {}, r"at least 2 x 2, got shape .*; give the noise model"),
         (IMAGE + 1j, {}, "of real numbers, got shape .* of complex"),
-        (IMAGE[0], {}, r"expected an image \(y, x\) or frames"),
+        (IMAGE[0], {}, r"`y` must be an image \(height, width\) or frames"),
         (IMAGE[None, None], {}, "for volumes use `tvjax.solve`"),
-        (np.ones((0, 8)), {}, "expected an image"),
+        (np.ones((0, 8)), {}, "`y` must be an image"),
         (IMAGE, {"weights": "best", "alpha": 1.0}, "`weights` must be one of"),
         (IMAGE, {"norm": "l2", "alpha": 1.0}, "`norm` must be one of"),
     ],
@@ -216,6 +217,62 @@ IMAGE = np.ones((8, 8))
 def test_misuse_gets_a_sentence(image, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         tvjax.denoise(image, **options)
+
+
+def test_data_that_jax_traces_are_refused_and_told_where_to_go():
+    with pytest.raises(TypeError, match="use `tvjax.solve` or `tvjax.TV`"):
+        jax.jit(lambda y: tvjax.denoise(y).image)(jnp.ones((8, 8)))
+    with pytest.raises(ValueError, match="`noise` must be a noise model, got float"):
+        tvjax.denoise(IMAGE, noise=2.0)
+
+
+def test_weights_by_the_variance_let_the_dark_decide():
+    # a spot of a thousand counts rules the plain error, and wants little smoothing
+    truth = np.full((96, 96), 2.0)
+    truth[20:76:8, 20:76:8] += 1000
+    counts = np.random.default_rng(7).poisson(truth)
+    plain, weighted = (
+        tvjax.denoise(counts, weights=weights) for weights in ("uniform", "variance")
+    )
+    assert weighted.alpha > plain.alpha
+
+    def error(image):
+        return np.mean(((image - truth) ** 2)[truth < 3])
+
+    assert error(weighted.image) < error(plain.image)
+
+
+def test_norm_is_that_of_the_solution():
+    y = noisy().astype(np.float32)
+    for norm in ("isotropic", "anisotropic"):
+        found = tvjax.denoise(y, alpha=10.0, norm=norm).image
+        expected = tvjax.solve(y, 10.0, norm=norm).image
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_warnings_say_what_deserves_a_second_look():
+    y = noisy().astype(np.float32)
+    good = tvjax.denoise(y, alpha=50.0)
+    assert good.warnings == () and "WARNING" not in good.report()
+    poor = tvjax.denoise(y, alpha=50.0, max_steps=10, tol=1e-6)
+    assert poor.warnings == ("not converged: raise `max_steps`",)
+    # the noise of a flat image is best taken away by any strength
+    flat = np.random.default_rng(8).normal(size=(64, 64))
+    endless = tvjax.denoise(flat, noise=Gaussian(1e-4))
+    assert endless.at_bound
+    assert any("end of its range" in text for text in endless.warnings)
+
+
+def test_curve_holds_what_the_descent_visited_or_as_many_as_asked(chosen):
+    alphas, risks = chosen.curve.alphas, chosen.curve.risks
+    assert np.all(np.diff(alphas) > 0) and np.isfinite(risks).all()
+    asked = tvjax.denoise(
+        noisy().astype(np.float32), noise=Gaussian(20.0), curve_points=5
+    )
+    np.testing.assert_array_equal(asked.alpha, chosen.alpha)
+    expected = chosen.alpha * np.geomspace(0.25, 4, 5)
+    np.testing.assert_allclose(asked.curve.alphas, expected, rtol=1e-5)
+    assert np.argmin(asked.curve.risks) == 2
 
 
 def test_an_image_of_one_pixel_comes_back():

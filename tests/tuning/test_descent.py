@@ -8,7 +8,7 @@ from jax import numpy as jnp
 import tvjax
 from tvjax.noise import Gaussian
 from tvjax.risk import sugar
-from tvjax.tuning import path, secant, tune
+from tvjax.tuning import risk_path, secant, tune
 
 KEY = jax.random.key(0)
 
@@ -54,18 +54,18 @@ def test_optimizers_of_optax_find_the_minimum():
 def test_only_floating_arrays_are_tuned():
     tuned = tune(parameters(), bowl, key=KEY)
     assert tuned.denoiser.count == 3 and tuned.denoiser.name == "fixed"
-    assert tuned.path.count is None
+    assert tuned.visited.count is None
 
 
 def test_the_way_is_recorded_step_by_step():
     tuned = tune(parameters(), bowl, key=KEY, num_steps=10)
     steps = int(tuned.num_steps)
     assert steps < 10
-    assert np.isnan(tuned.risks[steps:]).all() and np.isnan(tuned.path.a[steps:]).all()
+    assert np.isnan(tuned.risks[steps:]).all() and np.isnan(tuned.visited.a[steps:]).all()
     for i in range(steps):
-        at = parameters(tuned.path.a[i], tuned.path.b[i])
+        at = parameters(tuned.visited.a[i], tuned.visited.b[i])
         np.testing.assert_allclose(tuned.risks[i], bowl(at, KEY), rtol=1e-6)
-    assert tuned.path.a[0] == 0 and tuned.risk == np.nanmin(tuned.risks)
+    assert tuned.visited.a[0] == 0 and tuned.risk == np.nanmin(tuned.risks)
 
 
 def test_without_a_short_step_the_best_visited_is_returned():
@@ -75,8 +75,8 @@ def test_without_a_short_step_the_best_visited_is_returned():
     )
     best = int(np.argmin(tuned.risks))
     assert not tuned.converged and tuned.risk == tuned.risks[best]
-    assert tuned.denoiser.a == tuned.path.a[best]
-    np.testing.assert_array_equal(tuned.denoiser.b, tuned.path.b[best])
+    assert tuned.denoiser.a == tuned.visited.a[best]
+    np.testing.assert_array_equal(tuned.denoiser.b, tuned.visited.b[best])
 
 
 @pytest.mark.parametrize(("bounds", "expected"), [((-1.0, 1.0), 1), ((2.0, 3.0), 2)])
@@ -140,21 +140,21 @@ def test_secant_goes_downhill_at_full_length_where_the_risk_is_not_convex():
         np.testing.assert_allclose(update, step, rtol=1e-6)
 
 
-def test_path_is_the_risk_at_each_strength():
+def test_risk_path_is_the_risk_at_each_strength():
     y = jax.random.normal(KEY, (12, 12)) + 3
 
     def loss(tv, key):
         return sugar(tv, y, Gaussian(1.0), key=key)
 
     alphas = jnp.asarray([0.2, 0.8, 3.0])
-    risks = jax.jit(lambda a: path(jax.vmap(tvjax.TV)(a), loss, key=KEY))(alphas)
+    risks = jax.jit(lambda a: risk_path(jax.vmap(tvjax.TV)(a), loss, key=KEY))(alphas)
     one = jax.jit(lambda alpha: loss(tvjax.TV(alpha), KEY))
     expected = [one(alpha) for alpha in alphas]
     # solved to 1e-4, in another order of operations
     np.testing.assert_allclose(risks, expected, rtol=1e-3)
 
 
-def test_tuned_strength_is_where_the_path_is_least():
+def test_tuned_strength_is_where_the_risk_path_is_least():
     truth = jnp.where(jnp.arange(24) < 12, 0.0, 4.0)[None]
     y = truth + jax.random.normal(KEY, (24, 24))
 
@@ -162,7 +162,7 @@ def test_tuned_strength_is_where_the_path_is_least():
         return sugar(tv, y, Gaussian(1.0), key=key)
 
     alphas = jnp.geomspace(0.1, 10, 41)
-    risks = jax.jit(lambda a: path(jax.vmap(tvjax.TV)(a), loss, key=KEY))(alphas)
+    risks = jax.jit(lambda a: risk_path(jax.vmap(tvjax.TV)(a), loss, key=KEY))(alphas)
     tuned = jax.jit(lambda: tune(tvjax.TV(0.5), loss, key=KEY).risk)()
     # the finest the grid can say
     assert tuned <= risks.min() + 0.01 * (risks.max() - risks.min())

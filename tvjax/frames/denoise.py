@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import get_args
+from typing import cast, get_args
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from tvjax.arguments import (
     check_noise,
     is_traced,
 )
+from tvjax.denoisers import TV
 from tvjax.frames.result import Curve, Result
 from tvjax.noise import estimate_noise, Noise
 from tvjax.operators import Norm
@@ -48,16 +49,17 @@ def denoise(
     with α where the error against a held-out share of the data, an unbiased estimate
     of the error against the truth (`tvjax.risk.split`), is least.
 
-    Looks at the numbers of its data to choose, so that JAX cannot trace it: inside
-    `jax.jit`, `jax.vmap` or `jax.grad` take `tvjax.solve` or a `tvjax.TV`.
+    The function looks at the numbers of its data to choose, so that JAX cannot trace
+    it: inside `jax.jit`, `jax.vmap` or `jax.grad` use `tvjax.solve` or a `tvjax.TV`.
 
     Rudin, Osher, Fatemi 1992 (10.1016/0167-2789(92)90242-F); for diffraction images
     Ichiyanagi et al. 2025.
 
     Args:
-        y: One image, or frames along the first axis. Integers are counts.
-        noise: How noisy the data is, all frames alike; by default estimated, as counts
-            times a gain for integers, as white noise for floating point.
+        y: One image (height, width), or frames along the first axis. Integers are
+            counts.
+        noise: Noise model of all frames; by default estimated, as counts times a gain
+            for integers, as white noise for floating point.
         alpha: Strength in the unit of the data, a scalar or one a frame; by default
             chosen.
         mask: True where a pixel is valid, for all frames or for each. Invalid pixels
@@ -66,18 +68,23 @@ def denoise(
         weights: What the risk counts: "uniform" the squared error of every pixel,
             which in a photon image is mostly that of its brightest spots; "variance"
             the squared error over the expected variance around the pixel.
-        norm: "isotropic" or "anisotropic".
+        norm: Length of a gradient: "isotropic" (Euclidean) or "anisotropic" (ℓ₁).
         tol: Relative duality gap to reach.
-        max_steps: Of the solver, at most.
-        curve_points: Of the curve of risk against strength, from a quarter to four
-            times the chosen one, at about a tenth of a solve each; by default only
-            what the descent visited. For one strength for all.
-        key: Of the random split of the data; the same by default in every call.
+        max_steps: Greatest number of solver steps.
+        curve_points: Number of strengths at which the risk is computed for a picture,
+            from a quarter to four times the chosen one, at about a tenth of a solve
+            each; by default only what the descent visited. Only where one strength is
+            chosen for all.
+        key: Key of the random split of the data; the same by default in every call.
+
+    Returns:
+        The image, its noise, strength, risk and certificate; NumPy's arrays but for
+        the image, which is JAX's if the data were.
 
     Raises:
-        ValueError: For anything but images, values that are not finite under the mask,
-            a mask that leaves nothing, a negative alpha, or an unknown word.
-        TypeError: For data that JAX traces.
+        ValueError: The data are no images or not finite under the mask, the mask leaves
+            nothing, alpha is negative, or a word is unknown.
+        TypeError: JAX traces the data.
 
     Example:
         >>> import numpy as np, tvjax
@@ -85,6 +92,8 @@ def denoise(
         >>> result = tvjax.denoise(counts)
         >>> result.image.shape
         (64, 64)
+        >>> bool(result.image.var() < counts.var() / 20)
+        True
     """
     if is_traced(y):
         raise TypeError(
@@ -97,25 +106,27 @@ def denoise(
     check_choice("norm", norm, get_args(Norm))
     if noise is not None:
         check_noise(noise)
-    elif alpha is None:
-        noise = estimate_noise(y, mask)
-    key = jax.random.key(0) if key is None else key
 
     tuned, curve = None, None
     if alpha is None:
-        judge = {"mask": valid, "weights": weights, "norm": norm, "key": key}
-        tuned = choose_alpha(frames, noise, per_frame=per_frame, **judge)
-        alpha, curve = tuned.denoiser.alpha, _visited(tuned)
-        if curve_points and not per_frame:
-            alphas = alpha * jnp.geomspace(0.25, 4, curve_points)
-            risks = risks_at(alphas, frames, noise, **judge)
-            curve = Curve(np.asarray(alphas), np.asarray(risks))
-    alpha = as_non_negative("alpha", alpha).astype(frames.dtype)
-    if alpha.shape not in ((), (len(frames),)):
-        raise ValueError(
-            f"`alpha` must be a scalar or one a frame, got shape {alpha.shape}."
+        noise = estimate_noise(y, mask) if noise is None else noise
+        tuned, curve = _choose(
+            frames,
+            noise,
+            valid,
+            per_frame=per_frame,
+            weights=weights,
+            norm=norm,
+            curve_points=curve_points,
+            key=jax.random.key(0) if key is None else key,
         )
-    each = jnp.broadcast_to(alpha, len(frames))
+        alpha = _alpha(tuned)
+    strength = as_non_negative("alpha", alpha).astype(frames.dtype)
+    if strength.shape not in ((), (len(frames),)):
+        raise ValueError(
+            f"`alpha` must be a scalar or one a frame, got shape {strength.shape}."
+        )
+    each = jnp.broadcast_to(strength, len(frames))
     solution = _solve_frames(
         frames, each, valid, norm=norm, tol=tol, max_steps=max_steps
     )
@@ -129,7 +140,7 @@ def denoise(
         noise=noise,
         risk=None if tuned is None else np.asarray(tuned.risk),
         warnings=tuple(_warnings(per_item.converged, at_bound)),
-        alpha=np.asarray(alpha),
+        alpha=np.asarray(strength),
         curve=curve,
         relative_gap=np.asarray(per_item.relative_gap),
         rmse=np.asarray(per_item.rmse),
@@ -139,8 +150,43 @@ def denoise(
     )
 
 
+def _choose(
+    frames: Float[Array, "frame height width"],
+    noise: Noise,
+    mask: Bool[Array, "frame height width"] | None,
+    *,
+    per_frame: bool,
+    weights: Weights,
+    norm: Norm,
+    curve_points: int,
+    key: PRNGKeyArray,
+) -> tuple[Tuned, Curve]:
+    """The strength of least risk, for all frames or for each, and the risk near it."""
+    tuned = choose_alpha(
+        frames,
+        noise,
+        mask=mask,
+        per_frame=per_frame,
+        weights=weights,
+        norm=norm,
+        key=key,
+    )
+    if per_frame or not curve_points:
+        return tuned, _visited(tuned)
+    alphas = _alpha(tuned) * jnp.geomspace(0.25, 4, curve_points)
+    risks = risks_at(
+        alphas, frames, noise, mask=mask, weights=weights, norm=norm, key=key
+    )
+    return tuned, Curve(np.asarray(alphas), np.asarray(risks))
+
+
+def _alpha(tuned: Tuned) -> Float[Array, "*frame"]:
+    """The chosen strength."""
+    return cast(TV, tuned.denoiser).alpha
+
+
 def _warnings(
-    converged: Bool[ArrayLike, "*frame"], at_bound: Bool[ArrayLike, "*frame"]
+    converged: Bool[Array, "*frame"], at_bound: Bool[np.ndarray, "*bound"]
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
     if not np.all(converged):
@@ -200,7 +246,7 @@ def _check_frames(
 
 def _visited(tuned: Tuned) -> Curve:
     """The risks that the descent computed, in ascending order of strength."""
-    alphas, risks = np.exp(np.asarray(tuned.path.log_alpha)), np.asarray(tuned.risks)
+    alphas, risks = np.exp(np.asarray(tuned.visited.log_alpha)), np.asarray(tuned.risks)
     order = np.argsort(alphas, axis=-1)  # NaN, where no step was needed, comes last
     alphas, risks = (np.take_along_axis(z, order, -1) for z in (alphas, risks))
     longest = int(np.max(tuned.num_steps))

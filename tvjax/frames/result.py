@@ -8,14 +8,20 @@ from jaxtyping import Float
 
 from tvjax.noise import describe_noise
 from tvjax.result import AbstractResult, plain, short
+from tvjax.risk.splitting import FRACTION
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
     """The risk at several strengths, in ascending order.
 
-    Those that the descent visited on its last leg, or as many as were asked for. With
-    one strength a frame, one row a frame; NaN where a descent was shorter.
+    These are the strengths that the descent visited on its last leg, or as many as were
+    asked for. With one strength a frame there is one row a frame, NaN at the end where
+    a descent was shorter.
+
+    Attributes:
+        alphas: Strengths, in the unit of the data.
+        risks: The risk at each, in the unit of the data squared.
     """
 
     alphas: Float[np.ndarray, "*frame point"]
@@ -30,13 +36,27 @@ class Result(AbstractResult):
     frame; so have `alpha`, `risk` and `at_bound` where each frame has its own strength.
 
     Attributes:
+        image: Denoised image or frames, of the data's shape: NumPy's array where the
+            data were one, else JAX's.
+        noise: Noise model that was given or estimated; None where none was needed.
+        risk: Estimated mean squared error, in the unit of the data squared: unbiased,
+            so it may be negative. None where the strength was given.
+        warnings: What deserves a second look, one sentence each.
         alpha: Strength, in the unit of the data.
         curve: The risk at several strengths; None for a given alpha.
         relative_gap: Duality gap over the objective.
         rmse: Certified distance to the exact minimizer, in the unit of the data.
-        num_steps: Steps of the solver.
+        num_steps: Number of solver steps.
         converged: Whether the tolerance was reached.
-        at_bound: Whether the strength wanted to leave its range.
+        at_bound: Whether the strength ended at the end of its range.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> result = tvjax.denoise(np.eye(8), alpha=0.1)
+        >>> result
+        <Result 8 x 8>
+        >>> sorted(result.asdict())[:3]
+        ['alpha', 'at_bound', 'converged']
     """
 
     alpha: np.ndarray
@@ -52,14 +72,16 @@ class Result(AbstractResult):
         facts = {}
         if self.noise is not None:
             model, *parameters = describe_noise(self.noise).items()
-            values = ", ".join(f"{name} {short(value)}" for name, value in parameters)
+            values = ", ".join(
+                f"{name} {short(np.asarray(value))}" for name, value in parameters
+            )
             facts["noise"] = f"{model[1]} ({values})"
         chosen = "given" if self.risk is None else "chosen by the risk"
         facts["alpha"] = f"{short(self.alpha)} ({chosen})"
         if self.risk is not None:
             facts["risk"] = (
-                f"{short(self.risk)}, the mean squared error as estimated at 0.9 of "
-                "the exposure; unbiased, so it may be negative"
+                f"{short(self.risk)}, the mean squared error as estimated at "
+                f"{FRACTION:g} of the exposure; unbiased, so it may be negative"
             )
         facts["exactness"] = (
             f"relative gap {short(self.relative_gap)}, within {short(self.rmse)} rms "

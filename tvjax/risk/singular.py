@@ -96,7 +96,7 @@ class Response(NamedTuple):
     doubt: Float[Array, "*value"]  # 1/|d_k² − d_j²| of the nearest value j
 
 
-def basis_response(d: Float[Array, " values"], num_pixels: int | Array) -> Response:
+def basis_response(d: Float[Array, " values"], num_pixels: float | Array) -> Response:
     """How the divergence of a denoiser in a subspace grows as the basis moves.
 
     Let X = Σ_k f_k v_kᵀ, with the right singular vectors v of Y, the coefficient

@@ -1,23 +1,133 @@
-"""How are two independent measurements made of one?
+"""Two independent measurements of a scene, made of one.
 
 What one part of the data says can be judged by the other, which has not seen it, for
-any noise that can be dealt out: counts photon by photon (`thin`), Gaussian noise by
-another draw of it (`couple`).
+any noise that can be dealt out: counts photon by photon (`thin`), other noise by
+another draw of it (`couple`). `deal` takes whichever fits.
 """
 
 from functools import partial
+from typing import cast
 
+import equinox as eqx
 import jax
 from jax import Array, numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from tvjax.noise import Gaussian, Poisson
+from tvjax.filters import local_mean
+from tvjax.noise import Gaussian, Noise, Poisson
 from tvjax.risk.stein import Denoiser, weighted_mean
 
-# Up to so many deviates, small arrays of all shapes share a program for each power of
-# two: a binomial one takes seconds to compile.
+# The share of the exposure that is denoised; the rest judges. A smaller one is further
+# from the data themselves, a larger one leaves less to judge by.
+FRACTION = 0.9
+# Arrays of up to so many deviates share a program for each power of two, whatever their
+# shape, because one for binomial deviates takes seconds to compile.
 SHARED = 2**18
+
+
+class Split(eqx.Module):
+    """Two independent measurements of the same scene: to denoise and to judge by.
+
+    Attributes:
+        seen: What is denoised.
+        held_out: What judges it.
+        variance: Variance of the noise in `held_out`.
+        mask: True where both are valid; None where all pixels are.
+        fraction: Share of all the exposure that went to `seen`.
+    """
+
+    seen: Float[Array, "*shape"]
+    held_out: Float[Array, "*shape"]
+    variance: Float[Array, "*shape"]
+    mask: Bool[Array, "*shape"] | None
+    fraction: float = eqx.field(static=True)
+
+    @property
+    def valid(self) -> Bool[Array, "*shape"]:
+        """True where both are valid, in every pixel."""
+        return jnp.ones(self.seen.shape, bool) if self.mask is None else self.mask
+
+    def error(
+        self,
+        f: Float[Array, "*shape"],
+        weights: Float[Array, "*shape"] | None = None,
+    ) -> Float[Array, ""]:
+        """The error of an image made of `seen`, judged by `held_out`."""
+        return held_out_error(f, self.held_out, self.variance, self.mask, weights)
+
+
+def deal(
+    y: Float[Array, "*shape"],
+    noise: Noise,
+    *,
+    key: PRNGKeyArray,
+    mask: Bool[Array, "*shape"] | None = None,
+    fraction: float = FRACTION,
+    other: Float[Array, "*shape"] | None = None,
+    whole_counts: bool | None = None,
+) -> Split:
+    """Split data in two, photon by photon where they are whole counts.
+
+    Other data are split by another draw of their noise, of the variance at the mean
+    around each pixel.
+
+    Not one program: what draws random numbers is compiled once for many shapes.
+
+    Args:
+        y: Noisy data, zero where invalid.
+        noise: Noise model.
+        key: Key of the random split.
+        mask: True where a pixel is valid.
+        fraction: Share of the exposure, or of the information, in the first part.
+        other: Another draw of the noise of `y`, which need not be white; by default
+            white noise is drawn.
+        whole_counts: Whether to split photon by photon; by default the numbers are
+            looked at (`are_whole_counts`).
+    """
+    if whole_counts is None:
+        whole_counts = are_whole_counts(y, noise, mask)
+    if whole_counts:
+        seen, held_out = thin(y, cast(Poisson, noise), key=key, fraction=fraction)
+        variance = noise.variance(held_out)
+    else:
+        variance = expected_variance(y, noise, mask)
+        other = draw_noise(variance, key) if other is None else other
+        seen, held_out = couple(y, other, fraction=fraction)
+    return Split(seen, held_out, variance / (1 - fraction), mask, fraction)
+
+
+def are_whole_counts(
+    y: Float[Array, "*shape"], noise: Noise, mask: Bool[Array, "*shape"] | None
+) -> bool:
+    """Whether photons can be dealt out one by one."""
+    if not isinstance(noise, Poisson) or not bool(jnp.all(noise.gain > 0)):
+        return False
+    counts = y / noise.gain.astype(y.dtype)
+    whole = (counts >= 0) & (jnp.abs(counts - jnp.round(counts)) < 1e-3)
+    return bool(jnp.all(whole, where=mask))
+
+
+@eqx.filter_jit
+def expected_variance(
+    y: Float[Array, "*shape"],
+    noise: Noise,
+    mask: Bool[Array, "*shape"] | None = None,
+) -> Float[Array, "*shape"]:
+    """The variance that the noise has at the mean around each pixel.
+
+    Args:
+        y: One image or several along leading axes, zero where invalid; for noise whose
+            variance does not depend on the data of any shape.
+        noise: Noise model.
+        mask: True where a pixel is valid.
+    """
+    if isinstance(noise, Gaussian):
+        return noise.variance(y)
+    images = y.reshape(-1, *y.shape[-2:])
+    valid = None if mask is None else mask.reshape(images.shape)
+    mean = local_mean(images, valid).reshape(y.shape)
+    return jnp.maximum(noise.variance(mean), 0)
 
 
 def thin(
@@ -30,8 +140,8 @@ def thin(
 
     Args:
         y: Whole numbers of counts times the gain.
-        noise: Poisson.
-        key: Of the random split.
+        noise: Poisson noise of that gain.
+        key: Key of the random split.
         fraction: Share of the exposure that goes to the first.
 
     Returns:
@@ -49,7 +159,7 @@ def thin(
 def couple(
     y: Float[Array, "*shape"], other: Float[Array, "*shape"], *, fraction: float
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """The same for Gaussian noise: two independent measurements made of one.
+    """Make two independent measurements of one with Gaussian noise.
 
     With ω another draw of the noise of y, of covariance C, and p = `fraction`,
 
@@ -71,18 +181,22 @@ def couple(
 def draw_noise(
     variance: Float[Array, "*shape"], key: PRNGKeyArray
 ) -> Float[Array, "*shape"]:
-    """White Gaussian noise of a variance in each pixel."""
+    """White Gaussian noise of a given variance in each pixel."""
     drawn = _normal(key, _room(variance.size), variance.dtype)[: variance.size]
     return jnp.sqrt(variance) * drawn.reshape(variance.shape)
 
 
 @jax.jit
-def _binomial(key: PRNGKeyArray, counts: Array, fraction: float) -> Array:
+def _binomial(
+    key: PRNGKeyArray,
+    counts: Float[Array, " number"],
+    fraction: Float[Array, ""] | float,
+) -> Float[Array, " number"]:
     return jax.random.binomial(key, counts, fraction, dtype=counts.dtype)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
-def _normal(key: PRNGKeyArray, size: int, dtype: DTypeLike) -> Array:
+def _normal(key: PRNGKeyArray, size: int, dtype: DTypeLike) -> Float[Array, " {size}"]:
     return jax.random.normal(key, (size,), dtype)
 
 
@@ -99,7 +213,7 @@ def split(
     key: PRNGKeyArray,
     mask: Bool[Array, "*shape"] | None = None,
     weights: Float[Array, "*shape"] | None = None,
-    fraction: float = 0.9,
+    fraction: float = FRACTION,
 ) -> Float[Array, ""]:
     """The error at `fraction` of the exposure, judged by what is held out.
 
@@ -115,28 +229,32 @@ def split(
         denoiser: Any callable from an image to an image.
         y: Noisy data; for Poisson noise whole numbers of counts times the gain.
         noise: Poisson or Gaussian.
-        key: Of the random split.
+        key: Key of the random split.
         mask: True where a pixel is valid; the others count nowhere.
-        weights: Of each pixel; one by default.
+        weights: Weight w of each pixel; one by default.
         fraction: Share of the information that the denoiser sees.
 
+    Returns:
+        The risk, in the unit of the data squared; it may be negative.
+
     Raises:
-        ValueError: For another noise model; `sure` and `sugar` take them all.
+        ValueError: The noise is neither; `sure` and `sugar` take any.
     """
-    if isinstance(noise, Poisson):
-        seen, held_out = thin(y, noise, key=key, fraction=fraction)
-        variance = noise.variance(held_out) / (1 - fraction)
-    elif isinstance(noise, Gaussian):
-        variance = noise.variance(y)
-        other = draw_noise(jnp.broadcast_to(variance, y.shape), key)
-        seen, held_out = couple(y, other, fraction=fraction)
-        variance = variance / (1 - fraction)
-    else:
+    if not isinstance(noise, Poisson | Gaussian):
         raise ValueError(
             "`split` is for Poisson or Gaussian noise, got "
             f"{type(noise).__name__}; use `sugar`."
         )
-    return held_out_error(denoiser(seen), held_out, variance, mask, weights)
+    # traced numbers cannot be looked at, so the model decides
+    parts = deal(
+        y,
+        noise,
+        key=key,
+        mask=mask,
+        fraction=fraction,
+        whole_counts=isinstance(noise, Poisson),
+    )
+    return parts.error(denoiser(parts.seen), weights)
 
 
 def held_out_error(
@@ -146,5 +264,13 @@ def held_out_error(
     mask: Bool[Array, "*shape"] | None = None,
     weights: Float[Array, "*shape"] | None = None,
 ) -> Float[Array, ""]:
-    """Mean of w [(f − y₂)² − var(y₂)]: unbiased where y₂ is independent of f."""
+    """Mean of w [(f − y₂)² − var(y₂)]: unbiased where y₂ is independent of f.
+
+    Args:
+        f: Denoised image.
+        held_out: y₂, a measurement of the same scene that f has not seen.
+        variance: Variance of the noise in y₂.
+        mask: True where a pixel is valid; the others count nowhere.
+        weights: Weight w of each pixel; one by default.
+    """
     return weighted_mean((f - held_out) ** 2 - variance, mask, weights)

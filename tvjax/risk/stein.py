@@ -1,4 +1,4 @@
-"""How far is a denoised image from the truth, when nobody knows the truth?
+"""Stein's risks: how far is a denoised image from the truth that nobody knows?
 
 For a denoiser f, data y = truth + noise of variance v, and weights w (one by default),
 all means over the N valid pixels:
@@ -17,6 +17,7 @@ unbiased, not bounded.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -26,7 +27,8 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.noise import Noise, Poisson
 
-# The step of a finite probe, in standard deviations of the noise.
+# Length of a finite probe's step, in standard deviations of the noise. Shorter steps meet
+# the jumps of ∂f/∂y singly, longer ones are biased.
 WIDTH = 0.15
 
 Denoiser: TypeAlias = Callable[[Array], Array]
@@ -44,17 +46,30 @@ def sure(
 ) -> Float[Array, ""]:
     """Stein's unbiased risk estimate by one exact directional derivative.
 
+        Σ w [(f(y) − y)² − v + 2 b √v · J(b √v)] / N,   b of random signs, J = ∂f/∂y
+
     Ramani, Blu, Unser 2008 (10.1109/TIP.2008.2001404). For Poisson counts this is PURE
     to first order. Its own slope in a parameter of the denoiser would miss the jumps of
     the derivative; `jax.grad` of it is that of `sugar` along the same direction.
 
     Args:
         denoiser: Any differentiable callable from an image to an image.
-        y: Noisy data.
+        y: Noisy data of any shape.
         noise: A noise model, or any object with `variance(y)`.
-        key: Of the random direction.
+        key: Key of the random direction.
         mask: True where a pixel is valid; the others count nowhere.
-        weights: Of each pixel; one by default.
+        weights: Weight w of each pixel; one by default.
+
+    Returns:
+        The risk, in the unit of the data squared; it may be negative.
+
+    Example:
+        >>> import jax, tvjax
+        >>> key = jax.random.key(0)
+        >>> y = jax.random.normal(key, (64, 64))
+        >>> risk = tvjax.sure(lambda y: 0 * y, y, tvjax.Gaussian(1.0), key=key)
+        >>> abs(float(risk)) < 0.1  # the truth is zero
+        True
     """
     v = noise.variance(y)
     # what the denoiser closes over is an argument, too, to differentiate in
@@ -65,12 +80,13 @@ def sure(
 @eqx.filter_custom_jvp
 def _stein(
     denoiser: Denoiser,
-    y: Array,
-    v: Array,
-    signs: Array,
-    mask: Array | None,
-    weights: Array | None,
-) -> Array:
+    y: Float[Array, "*shape"],
+    v: Float[Array, "*shape"],
+    signs: Float[Array, "*shape"],
+    mask: Bool[Array, "*shape"] | None,
+    weights: Float[Array, "*shape"] | None,
+) -> Float[Array, ""]:
+    """The risk by an exact derivative."""
     direction, readout = probe_directions(v, signs)
     f, derivative = jax.jvp(denoiser, (y,), (only_valid(mask, direction),))
     return weighted_mean((f - y) ** 2 - v + 2 * readout * derivative, mask, weights)
@@ -79,13 +95,9 @@ def _stein(
 @_stein.def_jvp
 def _stein_jvp(
     primals: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> tuple[Array, Array]:
-    def finite(denoiser, y, v, signs, mask, weights):
-        resume_pair = _without_memory(denoiser)
-        risk = _finite_risk(resume_pair, y, v, signs, None, mask, weights, WIDTH)
-        return risk[0]
-
-    _, slope = eqx.filter_jvp(finite, primals, tangents)
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The slope is that of the risk by a finite step."""
+    _, slope = eqx.filter_jvp(partial(_finite_risk, width=WIDTH), primals, tangents)
     return _stein(*primals), slope
 
 
@@ -101,83 +113,52 @@ def sugar(
 ) -> Float[Array, ""]:
     """Stein's risk with a finite probe: the one whose gradient in a parameter is right.
 
-    The derivative along b is (f(y + ε b) − f(y))/ε with ε = `width` standard
-    deviations of the noise, for one b: smooth in the parameters of f. Wider is smoother
-    but biased. Deledalle, Vaiter, Fadili, Peyré 2014 (10.1137/140968045).
+        Σ w [(f(y) − y)² − v + 2 b √v · (f(y + ε b √v) − f(y))/ε] / N
+
+    with b of random signs and ε = `width`: smooth in the parameters of f. Wider is
+    smoother but biased. Deledalle, Vaiter, Fadili, Peyré 2014 (10.1137/140968045).
 
     Args:
         denoiser: Any callable, differentiable in its parameters.
-        y: Noisy data.
+        y: Noisy data of any shape.
         noise: A noise model, or any object with `variance(y)`.
-        key: Of the random direction; the same key gives the same smooth function.
+        key: Key of the random direction; the same key gives the same smooth function.
         mask: True where a pixel is valid; the others count nowhere.
-        weights: Of each pixel; one by default.
+        weights: Weight w of each pixel; one by default.
         width: Length of the step, in standard deviations of the noise.
-    """
-    value, _ = resumed_sugar(
-        _without_memory(denoiser),
-        y,
-        noise,
-        None,
-        key=key,
-        mask=mask,
-        weights=weights,
-        width=width,
-    )
-    return value
 
+    Returns:
+        The risk, in the unit of the data squared; it may be negative.
 
-def resumed_sugar(
-    resume_pair: Callable[[Array, object], tuple[Array, object]],
-    y: Float[Array, "*shape"],
-    noise: Noise,
-    memory: object,
-    *,
-    key: PRNGKeyArray,
-    mask: Bool[Array, "*shape"] | None = None,
-    weights: Float[Array, "*shape"] | None = None,
-    width: float = WIDTH,
-) -> tuple[Float[Array, ""], object]:
-    """`sugar` of a denoiser that goes on from a memory.
-
-    Args:
-        resume_pair: Denoises y and y + ε b, stacked, from a memory of both, and gives
-            the better memory back.
-        y: As for `sugar`, like the other arguments.
-        noise: See there.
-        memory: From the last call, with other parameters.
-        key: See there.
-        mask: See there.
-        weights: See there.
-        width: See there.
+    Example:
+        >>> import jax, tvjax
+        >>> key = jax.random.key(0)
+        >>> y = 5 + jax.random.normal(key, (16, 16))
+        >>> def risk(alpha):
+        ...     return tvjax.sugar(tvjax.TV(alpha), y, tvjax.Gaussian(1.0), key=key)
+        >>> bool(jax.grad(risk)(0.1) < 0)  # a greater strength is better
+        True
     """
     v, signs = noise.variance(y), random_signs(y, key)
-    return _finite_risk(resume_pair, y, v, signs, memory, mask, weights, width)
+    return _finite_risk(denoiser, y, v, signs, mask, weights, width=width)
 
 
 def _finite_risk(
-    resume_pair: Callable[[Array, object], tuple[Array, object]],
-    y: Array,
-    v: Array,
-    signs: Array,
-    memory: object,
-    mask: Array | None,
-    weights: Array | None,
+    denoiser: Denoiser,
+    y: Float[Array, "*shape"],
+    v: Float[Array, "*shape"],
+    signs: Float[Array, "*shape"],
+    mask: Bool[Array, "*shape"] | None,
+    weights: Float[Array, "*shape"] | None,
+    *,
     width: float,
-) -> tuple[Array, object]:
+) -> Float[Array, ""]:
+    """The risk by a finite step."""
     direction, readout = probe_directions(v, signs)
     stepped = y + width * only_valid(mask, direction)
-    (f, moved), memory = resume_pair(jnp.stack([y, stepped]), memory)
+    f, moved = jax.vmap(denoiser)(jnp.stack([y, stepped]))
     derivative = (moved - f) / width
-    return weighted_mean(
-        (f - y) ** 2 - v + 2 * readout * derivative, mask, weights
-    ), memory
-
-
-def _without_memory(
-    denoiser: Denoiser,
-) -> Callable[[Array, object], tuple[Array, object]]:
-    return lambda pair, memory: (jax.vmap(denoiser)(pair), memory)
+    return weighted_mean((f - y) ** 2 - v + 2 * readout * derivative, mask, weights)
 
 
 def pure(
@@ -201,15 +182,26 @@ def pure(
 
     Args:
         denoiser: Any callable from an image to an image.
-        y: Counts times the gain.
-        noise: Poisson.
-        key: Of the random choice of pixels.
+        y: Counts times the gain γ, of any shape.
+        noise: Poisson noise of that gain.
+        key: Key of the random choice of pixels.
         mask: True where a pixel is valid; the others count nowhere.
-        weights: Of each pixel; one by default.
+        weights: Weight of each pixel; one by default.
         density: Share of the pixels that lose a photon.
 
+    Returns:
+        The risk, in the unit of the data squared; it may be negative.
+
     Raises:
-        ValueError: For another noise model; `sure` takes them all.
+        ValueError: The noise is of another model; `sure` takes them all.
+
+    Example:
+        >>> import jax, tvjax
+        >>> key = jax.random.key(0)
+        >>> y = jax.random.poisson(key, 2.0, (64, 64)).astype("float32")
+        >>> risk = tvjax.pure(lambda y: 0 * y + 2, y, tvjax.Poisson(), key=key)
+        >>> abs(float(risk)) < 0.2  # the truth is two
+        True
     """
     if not isinstance(noise, Poisson):
         raise ValueError(
@@ -224,18 +216,24 @@ def pure(
 
 
 def with_error(
-    risk: Risk, *args: object, key: PRNGKeyArray, num_probes: int = 8, **kwargs: object
+    risk: Risk, *args: Any, key: PRNGKeyArray, num_probes: int = 8, **kwargs: Any
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """A risk averaged over several random probes, and the standard error of that mean.
 
     The error is that of the random probes alone, not of the noise in the data.
 
     Args:
-        risk: `sure`, `sugar` or `pure`.
-        *args: Its positional arguments.
-        key: Split into one a probe.
-        num_probes: At least 2.
-        **kwargs: Its keyword arguments.
+        risk: `sure`, `sugar`, `pure` or `split`.
+        *args: Positional arguments of the risk.
+        key: Key that is split into one a probe.
+        num_probes: Number of probes, at least 2.
+        **kwargs: Keyword arguments of the risk.
+
+    Returns:
+        Mean and standard error, in the unit of the data squared.
+
+    Raises:
+        ValueError: There is only one probe.
     """
     if num_probes < 2:
         raise ValueError(f"`num_probes` must be at least 2, got {num_probes}.")
@@ -244,22 +242,33 @@ def with_error(
     return jnp.mean(values), jnp.std(values, ddof=1) / num_probes**0.5
 
 
-def random_signs(y: Array, key: PRNGKeyArray) -> Array:
+def random_signs(
+    y: Float[Array, "*shape"], key: PRNGKeyArray
+) -> Float[Array, "*shape"]:
     """The random direction, before its length is known."""
     return jax.random.rademacher(key, y.shape, y.dtype)
 
 
-def probe_directions(v: Array, signs: Array) -> tuple[Array, Array]:
-    """b √|v| to probe along and b v/√|v| to read out."""
+def probe_directions(
+    v: Float[Array, "*shape"], signs: Float[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """The directions b √|v| to probe along and b v/√|v| to read out."""
     deviation = jnp.sqrt(jnp.abs(v))
     return signs * deviation, signs * deviation * jnp.sign(v)
 
 
-def only_valid(mask: Array | None, x: Array) -> Array:
+def only_valid(
+    mask: Bool[Array, "*shape"] | None, x: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """The image, zero where it is invalid."""
     return x if mask is None else jnp.where(mask, x, 0)
 
 
-def weighted_mean(x: Array, mask: Array | None, weights: Array | None) -> Array:
+def weighted_mean(
+    x: Float[Array, "*shape"],
+    mask: Bool[Array, "*shape"] | None,
+    weights: Float[Array, "*shape"] | None,
+) -> Float[Array, ""]:
     """The mean over the valid pixels of the weighted values."""
     if weights is not None:
         x = weights * x

@@ -2,7 +2,7 @@
 
 from tvjax.tuning.descent import (
     Loss as Loss,
-    path as path,
+    risk_path as risk_path,
     secant as secant,
     SecantState as SecantState,
     tune as tune,

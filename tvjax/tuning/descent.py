@@ -1,7 +1,7 @@
-"""Gradient descent on a risk: which parameters of a denoiser serve this data best?"""
+"""Gradient descent on a risk: which parameters of a denoiser serve these data best?"""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, cast, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -9,26 +9,35 @@ import optax
 from jax import Array, lax, numpy as jnp
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
 
-# A denoiser and a key, then a memory of the last call where the loss keeps one.
-Loss = Callable[..., Any]
+# A loss takes a denoiser and a key, then, if it keeps one, a memory of its last call.
+Loss: TypeAlias = Callable[..., Any]
 
 
 class Tuned(NamedTuple):
     """The tuned denoiser, and the way there.
 
-    The denoiser is where the last step led, or, if the steps never became short, the
-    best of those visited.
+    Attributes:
+        denoiser: The denoiser where the last step led, or, if the steps never became
+            short, the best of those visited.
+        risk: The least risk on the way.
+        visited: The parameters that were visited, one row a step; NaN past the end.
+        risks: The risk of each.
+        num_steps: Number of steps.
+        converged: Whether the last step was shorter than the tolerance.
+        at_bound: Whether a parameter ended at the end of its range.
+        memory: What the loss kept of its last call.
+        state: Last state of the optimizer.
     """
 
     denoiser: PyTree
-    risk: Float[Array, ""]  # the least on the way
-    path: PyTree  # of the parameters, one row a step; NaN past the end
+    risk: Float[Array, ""]
+    visited: PyTree
     risks: Float[Array, " steps"]
     num_steps: Int[Array, ""]
-    converged: Bool[Array, ""]  # the last step was shorter than `tol`
-    at_bound: Bool[Array, ""]  # a parameter ended at the end of its range
-    memory: Any  # of the last call of the loss
-    state: PyTree  # of the optimizer
+    converged: Bool[Array, ""]
+    at_bound: Bool[Array, ""]
+    memory: Any
+    state: PyTree
 
 
 def tune(
@@ -44,21 +53,38 @@ def tune(
 ) -> Tuned:
     """Descend on a risk over the floating-point arrays of a denoiser.
 
+        min_θ risk(f_θ)
+
     Runs under `jit`, and under `vmap` for one set of parameters an item. A strength
-    held as a logarithm moves by factors: `tol` is then a relative accuracy.
+    held as a logarithm moves by factors: `tol` is then a relative accuracy. Descends by
+    differences of gradients (`secant`): Barzilai, Borwein 1988
+    (10.1093/imanum/8.1.141).
 
     Args:
-        denoiser: Where to start.
+        denoiser: The denoiser f_θ to start from; its floating-point arrays are θ.
         loss: `loss(denoiser, key) -> risk`, or with a memory, for warm starts,
             `loss(denoiser, key, memory) -> (risk, memory)`.
-        optimizer: Of optax; by default `secant()`.
-        num_steps: At most so many steps.
+        optimizer: An optimizer of optax; by default `secant()`.
+        num_steps: Greatest number of steps.
         key: Given to every call of the loss: the same random probe makes one smooth
             function to descend on.
-        memory: Of the first call; None for a loss without one.
+        memory: What the first call of the loss gets; None for a loss without memory.
         tol: Stop when no parameter moves further than this.
         bounds: Least and greatest parameters, as pytrees like the denoiser's
             parameters or scalars for all; `Tuned.at_bound` says when they bind.
+
+    Returns:
+        The tuned denoiser, its risk and the way there.
+
+    Example:
+        >>> import jax, tvjax
+        >>> key = jax.random.key(0)
+        >>> y = 5 + jax.random.normal(key, (16, 16))
+        >>> def loss(tv, key):
+        ...     return tvjax.sugar(tv, y, tvjax.Gaussian(1.0), key=key)
+        >>> tuned = tvjax.tune(tvjax.TV(0.5), loss, key=key, bounds=(-5.0, 5.0))
+        >>> bool(tuned.denoiser.alpha > 1)
+        True
     """
     optimizer = secant() if optimizer is None else optimizer
     params, static = eqx.partition(denoiser, eqx.is_inexact_array)
@@ -85,7 +111,7 @@ def tune(
             memory=memory,
             best=optax.tree.where(better, carry.params, carry.best),
             risk=jnp.where(better, risk, carry.risk),
-            path=_record(carry.path, carry.num_steps, carry.params),
+            visited=_record(carry.visited, carry.num_steps, carry.params),
             risks=carry.risks.at[carry.num_steps].set(risk),
             num_steps=carry.num_steps + 1,
             converged=step <= tol,
@@ -102,7 +128,7 @@ def tune(
         memory=memory,
         best=params,
         risk=jnp.full((), jnp.inf, risk_type),
-        path=jax.tree.map(
+        visited=jax.tree.map(
             lambda p: jnp.full((num_steps, *p.shape), jnp.nan, p.dtype), params
         ),
         risks=nothing.astype(risk_type),
@@ -114,7 +140,7 @@ def tune(
     return Tuned(
         denoiser=eqx.combine(final, static),
         risk=last.risk,
-        path=last.path,
+        visited=last.visited,
         risks=last.risks,
         num_steps=last.num_steps,
         converged=last.converged,
@@ -124,27 +150,50 @@ def tune(
     )
 
 
-def path(
+def risk_path(
     denoisers: PyTree, loss: Loss, *, key: PRNGKeyArray
 ) -> Float[Array, " points"]:
     """The risk of each of many denoisers, with the same random probe.
+
+        R(θ₁), R(θ₂), …
 
     Args:
         denoisers: One denoiser whose floating-point arrays have a leading axis, as
             from `jax.vmap(tvjax.TV)(alphas)`.
         loss: `loss(denoiser, key) -> risk`.
-        key: Given to every call.
+        key: Given to every call of the loss.
+
+    Returns:
+        One risk a denoiser, in the unit of the data squared.
+
+    Example:
+        >>> import jax, tvjax
+        >>> from jax import numpy as jnp
+        >>> key = jax.random.key(0)
+        >>> y = 5 + jax.random.normal(key, (16, 16))
+        >>> def loss(tv, key):
+        ...     return tvjax.sure(tv, y, tvjax.Gaussian(1.0), key=key)
+        >>> alphas = jnp.asarray([0.1, 1.0])
+        >>> risks = tvjax.risk_path(jax.vmap(tvjax.TV)(alphas), loss, key=key)
+        >>> bool(risks[1] < risks[0])
+        True
     """
     params, static = eqx.partition(denoisers, eqx.is_inexact_array)
     return lax.map(lambda p: loss(eqx.combine(p, static), key), params)
 
 
 class SecantState(NamedTuple):
-    """What `secant` knows of each parameter."""
+    """What `secant` knows of each parameter.
 
-    gradient: PyTree  # at the last point
-    step: PyTree  # from there; zero before the first
-    curvature: PyTree  # of the risk; zero while unknown
+    Attributes:
+        gradient: Gradient at the last point.
+        step: Step from there; zero before the first.
+        curvature: Curvature of the risk; zero while unknown.
+    """
+
+    gradient: PyTree
+    step: PyTree
+    curvature: PyTree
 
 
 def secant(
@@ -158,9 +207,9 @@ def secant(
 
     Args:
         first_step: Length of the first step, where no curvature is given.
-        max_step: No step is longer; with parameters in logarithms, 1 is a factor e.
-        curvature: Of the risk where the descent begins, as `SecantState.curvature` of
-            an earlier one.
+        max_step: Length of the longest step; for a logarithm, 1 is a factor e.
+        curvature: Curvature of the risk where the descent begins, as
+            `SecantState.curvature` of an earlier one.
     """
 
     def init(params: PyTree) -> SecantState:
@@ -181,12 +230,15 @@ def secant(
         return jnp.clip(jnp.where(known, newton, downhill), -max_step, max_step)
 
     def update(
-        gradients: PyTree, state: SecantState, params: PyTree = None
-    ) -> tuple[PyTree, SecantState]:
+        updates: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+    ) -> tuple[optax.Updates, optax.OptState]:
         del params
-        curvature = jax.tree.map(bend, gradients, *state)
-        step = jax.tree.map(move, gradients, state.step, curvature)
-        return step, SecantState(gradients, step, curvature)
+        last = cast(SecantState, state)
+        curvature = jax.tree.map(bend, updates, *last)
+        step = jax.tree.map(move, updates, last.step, curvature)
+        return step, SecantState(updates, step, curvature)
 
     return optax.GradientTransformation(init, update)
 
@@ -197,13 +249,13 @@ class _Carry(NamedTuple):
     memory: Any
     best: PyTree
     risk: Array
-    path: PyTree
+    visited: PyTree
     risks: Array
     num_steps: Array
     converged: Array
 
 
-def _record(rows: PyTree, index: Array, params: PyTree) -> PyTree:
+def _record(rows: PyTree, index: Int[Array, ""], params: PyTree) -> PyTree:
     return jax.tree.map(lambda rows, p: rows.at[index].set(p), rows, params)
 
 
@@ -214,7 +266,7 @@ def _like(bound: PyTree, params: PyTree) -> PyTree:
     return jax.tree.map(lambda p: jnp.full_like(p, bound), params)
 
 
-def _touches(params: PyTree, bound: PyTree) -> Array:
-    """Does any parameter lie on its bound?"""
+def _touches(params: PyTree, bound: PyTree) -> Bool[Array, ""]:
+    """Whether any parameter lies on its bound."""
     touching = jax.tree.map(lambda p, b: jnp.any(p == b), params, bound)
     return jnp.any(jnp.stack(jax.tree.leaves(touching)))

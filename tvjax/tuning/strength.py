@@ -1,8 +1,8 @@
-"""Which strength does the data ask for?
+"""The strength of total variation that the data ask for.
 
-The data is dealt out to two independent measurements of the same scene: one to denoise,
-one to judge by (`tvjax.risk.splitting`). The error against the second is descended on;
-its gradient costs one tangent solve.
+The data are dealt out to two independent measurements of the same scene: one to
+denoise, one to judge by (`tvjax.risk.splitting`). The error against the second is
+descended on; its gradient costs one tangent solve.
 """
 
 from collections.abc import Callable
@@ -16,24 +16,38 @@ from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.denoisers import TV
-from tvjax.filters import local_mean
-from tvjax.noise import Noise, Poisson
+from tvjax.noise import Noise
 from tvjax.operators import Norm
-from tvjax.risk import held_out_error
-from tvjax.risk.splitting import couple, draw_noise, thin
+from tvjax.risk.splitting import (
+    are_whole_counts,
+    deal,
+    expected_variance,
+    FRACTION,
+    Split,
+)
 from tvjax.solvers import Accuracy, blank_memory, Memory
-from tvjax.tuning.descent import path, secant, tune, Tuned
-from tvjax.tuning.tiles import cut_tiles, place_tiles, SAMPLE, sample_tiles
+from tvjax.tuning.descent import risk_path, secant, tune, Tuned
+from tvjax.tuning.tiles import cut_tiles, place_tiles, Places, SAMPLE
 
-# Of the exposure that the strength is chosen on; the rest judges.
-FRACTION = 0.9
-# A strength further than this from the noise is no denoising, or no image.
+# The descent begins at this multiple of the noise's deviation, where the strength of
+# most images is.
+START = 0.8
+# The strength stays within these multiples of its start: beyond lie no denoising, and
+# no image.
 RANGE = (1e-3, 1e3)
-# Of the last move, whose own error is far smaller: a secant step ends it.
+# The descent ends when the strength moves by less than this share of itself. The error
+# that is left is far smaller, because a secant step leads to the minimum.
 ALPHA_TOLERANCE = 0.06
+# Greatest number of steps of the descent; it takes three to five.
 MAX_MOVES = 10
+# Relative duality gap of the solves: what is left of it moves the risk by less than the
+# chance of the split does.
 TUNING_GAP = 1e-3
+# Accuracy of the gradient, of which a secant step needs two digits.
 TUNING_TANGENT = Accuracy(tol=0.05, max_steps=500)
+# With weights="variance", no variance counts as less than this share of the mean one:
+# where no photon fell around a pixel, its variance is that of few, not zero.
+LEAST_VARIANCE = 0.05
 
 Weights = Literal["uniform", "variance"]
 
@@ -55,86 +69,79 @@ def choose_alpha(
     The descent begins on tiles spread over the frames. It ends there where the tiles
     hold enough pixels, else with a step or two on everything.
 
-    With a profile, the strength in each pixel is its profile times what is chosen; the
-    noise is then to have a level of each pixel's own, too.
-
-    With another draw of the noise itself, `other`, that noise need not be white.
+    Args:
+        frames: Noisy data.
+        noise: Noise model of all frames.
+        mask: True where a pixel is valid.
+        per_frame: Choose a strength for each frame.
+        weights: "uniform", or "variance" for squared errors over the variance.
+        norm: "isotropic" or "anisotropic".
+        profile: The strength in each pixel is its profile times what is chosen; the
+            noise then has a level of each pixel's own, too.
+        other: Another draw of the noise in `frames`, which then need not be white.
+        key: Key of the random split.
 
     Returns:
         A `Tuned` whose denoiser is a `TV`, with a leading axis where `per_frame`.
     """
     if per_frame:
-        none = [None] * len(frames)
-        masks = none if mask is None else list(mask)
-        profiles = none if profile is None else list(profile)
-        others = none if other is None else list(other)
         each = [
             choose_alpha(
                 frame[None],
                 noise,
-                mask=None if valid is None else valid[None],
+                mask=None if mask is None else mask[i][None],
                 weights=weights,
                 norm=norm,
-                profile=None if shape is None else shape[None],
-                other=None if draw is None else draw[None],
+                profile=None if profile is None else profile[i][None],
+                other=None if other is None else other[i][None],
                 key=key,
             )
-            for frame, valid, shape, draw in zip(
-                frames, masks, profiles, others, strict=True
-            )
+            for i, frame in enumerate(frames)
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
-    divide = _divider(frames, noise, mask, weights, key)
-    tiles = None if profile is not None else sample_tiles(frames, mask, other, noise)
-
-    def everything() -> _Scene:
-        return eqx.tree_at(
-            lambda s: s.profile,
-            divide(frames, mask, other),
-            profile,
-            is_leaf=lambda p: p is None,
-        )
-
-    scene = None if tiles is None else divide(*tiles)
-    return _in_two_stages(scene, everything, norm, FRACTION)
+    deal_out = partial(
+        _deal_out,
+        frames,
+        noise,
+        mask=mask,
+        other=other,
+        profile=profile,
+        weights=weights,
+        key=key,
+        whole_counts=are_whole_counts(frames, noise, mask),
+    )
+    places = None if profile is not None else _places(frames, noise, mask)
+    tiles = None if places is None else deal_out(places)
+    return _in_two_stages(tiles, partial(deal_out, None), norm)
 
 
 def choose_alpha_between(
-    seen: Float[Array, "frame height width"],
-    held_out: Float[Array, "frame height width"],
-    variance: Float[Array, "frame height width"],
+    split: Split,
     *,
-    fraction: float,
-    mask: Bool[Array, "frame height width"] | None = None,
     norm: Norm = "isotropic",
-    profile: Float[Array, "frame height width"] | None = None,
+    profile: Float[Array, "image height width"] | None = None,
 ) -> Tuned:
     """The strength of least error of one measurement against an independent other.
 
     Their noise may be anything that is independent between the two: a constant error
-    in `variance` moves the risk, but not where it is least.
+    in the variance moves the risk, but not where it is least.
 
     Args:
-        seen: What is denoised.
-        held_out: What judges it.
-        variance: Of `held_out`.
-        fraction: Share of all the exposure that went to the first; the strength is for
-            all of it.
-        mask: True where both are valid.
+        split: Images (image, height, width) to denoise and to judge by. The strength
+            is for all of the exposure.
         norm: "isotropic" or "anisotropic".
         profile: What the strength in each pixel is a multiple of; one by default.
 
     Returns:
         A `Tuned` whose denoiser is a `TV` of the strength without its profile.
     """
-    whole = _Scene(seen, held_out, variance, mask, None, profile)
-    places = place_tiles(seen, mask)
-    scene = None
+    whole = _Scene(split, None, profile)
+    places = place_tiles(split.seen, split.mask)
+    tiles = None
     if places is not None:
-        corners, side = places
-        scene = jax.tree.map(lambda z: cut_tiles(z, corners, side), whole)
-    return _in_two_stages(scene, lambda: whole, norm, fraction)
+        tiles = jax.tree.map(lambda z: cut_tiles(z, places), whole)
+    return _in_two_stages(tiles, lambda: whole, norm)
 
 
 def risks_at(
@@ -151,139 +158,113 @@ def risks_at(
 
     Its differences are exact on average and steady; its level has the noise of what is
     held out, and may be negative.
+
+    Args:
+        alphas: Strengths, in the unit of the data.
+        frames: As for `choose_alpha`, like all other arguments.
+        noise: Noise model of all frames.
+        mask: True where a pixel is valid.
+        weights: "uniform" or "variance".
+        norm: "isotropic" or "anisotropic".
+        key: Key of the random split.
     """
-    divide = _divider(frames, noise, mask, weights, key)
-    scene = divide(*(sample_tiles(frames, mask, None, noise) or (frames, mask, None)))
+    scene = _deal_out(
+        frames,
+        noise,
+        _places(frames, noise, mask),
+        mask=mask,
+        weights=weights,
+        key=key,
+        whole_counts=are_whole_counts(frames, noise, mask),
+    )
     return _risks_at(alphas / FRACTION**0.5, _mosaic(scene), norm)
 
 
-def _in_two_stages(
-    tiles: "_Scene | None",
-    everything: Callable[[], "_Scene"],
-    norm: Norm,
-    fraction: float,
-) -> Tuned:
-    """Descend on tiles, if any, and on everything where those are few."""
-    start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
-    if tiles is not None:
-        tuned = _descend(_start(start, tiles, fraction), _mosaic(tiles))
-        start = tuned.denoiser
-    if tiles is None or tiles.seen.size < SAMPLE:
-        scene = everything()
-        start = _start(start, scene, fraction) if tiles is None else start
-        tuned = _descend(start, _mosaic(scene))
-    # the noise falls as the root of the exposure, and the strength with it
-    return eqx.tree_at(
-        lambda t: (t.denoiser.log_alpha, t.path.log_alpha),
-        tuned,
-        replace_fn=lambda log_alpha: log_alpha + 0.5 * np.log(fraction),
-    )
-
-
-@eqx.filter_jit
-def _risks_at(alphas: Array, scene: "_Scene", norm: Norm) -> Array:
-    one = jax.tree.map(lambda z: z[0], scene)
-
-    def loss(tv: TV, key: PRNGKeyArray) -> Array:
-        del key
-        masked = TV(tv.alpha, mask=one.mask, tol=TUNING_GAP, norm=norm)
-        f = masked(one.seen)
-        return held_out_error(f, one.held_out, one.variance, one.mask, one.weights)
-
-    return path(jax.vmap(TV)(alphas), loss, key=jax.random.key(0))
-
-
 class _Scene(eqx.Module):
-    """Two independent measurements of the same images: to denoise and to judge by."""
+    """Images in two measurements, and what their pixels count."""
 
-    seen: Float[Array, "image height width"]
-    held_out: Float[Array, "image height width"]
-    variance: Float[Array, "image height width"]  # of `held_out`
-    mask: Bool[Array, "image height width"] | None
-    weights: Float[Array, "image height width"] | None
-    profile: Float[Array, "image height width"] | None = None
+    split: Split
+    weights: Float[Array, "*shape"] | None  # of each pixel in the risk
+    profile: Float[Array, "*shape"] | None  # of the strength
 
 
-def _divide(
-    frames: Array,
-    mask: Array | None,
-    other: Array | None,
-    *,
+def _places(
+    frames: Float[Array, "frame height width"],
     noise: Noise,
+    mask: Bool[Array, "frame height width"] | None,
+) -> Places | None:
+    """Where to cut tiles; nowhere if the noise has a level of each pixel's own."""
+    uniform = all(jnp.ndim(parameter) == 0 for parameter in jax.tree.leaves(noise))
+    return place_tiles(frames, mask) if uniform else None
+
+
+def _deal_out(
+    frames: Float[Array, "frame height width"],
+    noise: Noise,
+    places: Places | None,
+    *,
+    mask: Bool[Array, "frame height width"] | None,
+    other: Float[Array, "frame height width"] | None = None,
+    profile: Float[Array, "frame height width"] | None = None,
     weights: Weights,
     key: PRNGKeyArray,
     whole_counts: bool,
 ) -> _Scene:
-    """Deal the data out to a scene.
-
-    Not one program: what draws random numbers is compiled once for many shapes.
-    """
-    y, smooth, weight = _levels(frames, mask, noise, weights)
-    if whole_counts:
-        seen, held_out = thin(y, noise, key=key, fraction=FRACTION)
-        variance = noise.variance(held_out)
-    else:
-        if other is None:
-            other = draw_noise(jnp.broadcast_to(smooth, y.shape), key)
-        seen, held_out = couple(y, other, fraction=FRACTION)
-        variance = smooth
-    return _Scene(seen, held_out, variance / (1 - FRACTION), mask, weight)
-
-
-@eqx.filter_jit
-def _levels(
-    frames: Array, mask: Array | None, noise: Noise, weights: Weights
-) -> tuple[Array, Array, Array | None]:
-    """Data, their variance from around each pixel, and the weight that follows."""
+    """Deal out the data, or tiles of them; counts only if all of the data are."""
+    if places is not None:
+        frames = cut_tiles(frames, places)
+        mask, other, profile = (
+            None if z is None else cut_tiles(z, places) for z in (mask, other, profile)
+        )
     y = frames if mask is None else jnp.where(mask, frames, 0)
-    smooth = jnp.maximum(noise.variance(local_mean(y, mask)), 0)
-    weight = None
-    if weights == "variance":
-        # where no photon fell around a pixel, its variance is that of few, not zero
-        floor = 0.05 * jnp.mean(smooth, where=mask)
-        weight = 1 / jnp.maximum(smooth, jnp.where(floor > 0, floor, 1))
-        weight = weight / jnp.mean(weight, where=mask)
-    return y, smooth, weight
+    split = deal(y, noise, key=key, mask=mask, other=other, whole_counts=whole_counts)
+    inverse = _inverse_variance(y, noise, mask) if weights == "variance" else None
+    return _Scene(split, inverse, profile)
 
 
 @eqx.filter_jit
-def _descend(start: TV, scene: _Scene) -> Tuned:
-    """Tune one strength on the risk of a scene of one image."""
-    one = jax.tree.map(lambda z: z[0], scene)
-    start = eqx.tree_at(
-        lambda tv: tv.mask, start, one.mask, is_leaf=lambda m: m is None
+def _inverse_variance(
+    y: Float[Array, "frame height width"],
+    noise: Noise,
+    mask: Bool[Array, "frame height width"] | None,
+) -> Float[Array, "frame height width"]:
+    """One over the variance around each pixel; its mean is one."""
+    variance = expected_variance(y, noise, mask)
+    floor = LEAST_VARIANCE * jnp.mean(variance, where=mask)
+    inverse = 1 / jnp.maximum(variance, jnp.where(floor > 0, floor, 1))
+    return inverse / jnp.mean(inverse, where=mask)
+
+
+def _in_two_stages(
+    tiles: _Scene | None, everything: Callable[[], _Scene], norm: Norm
+) -> Tuned:
+    """Descend on tiles, if any, and on everything where those are few."""
+    start = TV(1.0, tol=TUNING_GAP, norm=norm, tangent=TUNING_TANGENT)
+    if tiles is None:
+        scene = everything()
+        tuned = _descend(_start(start, scene), _mosaic(scene))
+    else:
+        scene = tiles
+        tuned = _descend(_start(start, scene), _mosaic(scene))
+        if scene.split.seen.size < SAMPLE:
+            tuned = _descend(tuned.denoiser, _mosaic(everything()))
+    # the noise falls as the root of the exposure, and the strength with it
+    shift = 0.5 * np.log(scene.split.fraction)
+    return eqx.tree_at(
+        lambda t: (t.denoiser.log_alpha, t.visited.log_alpha),
+        tuned,
+        replace_fn=lambda log_alpha: log_alpha + shift,
     )
 
-    def loss(tv: TV, key: PRNGKeyArray, memory: Memory) -> tuple[Array, Memory]:
-        del key
-        f, memory = _shaped(tv, one).resume(one.seen, memory)
-        risk = held_out_error(f, one.held_out, one.variance, one.mask, one.weights)
-        return risk, memory
 
-    limits = jnp.log(jnp.asarray(RANGE, one.seen.dtype)) + start.log_alpha
-    tuned = tune(
-        start,
-        loss,
-        optimizer=secant(first_step=0.15, max_step=0.7),
-        num_steps=MAX_MOVES,
-        key=jax.random.key(0),
-        memory=blank_memory(one.seen),
-        tol=ALPHA_TOLERANCE,
-        bounds=(limits[0], limits[1]),
-    )
-    bare = eqx.tree_at(
-        lambda tv: tv.mask, tuned.denoiser, None, is_leaf=lambda m: m is None
-    )
-    return tuned._replace(denoiser=bare, memory=None)
-
-
-def _shaped(tv: TV, scene: _Scene) -> TV:
-    """The strength as the scene's profile has it."""
-    if scene.profile is None:
-        return tv
-    # an invalid row between tiles has no strength, nor needs one
-    profile = jnp.where(scene.profile > 0, scene.profile, 1)
-    return eqx.tree_at(lambda t: t.log_alpha, tv, tv.log_alpha + jnp.log(profile))
+@eqx.filter_jit
+def _start(tv: TV, scene: _Scene) -> TV:
+    """Begin at the root of the mean variance, as the weights see it."""
+    weights = 1 if scene.weights is None else scene.weights
+    held_out = jnp.mean(weights * scene.split.variance, where=scene.split.mask)
+    tiny = jnp.finfo(held_out.dtype).tiny
+    variance = jnp.maximum((1 - scene.split.fraction) * held_out, tiny)
+    return eqx.tree_at(lambda tv: tv.log_alpha, tv, jnp.log(START * jnp.sqrt(variance)))
 
 
 @eqx.filter_jit
@@ -293,41 +274,64 @@ def _mosaic(scene: _Scene) -> _Scene:
     One image has one certificate, for the sum that the risk is, and no kernel waits
     for the slowest of many.
     """
-    images, height, width = scene.seen.shape
-    if images == 1:
-        return scene
-    mask = jnp.ones_like(scene.seen, bool) if scene.mask is None else scene.mask
-    apart = eqx.tree_at(lambda s: s.mask, scene, mask, is_leaf=lambda m: m is None)
-    return jax.tree.map(
-        lambda z: jnp.pad(z, ((0, 0), (0, 1), (0, 0))).reshape(1, -1, width), apart
-    )
+    images, _, width = scene.split.seen.shape
+    if images > 1:
+        scene = eqx.tree_at(
+            lambda s: s.split.mask,
+            scene,
+            scene.split.valid,
+            is_leaf=lambda mask: mask is None,
+        )
+        scene = jax.tree.map(
+            lambda z: jnp.pad(z, ((0, 0), (0, 1), (0, 0))).reshape(1, -1, width), scene
+        )
+    return jax.tree.map(lambda z: z[0], scene)
 
 
 @eqx.filter_jit
-def _start(tv: TV, scene: _Scene, fraction: float) -> TV:
-    """Begin at 0.8 times the root of the mean variance, as the weights see it."""
-    weights = 1 if scene.weights is None else scene.weights
-    held_out = jnp.mean(weights * scene.variance, where=scene.mask)
-    variance = jnp.maximum((1 - fraction) * held_out, jnp.finfo(held_out.dtype).tiny)
-    return eqx.tree_at(lambda tv: tv.log_alpha, tv, jnp.log(0.8 * jnp.sqrt(variance)))
+def _descend(start: TV, scene: _Scene) -> Tuned:
+    """Tune one strength on the risk of a scene of one image."""
+    split = scene.split
+
+    def loss(
+        tv: TV, key: PRNGKeyArray, memory: Memory
+    ) -> tuple[Float[Array, ""], Memory]:
+        del key
+        f, memory = _fitted(tv, scene).resume(split.seen, memory)
+        return split.error(f, scene.weights), memory
+
+    limits = jnp.log(jnp.asarray(RANGE, split.seen.dtype)) + start.log_alpha
+    tuned = tune(
+        start,
+        loss,
+        optimizer=secant(first_step=0.15, max_step=0.7),
+        num_steps=MAX_MOVES,
+        key=jax.random.key(0),  # the loss draws nothing
+        memory=blank_memory(split.seen),
+        tol=ALPHA_TOLERANCE,
+        bounds=(limits[0], limits[1]),
+    )
+    return tuned._replace(memory=None)
 
 
-def _divider(
-    frames: Array,
-    noise: Noise,
-    mask: Array | None,
-    weights: Weights,
-    key: PRNGKeyArray,
-) -> Callable[[Array, Array | None, Array | None], _Scene]:
-    """`_divide` for data of one kind: counts if all of it are whole counts."""
-    counts = are_whole_counts(frames, noise, mask)
-    return partial(_divide, noise=noise, weights=weights, key=key, whole_counts=counts)
+def _fitted(tv: TV, scene: _Scene) -> TV:
+    """The denoiser with the scene's mask and the strength's profile."""
+    masked = tv.with_mask(scene.split.mask)
+    if scene.profile is None:
+        return masked
+    # an invalid row between tiles has no strength, nor needs one
+    profile = jnp.where(scene.profile > 0, scene.profile, 1)
+    log_alpha = tv.log_alpha + jnp.log(profile)
+    return eqx.tree_at(lambda tv: tv.log_alpha, masked, log_alpha)
 
 
-def are_whole_counts(frames: Array, noise: Noise, mask: Array | None) -> bool:
-    """Can photons be dealt out one by one?"""
-    if not isinstance(noise, Poisson) or not bool(jnp.all(noise.gain > 0)):
-        return False
-    counts = frames / noise.gain.astype(frames.dtype)
-    whole = (counts >= 0) & (jnp.abs(counts - jnp.round(counts)) < 1e-3)
-    return bool(jnp.all(whole, where=mask))
+@eqx.filter_jit
+def _risks_at(
+    alphas: Float[Array, " points"], scene: _Scene, norm: Norm
+) -> Float[Array, " points"]:
+    def loss(tv: TV, key: PRNGKeyArray) -> Float[Array, ""]:
+        del key
+        masked = TV(tv.alpha, mask=scene.split.mask, tol=TUNING_GAP, norm=norm)
+        return scene.split.error(masked(scene.split.seen), scene.weights)
+
+    return risk_path(jax.vmap(TV)(alphas), loss, key=jax.random.key(0))

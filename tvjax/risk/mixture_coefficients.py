@@ -1,10 +1,10 @@
-"""Which weights of several images have the least risk?
+"""The coefficients of a mixture of several images that have the least risk.
 
     a = argmin ‖Σ_j a_j F_j − y‖² + 2 Σ_j a_j div_j
     A a = c,   A_jl = ⟨F_j, F_l⟩,   c_j = ⟨F_j, y⟩ − div_j
 
-Stein's risk is quadratic in the weights of a linear expansion: its least value takes
-one small linear system (Blu, Luisier 2007, 10.1109/TIP.2007.906002). div_j is
+Stein's risk is quadratic in the coefficients of a linear expansion: its least value
+takes one small linear system (Blu, Luisier 2007, 10.1109/TIP.2007.906002). div_j is
 Σ_i v_i ∂F_j,i/∂y_i, with the variance v of the noise.
 """
 
@@ -18,54 +18,48 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from tvjax.noise import Noise
 from tvjax.risk.stein import Denoiser, only_valid, probe_directions, random_signs
 
-# Of the variance of one pixel: what an image of less power than a few pixels have has
-# in common with the data is chance. Added to A_jj.
+# This many variances of one pixel are added to each A_jj: what an image of no more
+# power than a few pixels of noise has in common with the data is chance.
 FLOOR = 10.0
 
 
-def least_risk_weights(
+def least_risk_coefficients(
     images: Float[Array, " member *shape"],
     y: Float[Array, "*shape"],
     divergences: Float[Array, " member"],
     variance: Float[Array, ""] | float,
+    *,
+    similar: bool = False,
 ) -> Float[Array, " member"]:
-    """The weights of images that differ.
+    """The coefficients a of least risk for given images.
 
     Args:
         images: F_j, zero where a pixel is invalid.
         y: Noisy data, likewise.
         divergences: div_j.
-        variance: Mean of that of the noise.
+        variance: Mean variance of the noise.
+        similar: Whether the images are nearly the same, one scene denoised in many
+            ways. Their differences from the first are then mixed instead, since in
+            single precision the products of images that differ by the noise alone
+            would all be equal.
     """
+    if similar:
+        steps = jnp.concatenate([images[:1], images[1:] - images[0]])
+        slopes = jnp.concatenate([divergences[:1], divergences[1:] - divergences[0]])
+        shares = least_risk_coefficients(steps, y, slopes, variance)
+        return shares.at[0].subtract(jnp.sum(shares[1:]))
     images, y = images.reshape(len(images), -1), y.reshape(-1)
     exact = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     products = exact(images, images.T)
     floor = FLOOR * jnp.maximum(variance, jnp.finfo(y.dtype).tiny)
     scale = lax.rsqrt(jnp.diagonal(products) + floor)
     system = scale[:, None] * products * scale[None]
-    # images that agree share their weight; single precision solves no more exactly
+    # equal images share their coefficient; single precision solves no more exactly
     system = system + jnp.diag(floor * scale**2 + 1e-6)
     return scale * jnp.linalg.solve(system, scale * (exact(images, y) - divergences))
 
 
-def least_risk_mixture(
-    images: Float[Array, " member *shape"],
-    y: Float[Array, "*shape"],
-    divergences: Float[Array, " member"],
-    variance: Float[Array, ""] | float,
-) -> Float[Array, " member"]:
-    """The weights of images that are nearly the same: one scene, denoised in many ways.
-
-    By their differences from the first: in single precision the products of images
-    that differ by the noise alone would all be equal. Arguments as before.
-    """
-    steps = jnp.concatenate([images[:1], images[1:] - images[0]])
-    slopes = jnp.concatenate([divergences[:1], divergences[1:] - divergences[0]])
-    shares = least_risk_weights(steps, y, slopes, variance)
-    return shares.at[0].subtract(jnp.sum(shares[1:]))
-
-
-def let_weights(
+def mixture_coefficients(
     members: Sequence[Denoiser],
     y: Float[Array, "*shape"],
     noise: Noise,
@@ -73,19 +67,22 @@ def let_weights(
     key: PRNGKeyArray,
     mask: Bool[Array, "*shape"] | None = None,
 ) -> Float[Array, " member"]:
-    """The weights a of least risk for the mixture Σ_j a_j F_j(y).
+    """The coefficients a of least risk for the mixture Σ_j a_j F_j(y).
 
     In closed form (Blu, Luisier 2007, 10.1109/TIP.2007.906002), with one random
     direction for each member's divergence. With the identity among the members, the
-    mixture may opt out of denoising; weights that sum to less than one shrink the
+    mixture may opt out of denoising; coefficients that sum to less than one shrink the
     image, to nothing where there is nothing in it.
 
     Args:
-        members: Denoisers of different results.
+        members: Denoisers F_j that give different images.
         y: Noisy data.
         noise: A noise model, or any object with `variance(y)`.
-        key: Of the random direction.
+        key: Key of the random direction.
         mask: True where a pixel is valid; the others count nowhere.
+
+    Returns:
+        One coefficient a member, of either sign.
     """
     v = noise.variance(y)
     direction, readout = probe_directions(v, random_signs(y, key))
@@ -97,6 +94,10 @@ def let_weights(
         )
 
     images, divergences = zip(*(probe(member) for member in members), strict=True)
-    target = only_valid(mask, y).ravel()
-    images, divergences = jnp.stack(images), jnp.stack(divergences)
-    return least_risk_mixture(images, target, divergences, jnp.mean(v, where=mask))
+    return least_risk_coefficients(
+        jnp.stack(images),
+        only_valid(mask, y).ravel(),
+        jnp.stack(divergences),
+        jnp.mean(v, where=mask),
+        similar=True,
+    )

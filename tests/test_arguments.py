@@ -1,0 +1,117 @@
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from tvjax.arguments import (
+    as_floating,
+    as_full_mask,
+    as_image,
+    as_mask,
+    as_non_negative,
+    as_positive,
+    check_choice,
+    check_finite,
+    check_noise,
+    is_traced,
+)
+from tvjax.noise import Gaussian
+
+
+def test_values_become_floating_point_of_their_own_precision(double):
+    for given, expected in (
+        (np.uint16, np.float32),
+        (np.float16, np.float32),
+        (np.float32, np.float32),
+        (np.float64, np.float64),
+    ):
+        found = as_floating(np.asarray([0, 3], given))
+        assert found.dtype == expected and found.tolist() == [0, 3]
+
+
+def test_complex_values_are_refused():
+    with pytest.raises(ValueError, match="`dark` must be real, got complex"):
+        as_floating(np.asarray([1j]), name="dark")
+
+
+def test_images_are_told_from_what_is_none():
+    assert as_image(np.ones((2, 3), np.uint8)).dtype == np.float32
+    assert as_image(np.ones((4, 2, 3)), ndim=(2, 3)).shape == (4, 2, 3)
+    for wrong in (np.ones(3), np.ones((4, 2, 3)), np.ones((0, 3)), 1j * np.ones((2, 3))):
+        with pytest.raises(ValueError, match="must be an image .* got shape"):
+            as_image(wrong)
+    sentence = r"`flat` must be an image \(height, width\) or frames .*; average it\."
+    with pytest.raises(ValueError, match=sentence):
+        as_image(np.ones(3), name="flat", ndim=(2, 3), remedy="average it")
+
+
+def test_masks_fit_one_of_the_shapes():
+    assert as_mask(None, (2, 3)) is None
+    mask = as_mask(np.asarray([[1, 0, 1]]), (1, 3), (2, 1, 3))
+    assert mask.dtype == bool and mask.tolist() == [[True, False, True]]
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) or \(3,\), got \(3, 2\)"):
+        as_mask(np.ones((3, 2)), (2, 3), (3,))
+    with pytest.raises(ValueError, match="`valid` leaves no valid pixel"):
+        as_mask(np.zeros((2, 3)), (2, 3), name="valid")
+
+
+def test_a_full_mask_has_the_shape_and_may_be_empty():
+    assert as_full_mask(None, (2, 3)).all()
+    row = np.asarray([True, False, True])
+    found = as_full_mask(row, (2, 3), (3,))
+    np.testing.assert_array_equal(found, [row, row])
+    assert not as_full_mask(np.zeros((2, 3)), (2, 3)).any()
+    with pytest.raises(ValueError, match="`mask` must have the shape"):
+        as_full_mask(row, (2, 3))
+
+
+def test_only_valid_pixels_have_to_be_finite():
+    y = jnp.asarray([1.0, jnp.nan, jnp.inf])
+    check_finite(y, jnp.asarray([True, False, False]))
+    with pytest.raises(ValueError, match="1 valid pixels of `x` are NaN or infinite"):
+        check_finite(y, jnp.asarray([True, False, True]), name="x")
+    with pytest.raises(ValueError, match="2 valid pixels of `y`"):
+        check_finite(y, None)
+
+
+def test_signs_of_numbers():
+    assert as_non_negative("sigma", [0, 2]).tolist() == [0, 2]
+    assert as_positive("gain", 3) == 3
+    for value in (-1.0, np.nan, [1.0, -2.0]):
+        with pytest.raises(ValueError, match="`sigma` must not be negative, got"):
+            as_non_negative("sigma", value)
+    for value in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="`gain` must be positive, got"):
+            as_positive("gain", value)
+
+
+def test_what_jax_traces_is_not_looked_at():
+    def all_checks(y, mask, alpha):
+        assert is_traced(y)
+        check_finite(y, as_mask(mask, (2, 2)))
+        return as_image(y) + as_non_negative("a", alpha) + as_positive("b", alpha)
+
+    y, mask = jnp.full((2, 2), jnp.nan), jnp.zeros((2, 2), bool)
+    assert jax.jit(all_checks)(y, mask, -1.0).shape == (2, 2)
+    assert not is_traced(y)
+
+
+def test_known_values_inside_jit_are_taken():
+    # inside `jax.jit` a comparison of known numbers is traced as well
+    @jax.jit
+    def inside(y):
+        return y + as_positive("alpha", np.float32(2)) * as_mask(np.ones(3), (3,))
+
+    assert inside(jnp.zeros(3)).tolist() == [2, 2, 2]
+
+
+def test_noise_models_are_told_from_numbers():
+    check_noise(Gaussian(1.0))
+    with pytest.raises(ValueError, match="must be a noise model, got float; a standard"):
+        check_noise(2.0)
+
+
+def test_words_are_one_of_the_choices():
+    check_choice("norm", "isotropic", ("isotropic", "anisotropic"))
+    with pytest.raises(ValueError, match=r"`norm` must be one of \('l1', 'l2'\), got"):
+        check_choice("norm", "l3", ("l1", "l2"))

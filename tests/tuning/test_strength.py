@@ -1,0 +1,131 @@
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from tests import reference
+from tvjax.denoisers import TV
+from tvjax.noise import Gaussian, Poisson
+from tvjax.risk.splitting import deal, FRACTION
+from tvjax.tuning.strength import (
+    ALPHA_TOLERANCE,
+    choose_alpha,
+    choose_alpha_between,
+    RANGE,
+    risks_at,
+    START,
+)
+from tvjax.tuning.tiles import place_tiles
+
+KEY = jax.random.key(0)
+SHAPE = (64, 64)
+TRUTH = 10 * reference.scene(*SHAPE)
+
+
+def frames(num=1, seed=0):
+    noise = np.random.default_rng(seed).normal(size=(num, *SHAPE))
+    return jnp.asarray(TRUTH + noise, jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def tuned():
+    return choose_alpha(frames(), Gaussian(1.0), key=KEY)
+
+
+def test_chosen_strength_is_where_its_risk_is_least(tuned):
+    assert tuned.converged and not tuned.at_bound
+    alpha = float(tuned.denoiser.alpha)
+    near = jnp.asarray([0.8, 0.9, 1.0, 1.1, 1.25]) * alpha
+    risks = risks_at(near, frames(), Gaussian(1.0), key=KEY)
+    assert int(jnp.argmin(risks)) in (1, 2, 3)
+    # it has moved by less than a few percent at last, and the risk is flat there
+    assert risks[2] - risks.min() < ALPHA_TOLERANCE**2 * (risks.max() - risks.min())
+
+
+def test_descent_begins_near_the_noise_and_ends_with_all_of_the_exposure(tuned):
+    visited = np.exp(np.asarray(tuned.visited.log_alpha))
+    # the noise of the seen share is 1/√0.9 of that of all
+    np.testing.assert_allclose(visited[0], START * FRACTION**0.5, rtol=1e-5)
+    assert tuned.denoiser.mask is None and tuned.memory is None
+
+
+def test_invalid_pixels_do_not_count():
+    mask = jnp.asarray(np.random.default_rng(1).random((1, *SHAPE)) < 0.9)
+    y = frames()
+    found = [
+        choose_alpha(jnp.where(mask, y, junk), Gaussian(1.0), mask=mask, key=KEY)
+        for junk in (0.0, np.nan)
+    ]
+    assert found[0].denoiser.alpha == found[1].denoiser.alpha
+    assert found[0].risk == found[1].risk
+
+
+def test_each_frame_alone_has_the_strength_that_it_has_among_others():
+    both = frames(2)
+    each = choose_alpha(both, Gaussian(1.0), per_frame=True, key=KEY)
+    assert each.denoiser.alpha.shape == (2,)
+    for i in range(2):
+        alone = choose_alpha(both[i][None], Gaussian(1.0), key=KEY)
+        assert each.denoiser.alpha[i] == alone.denoiser.alpha
+
+
+def test_a_constant_profile_changes_nothing_but_the_unit_of_the_strength(tuned):
+    profile = jnp.full((1, *SHAPE), 2.0)
+    found = choose_alpha(frames(), Gaussian(1.0), profile=profile, key=KEY)
+    # two descents of their own, each to the tolerance
+    np.testing.assert_allclose(
+        2 * found.denoiser.alpha, tuned.denoiser.alpha, rtol=2 * ALPHA_TOLERANCE
+    )
+
+
+def test_strength_between_two_measurements_is_that_of_the_same_split(tuned):
+    parts = deal(frames(), Gaussian(1.0), key=KEY)
+    found = choose_alpha_between(parts)
+    np.testing.assert_allclose(found.denoiser.alpha, tuned.denoiser.alpha, rtol=1e-5)
+    np.testing.assert_allclose(found.risk, tuned.risk, rtol=1e-4)
+
+
+def test_risk_is_that_of_the_seen_part_against_the_other():
+    counts = jnp.asarray(
+        np.random.default_rng(2).poisson(TRUTH, (1, *SHAPE)), jnp.float32
+    )
+    parts = deal(counts, Poisson(), key=KEY)
+    alphas = jnp.asarray([0.5, 2.0])
+    found = risks_at(alphas, counts, Poisson(), key=KEY)
+    for alpha, risk in zip(alphas, found, strict=True):
+        tv = TV(alpha / FRACTION**0.5, tol=1e-6)
+        expected = parts.error(jax.jit(jax.vmap(tv))(parts.seen))
+        # solved to a relative gap of 1e-3
+        np.testing.assert_allclose(risk, expected, rtol=0.02)
+
+
+def test_images_of_several_frames_do_not_touch():
+    # the same frame twice, upside down: as if each were denoised alone
+    y = frames()
+    one = risks_at(jnp.asarray([1.0]), y, Gaussian(1.0), key=KEY)
+    parts = deal(jnp.concatenate([y, y[:, ::-1]]), Gaussian(1.0), key=KEY)
+    tv = TV(1.0 / FRACTION**0.5, tol=1e-6)
+    expected = parts.error(jax.jit(jax.vmap(tv))(parts.seen))
+    both = risks_at(
+        jnp.asarray([1.0]), jnp.concatenate([y, y[:, ::-1]]), Gaussian(1.0), key=KEY
+    )
+    np.testing.assert_allclose(both[0], expected, rtol=0.02)
+    assert one.shape == both.shape == (1,)
+
+
+def test_large_frames_are_judged_on_tiles_of_them():
+    big = jnp.asarray(np.tile(TRUTH, (5, 6)) + 0.0, jnp.float32)
+    big = (big + jax.random.normal(KEY, big.shape))[None]
+    assert place_tiles(big, None) is not None
+    found = choose_alpha(big, Gaussian(1.0), key=KEY)
+    # tiles first, all of the frame then: half a minute of pixels agrees with few
+    few = choose_alpha(frames(), Gaussian(1.0), key=KEY)
+    np.testing.assert_allclose(found.denoiser.alpha, few.denoiser.alpha, rtol=0.25)
+
+
+def test_a_risk_without_a_minimum_ends_at_the_bound():
+    flat = jax.random.normal(KEY, (1, *SHAPE))
+    found = choose_alpha(flat, Gaussian(1e-3), key=KEY)
+    assert found.at_bound
+    start = 1e-3 * START * FRACTION**0.5
+    np.testing.assert_allclose(found.denoiser.alpha, start * RANGE[1], rtol=1e-4)
