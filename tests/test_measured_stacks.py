@@ -6,7 +6,7 @@ import pytest
 
 import tvjax
 from tvjax.io import open_series, open_stack, save_stack, stack_of
-from tvjax.pipeline import denoise_stack_file
+from tvjax.pipeline import denoise_stack_files
 from tvjax.settings import StackSettings
 
 pytestmark = pytest.mark.real
@@ -21,7 +21,7 @@ def test_stxm_of_iron_with_its_own_references(data, tmp_path):
         rank=6,
     )
     output = tmp_path / "clean.h5"
-    outcome = denoise_stack_file(f"{stem}_aligned.h5", output, settings, compare=True)
+    outcome = denoise_stack_files(f"{stem}_aligned.h5", output, settings, compare=True)
     assert 0.8 < outcome.residuals.deviation < 1.1
     with h5py.File(tmp_path / "map.h5") as file:
         valence = file["entry/valence/data"][()]
@@ -36,7 +36,7 @@ def test_stxm_of_iron_with_its_own_references(data, tmp_path):
 @pytest.mark.slow
 def test_nxstxm_returns_as_nxstxm(data, tmp_path):
     (source,) = (data / "stxm_pollux_nxstxm").iterdir()
-    outcome = denoise_stack_file(source, tmp_path / "clean.hdf5")
+    outcome = denoise_stack_files(source, tmp_path / "clean.hdf5")
     assert outcome.components.rank <= 4
     with h5py.File(source) as before, h5py.File(tmp_path / "clean.hdf5") as after:
         names: list[str] = []
@@ -99,7 +99,7 @@ def test_a_published_map_of_iron_is_found_again(data, tmp_path):
         map=str(tmp_path / "map.h5"),
         rank=2,
     )
-    outcome = denoise_stack_file(source, tmp_path / "clean.h5", settings, compare=True)
+    outcome = denoise_stack_files(source, tmp_path / "clean.h5", settings, compare=True)
     total = amounts.sum(axis=0)
     valence = (2 * amounts[0] + 3 * amounts[1]) / np.maximum(total, 1e-9)
     with h5py.File(tmp_path / "map.h5") as file:

@@ -1,10 +1,15 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+from tests.pipeline.stand_ins import components_of
 from tvjax.io import open_stack
-from tvjax.pipeline.demo import cathode, save_cathode, scan_series, stack_errors
+from tvjax.pipeline.demo import (
+    cathode,
+    save_cathode,
+    scan_series,
+    stack_errors,
+    true_errors,
+)
 from tvjax.simulate import Detector, Scan
 
 SCAN = Scan(detector=Detector(num_columns=40, module_rows=30, pixel_size=1.5))
@@ -36,9 +41,8 @@ def test_errors_of_a_stack_at_each_rank_are_those_of_what_was_written(tmp_path):
     mask = np.zeros(scene.truth.shape[1:], bool)
     mask[3:-3] = True
     sigma = np.linspace(0.1, 0.2, 6)
-    left, values, right = np.linalg.svd(noisy.reshape(6, -1), full_matrices=False)
-    images = (values[:, None] * right).reshape(noisy.shape)
-    components = SimpleNamespace(sigma=sigma, spectra=left.T, denoised=images)
+    components = components_of(noisy, np.ones(mask.shape, bool), 6, sigma=sigma)
+    spectra, images = components.spectra, components.denoised
     errors = stack_errors(scene, components, mask)
 
     def error(stack):
@@ -46,6 +50,25 @@ def test_errors_of_a_stack_at_each_rank_are_those_of_what_was_written(tmp_path):
 
     # but for the bias of the logarithm
     assert errors.before == pytest.approx(error(noisy), rel=0.02)
-    expected = [error(np.tensordot(left[:, :k], images[:k], 1)) for k in range(1, 7)]
+    expected = [error(np.tensordot(spectra[:k].T, images[:k], 1)) for k in range(1, 7)]
     np.testing.assert_allclose(errors.by_rank, expected, rtol=1e-4)
     assert errors.gain(2) == pytest.approx(10 * np.log10(errors.before / expected[1]))
+
+
+def test_the_true_error_of_a_frame_that_is_hardly_denoised_is_that_of_its_noise():
+    # TV of next to no strength changes nothing: what is left is the noise of the counts
+    (found,) = true_errors(SCAN, 0, np.array([1e-4]))
+    fair = SCAN.mask & ~SCAN.zingers(0)
+    noise = np.mean((SCAN.counts(0) - SCAN.expected(0))[fair] ** 2)
+    assert found == pytest.approx(noise, rel=1e-2)
+
+
+def test_references_are_written_with_the_valences_of_the_scene(tmp_path):
+    scene = cathode(6)
+    _, _, references = save_cathode(tmp_path, scene)
+    name, _, valences = references.partition("=")
+    assert valences == "2,3,4"
+    table = np.loadtxt(name, delimiter=",", skiprows=1)
+    np.testing.assert_allclose(table[:, 0], scene.energies)
+    # six digits are written
+    np.testing.assert_allclose(table[:, 1:].T, scene.spectra, atol=1e-6)

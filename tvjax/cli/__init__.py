@@ -1,3 +1,3 @@
-"""What does the command `tvjax` say and do?"""
+"""The command `tvjax`."""
 
 from tvjax.cli.commands import app as app, main as main

@@ -1,16 +1,16 @@
-"""Which commands are there, and how are they started?"""
+"""The commands of `tvjax`, and how they are started."""
 
 import signal
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from tvjax.cli.demo import demo
-from tvjax.cli.frames import denoise
-from tvjax.cli.info import info
-from tvjax.cli.stack import stack
-from tvjax.cli.symmetry import predict, symmetry, train
+from tvjax.cli.demo import demo_command
+from tvjax.cli.frames import denoise_command
+from tvjax.cli.info import info_command
+from tvjax.cli.running import version_of
+from tvjax.cli.stack import stack_command
+from tvjax.cli.symmetry import predict_command, symmetry_command, train_command
 
 app = typer.Typer(
     help="Remove the noise from X-ray images, with every strength chosen by the data.",
@@ -18,8 +18,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (denoise, stack, symmetry, train, predict, info, demo):
-    app.command()(command)
+app.command("denoise")(denoise_command)
+app.command("stack")(stack_command)
+app.command("symmetry")(symmetry_command)
+app.command("train")(train_command)
+app.command("predict")(predict_command)
+app.command("info")(info_command)
+app.command("demo")(demo_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -29,7 +34,7 @@ def _version(
     ] = False,
 ) -> None:
     if show:
-        typer.echo(version("tvjax"))
+        typer.echo(version_of("tvjax"))
         raise typer.Exit
 
 

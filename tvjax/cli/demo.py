@@ -1,16 +1,16 @@
-"""What does tvjax do to data of which the truth is known, shown in the shell?"""
+"""The command `demo`: what tvjax does to data of which the truth is known."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tvjax.cli.report import check_report, report_scan, report_stack
+from tvjax import io, pipeline, report
 from tvjax.cli.running import keep_compiled, progress_bar, sentences
 from tvjax.settings import Settings, StackSettings
 
 
-def demo(
+def demo_command(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(
         "tvjax_demo"
     ),
@@ -32,7 +32,7 @@ def demo(
 ) -> None:
     """Simulate a scan or a stack, denoise it, and show what that did to the truth."""
     with sentences():
-        check_report(folder / "report", overwrite)
+        report.refuse_report(folder / "report", overwrite=overwrite)
         keep_compiled()
         if stack:
             _demo_stack(folder, num_frames or 117, overwrite)
@@ -41,34 +41,33 @@ def demo(
 
 
 def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
-    from tvjax.io import save_series
-    from tvjax.pipeline import denoise_series
-    from tvjax.pipeline.demo import scan_series, true_errors
+    """Simulate a scan and denoise it."""
+    from tvjax.pipeline.demo import scan_series, true_errors  # computes
     from tvjax.simulate import Scan
 
     scan = Scan(num_frames=num_frames)
     raw, clean = (folder / name / "scan_master.h5" for name in ("raw", "clean"))
     with progress_bar("simulating") as progress:
-        save_series(raw, scan_series(scan), overwrite=overwrite, progress=progress)
+        io.save_series(raw, scan_series(scan), overwrite=overwrite, progress=progress)
     with progress_bar("choosing the strength") as progress:
-        outcome = denoise_series(
+        outcome = pipeline.denoise_files(
             raw, clean, Settings(overwrite=overwrite), progress=progress
         )
     typer.echo(outcome.report())
-    index = outcome.example.index
-    page = report_scan(
+    index = outcome.example.frame
+    page = report.report_frames(
         folder / "report",
         outcome,
-        overwrite,
-        scan.expected(index),
-        lambda alphas: true_errors(scan, index, alphas),
+        overwrite=overwrite,
+        truth=scan.expected(index),
+        errors=lambda alphas: true_errors(scan, index, alphas),
     )
     typer.echo(f"report     {page}")
 
 
 def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
-    from tvjax.pipeline import denoise_stack_file
-    from tvjax.pipeline.demo import cathode, save_cathode, stack_errors
+    """Simulate an energy stack and denoise it."""
+    from tvjax.pipeline.demo import cathode, save_cathode, stack_errors  # computes
 
     scene = cathode(num_energies)
     raw, flat, references = save_cathode(folder / "raw", scene, overwrite=overwrite)
@@ -79,7 +78,7 @@ def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
         overwrite=overwrite,
     )
     with progress_bar("reading", "steps") as progress:
-        outcome = denoise_stack_file(
+        outcome = pipeline.denoise_stack_files(
             raw,
             folder / "clean" / "stack.h5",
             settings,
@@ -93,5 +92,7 @@ def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
         f"truth      error {errors.by_rank[rank - 1]:.3g} of the noise's variance, "
         f"{errors.gain(rank):.1f} dB below the data's"
     )
-    page = report_stack(folder / "report", outcome, overwrite, scene, errors)
+    page = report.report_stack(
+        folder / "report", outcome, overwrite=overwrite, scene=scene, errors=errors
+    )
     typer.echo(f"report     {page}")

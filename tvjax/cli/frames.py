@@ -1,9 +1,10 @@
-"""How is a scan denoised from the shell?"""
+"""The command `denoise`: a scan, frame by frame."""
 
 from typing import Annotated
 
 import typer
 
+from tvjax import pipeline, report as reports
 from tvjax.cli.options import (
     Dataset,
     Force,
@@ -17,12 +18,11 @@ from tvjax.cli.options import (
     ReportFolder,
     Scale,
 )
-from tvjax.cli.report import check_report, report_scan
 from tvjax.cli.running import keep_compiled, progress_bar, sentences
 from tvjax.settings import Settings, SettingsError
 
 
-def denoise(
+def denoise_command(
     inputs: Inputs,
     output: FrameOutput,
     alpha: Annotated[
@@ -55,8 +55,6 @@ def denoise(
 ) -> None:
     """Denoise files into files of the same layout."""
     with sentences():
-        from tvjax.pipeline import denoise_series
-
         settings = Settings(
             alpha=_parse_alpha(alpha),
             per_frame=per_frame,
@@ -71,18 +69,20 @@ def denoise(
             emit=_parse_emit(emit),
         )
         if report is not None:
-            check_report(report, overwrite)
+            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
         with progress_bar("choosing the strength") as progress:
-            outcome = denoise_series(
+            outcome = pipeline.denoise_files(
                 inputs, output, settings, progress=progress, dry_run=dry_run
             )
         typer.echo(outcome.report())
         if report is not None:
-            typer.echo(f"report     {report_scan(report, outcome, overwrite)}")
+            page = reports.report_frames(report, outcome, overwrite=overwrite)
+            typer.echo(f"report     {page}")
 
 
 def _parse_alpha(text: str) -> float | None:
+    """The strength that a text means; None for `auto`."""
     if text == "auto":
         return None
     try:
@@ -92,7 +92,8 @@ def _parse_alpha(text: str) -> float | None:
 
 
 def _parse_emit(text: str) -> tuple[str, ...]:
-    from tvjax.io.integration_input import PROGRAMS
+    """The programs that a text names."""
+    from tvjax.io.integration_input import PROGRAMS  # loads NumPy
 
     programs = tuple(name for name in text.split(",") if name)
     if unknown := set(programs) - set(PROGRAMS):

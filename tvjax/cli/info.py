@@ -1,9 +1,8 @@
-"""What is in a file, told in the shell?"""
-
-from importlib.metadata import version
+"""The command `info`: what is in a file."""
 
 import typer
 
+from tvjax import pipeline
 from tvjax.cli.options import (
     Axes,
     Dark,
@@ -15,11 +14,11 @@ from tvjax.cli.options import (
     Mask,
     Memory,
 )
-from tvjax.cli.running import keep_compiled, sentences
+from tvjax.cli.running import keep_compiled, sentences, version_of
 from tvjax.settings import parse_memory, StackSettings
 
 
-def info(
+def info_command(
     inputs: Inputs,
     mask: Mask = None,
     frames: Frames = None,
@@ -34,8 +33,6 @@ def info(
     with sentences():
         import jax
 
-        from tvjax.pipeline import inspect_files
-
         settings = StackSettings(
             mask=mask,
             axes=axes,
@@ -46,9 +43,9 @@ def info(
             memory=parse_memory(memory),
         )
         keep_compiled()
-        facts = inspect_files(inputs, settings, frames=frames)
-        facts["tvjax"] = version("tvjax")
-        facts["jax"] = f"{version('jax')} on {jax.devices()[0]}"
+        facts = pipeline.inspect_files(inputs, settings, frames=frames)
+        facts["tvjax"] = version_of("tvjax")
+        facts["jax"] = f"{version_of('jax')} on {jax.devices()[0]}"
         width = max(map(len, facts))
         for name, fact in facts.items():
             text = f"{fact:.5g}" if isinstance(fact, float) else fact

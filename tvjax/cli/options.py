@@ -1,4 +1,4 @@
-"""Which arguments do several commands share?"""
+"""The arguments that several commands share."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,16 +6,21 @@ from typing import Annotated
 
 import typer
 
+# The noise models that can be named.
 NOISES = "auto, poisson[:GAIN], gaussian[:SIGMA] or mixed:GAIN,SIGMA[,OFFSET]"
 
 
 class Dtype(StrEnum):
+    """Types of denoised frames."""
+
     uint32 = "uint32"
     int32 = "int32"
     float32 = "float32"
 
 
 class FloatType(StrEnum):
+    """Types of a denoised stack."""
+
     float32 = "float32"
     float64 = "float64"
 
@@ -55,9 +60,13 @@ ReportFolder = Annotated[
 ]
 FrameType = Annotated[
     Dtype | None,
-    typer.Option("--dtype", help="Of the output; integers stay integers by default."),
+    typer.Option(
+        "--dtype", help="Type of the output; integers stay integers by default."
+    ),
 ]
-StackType = Annotated[FloatType | None, typer.Option("--dtype", help="Of the output.")]
+StackType = Annotated[
+    FloatType | None, typer.Option("--dtype", help="Type of the output.")
+]
 Scale = Annotated[
     int | None,
     typer.Option(help="Stored value of one count, 16 by default for integers."),

@@ -1,6 +1,8 @@
-"""How does a command run: its errors, its progress, and what it keeps?
+"""How a command runs: its errors, its progress, and what it keeps.
 
-What reads, computes and draws is imported inside the commands, lest `--help` wait.
+What reads, computes and draws is loaded when a command first needs it, so that `--help`
+need not wait: the fronts of the package are lazy, and the rest is imported here inside
+functions.
 """
 
 import os
@@ -10,24 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from tvjax.io.errors import FileError
 from tvjax.settings import SettingsError
 
+# Exit codes: the data or the files do not allow it, the command makes no sense, or it
+# was interrupted, which shells report as 128 and the number of the signal.
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
 @contextmanager
 def sentences() -> Iterator[None]:
     """Turn every error that a user can meet into one sentence and an exit code."""
-    from tvjax.io import FileError
-
     try:
         yield
     except SettingsError as error:
@@ -46,7 +42,15 @@ def sentences() -> Iterator[None]:
 def progress_bar(
     waiting: str, unit: str = "frames"
 ) -> Iterator[Callable[[int, int], None]]:
-    """Show rate and remaining time on a terminal, and nothing in a pipe."""
+    """Show rate and remaining time on a terminal, and nothing in a pipe.
+
+    Args:
+        waiting: What is shown before the first step is done.
+        unit: What is counted.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -77,3 +81,10 @@ def keep_compiled() -> None:
     if os.access(cache, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package."""
+    from importlib.metadata import version  # slow to load, and seldom needed
+
+    return version(package)

@@ -1,9 +1,10 @@
-"""How is an energy stack denoised from the shell?"""
+"""The command `stack`: an energy stack."""
 
 from typing import Annotated
 
 import typer
 
+from tvjax import pipeline, report as reports
 from tvjax.cli.options import (
     Axes,
     Dark,
@@ -20,12 +21,11 @@ from tvjax.cli.options import (
     StackOutput,
     StackType,
 )
-from tvjax.cli.report import check_report, report_stack
 from tvjax.cli.running import keep_compiled, progress_bar, sentences
 from tvjax.settings import parse_memory, SettingsError, StackSettings
 
 
-def stack(
+def stack_command(
     inputs: Inputs,
     output: StackOutput,
     rank: Annotated[
@@ -66,8 +66,6 @@ def stack(
 ) -> None:
     """Denoise an energy stack in its own subspace, and map its phases."""
     with sentences():
-        from tvjax.pipeline import denoise_stack_file
-
         settings = StackSettings(
             rank=_parse_rank(rank),
             noise=noise,
@@ -87,10 +85,10 @@ def stack(
             force=force,
         )
         if report is not None:
-            check_report(report, overwrite)
+            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
         with progress_bar("reading", "steps") as progress:
-            outcome = denoise_stack_file(
+            outcome = pipeline.denoise_stack_files(
                 inputs,
                 output,
                 settings,
@@ -100,10 +98,12 @@ def stack(
             )
         typer.echo(outcome.report())
         if report is not None:
-            typer.echo(f"report     {report_stack(report, outcome, overwrite)}")
+            page = reports.report_stack(report, outcome, overwrite=overwrite)
+            typer.echo(f"report     {page}")
 
 
 def _parse_rank(text: str) -> int | None:
+    """The rank that a text means; None for `auto`."""
     if text == "auto":
         return None
     try:

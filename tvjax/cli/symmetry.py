@@ -1,4 +1,4 @@
-"""How are patterns denoised by their symmetry, and learned from, in the shell?"""
+"""The commands `symmetry`, `predict` and `train`: patterns and their symmetry."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tvjax import pipeline, report as reports
 from tvjax.cli.options import (
     Dataset,
     Force,
@@ -19,17 +20,20 @@ from tvjax.cli.options import (
     ReportFolder,
     Scale,
 )
-from tvjax.cli.report import check_report, report_symmetry
 from tvjax.cli.running import INTERRUPTED, keep_compiled, progress_bar, sentences
 from tvjax.settings import SymmetrySettings, TrainingSettings
 
 
 class Method(StrEnum):
+    """Ways to use a symmetry."""
+
     orbit = "orbit"
     network = "network"
 
 
 class Device(StrEnum):
+    """Devices to train on."""
+
     cpu = "cpu"
     gpu = "gpu"
     tpu = "tpu"
@@ -44,7 +48,7 @@ Group = Annotated[
 ]
 Centre = Annotated[
     str,
-    typer.Option(metavar="auto|file|Y,X", help="Of the beam, in pixels from 0."),
+    typer.Option(metavar="auto|file|Y,X", help="Beam centre in pixels from 0."),
 ]
 Average = Annotated[
     bool,
@@ -52,7 +56,7 @@ Average = Annotated[
 ]
 
 
-def symmetry(
+def symmetry_command(
     inputs: Inputs,
     output: FrameOutput,
     group: Group = "auto",
@@ -61,7 +65,7 @@ def symmetry(
         Method, typer.Option(help="TV of the mean over the orbits, or a network.")
     ] = Method.orbit,
     weights: Annotated[
-        Path | None, typer.Option(help="Of the network, from `tvjax train`.")
+        Path | None, typer.Option(help="Weights of the network, from `tvjax train`.")
     ] = None,
     average: Average = False,
     noise: Noise = "auto",
@@ -79,8 +83,6 @@ def symmetry(
 ) -> None:
     """Denoise scattering patterns by their own symmetry, if the data have one."""
     with sentences():
-        from tvjax.pipeline import denoise_symmetric_series
-
         settings = SymmetrySettings(
             group=group,
             centre=centre,
@@ -97,18 +99,19 @@ def symmetry(
             force=force,
         )
         if report is not None:
-            check_report(report, overwrite)
+            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
         with progress_bar("finding the symmetry") as progress:
-            found = denoise_symmetric_series(
+            outcome = pipeline.denoise_symmetric_files(
                 inputs, output, settings, progress=progress, dry_run=dry_run
             )
-        typer.echo(found.report())
+        typer.echo(outcome.report())
         if report is not None:
-            typer.echo(f"report     {report_symmetry(report, found, overwrite)}")
+            page = reports.report_symmetry(report, outcome, overwrite=overwrite)
+            typer.echo(f"report     {page}")
 
 
-def predict(
+def predict_command(
     inputs: Inputs,
     output: FrameOutput,
     weights: Annotated[Path, typer.Option(help="From `tvjax train`.")],
@@ -125,7 +128,7 @@ def predict(
     force: Force = False,
 ) -> None:
     """Denoise scattering patterns with a network from `tvjax train`."""
-    symmetry(
+    symmetry_command(
         inputs,
         output,
         group=group,
@@ -144,7 +147,7 @@ def predict(
     )
 
 
-def train(
+def train_command(
     inputs: Inputs,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Weights (.safetensors).")
@@ -158,7 +161,7 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="Weights to train further.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all that is drawn at random.")] = 0,
     device: Annotated[
         Device | None, typer.Option(help="By default what JAX prefers.")
     ] = None,
@@ -170,8 +173,6 @@ def train(
 ) -> None:
     """Train a network on noisy patterns, which have nothing but their symmetry."""
     with sentences():
-        from tvjax.pipeline import train_on_files
-
         settings = TrainingSettings(
             group=group,
             centre=centre,
@@ -189,7 +190,9 @@ def train(
         keep_compiled()
         try:
             with progress_bar("finding the symmetry", "steps") as progress:
-                outcome = train_on_files(inputs, output, settings, progress=progress)
+                outcome = pipeline.train_on_files(
+                    inputs, output, settings, progress=progress
+                )
         except KeyboardInterrupt:
             typer.echo(
                 "tvjax: Interrupted: no weights were written; the same command goes on "

@@ -1,5 +1,5 @@
 from .frames import (
-    denoise_series as denoise_series,
+    denoise_files as denoise_files,
 )
 from .input import (
     noise_model as noise_model,
@@ -8,19 +8,19 @@ from .inspection import (
     inspect_files as inspect_files,
 )
 from .stack import (
-    denoise_stack_file as denoise_stack_file,
+    denoise_stack_files as denoise_stack_files,
 )
 from .symmetry import (
-    denoise_symmetric_series as denoise_symmetric_series,
+    denoise_symmetric_files as denoise_symmetric_files,
 )
 from .training import (
     train_on_files as train_on_files,
 )
 
 __all__ = [
-    "denoise_series",
-    "denoise_stack_file",
-    "denoise_symmetric_series",
+    "denoise_files",
+    "denoise_stack_files",
+    "denoise_symmetric_files",
     "inspect_files",
     "noise_model",
     "train_on_files",

@@ -1,33 +1,57 @@
-"""How is a stack brought to rest that moved while it was measured?"""
+"""A stack brought to rest that moved while it was measured."""
 
 from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from jax import numpy as jnp
 from jaxtyping import Bool, Float
 
 from tvjax.io import FileError, Stack, stack_of
 from tvjax.pipeline.stack_outcome import Shifts
+from tvjax.registration import (
+    align,
+    register,
+    register_to,
+    Registration,
+    remaining_shifts,
+)
+from tvjax.stack import Components
 
+# Copies of the stack that are held at a time.
 COPIES = 4
-"""Copies of the stack that are held at a time."""
 
+# Rounds in which each frame is searched for in a model of one component.
 SEARCHES = 2
-"""Rounds in which each frame is searched for, all of one component."""
 
+# Numbers of components in the rounds that follow. With as many as stand out, those
+# that jitter makes would be kept, and the jitter with them.
 LOW_RANKS = 1, 2, 3
-"""Components of the rounds that follow: with as many as stand out, those that jitter
-makes would be kept, and the jitter with them."""
 
+# Greatest number of rounds at the rank that is chosen.
 ROUNDS = 4
-"""At the rank that is chosen, at most."""
 
+# No further round is needed once the root mean square of the shifts is below this, in
+# pixels.
 SETTLED = 0.02
-"""Root mean square in pixels of the shifts after which no further round is needed."""
 
+# A frame is moved by no more than this in a round, in pixels: the gradients of an image
+# tell nothing of what lies further away.
 FARTHEST = 1.0
-"""Pixels that a frame is moved in a round: gradients do not tell of more."""
 
-Mask = Bool[np.ndarray, "height width"]
+Mask: TypeAlias = Bool[np.ndarray, "height width"]
+
+# What finds the components of a stack, from its mask and the rank, None to choose it.
+FindComponents: TypeAlias = Callable[[Stack, Mask, int | None], Components]
+
+
+class Rested(NamedTuple):
+    """A stack with its jitter undone."""
+
+    stack: Stack
+    mask: Mask  # True where a pixel is valid in all frames
+    components: Components
+    shifts: Shifts
 
 
 def check_memory(stack: Stack, memory: int) -> None:
@@ -44,11 +68,11 @@ def check_memory(stack: Stack, memory: int) -> None:
 def at_rest(
     stack: Stack,
     mask: Mask,
-    denoise: Callable[[Stack, Mask, int | None], object],
+    denoise: FindComponents,
     *,
     rank: int | None,
     whole_pixels: bool,
-) -> tuple[Stack, Mask, object, Shifts]:
+) -> Rested:
     """The stack with its jitter undone, its components, and the shifts.
 
     The first shifts are those between denoised frames, which move less than the frames
@@ -57,9 +81,20 @@ def at_rest(
     solved for in all frames at once, from the components of what is aligned so far: of
     one, then of two and three, and in the end as many as there are. Frames are always
     interpolated as they came, once.
-    """
-    from tvjax.registration import register, register_to, remaining_shifts  # loads jax
 
+    Args:
+        stack: Frames that moved.
+        mask: True where a pixel is valid at all energies.
+        denoise: Finds the components of a stack.
+        rank: Number of components; None chooses it.
+        whole_pixels: Whether frames are moved by whole pixels.
+
+    Returns:
+        The stack at rest, its mask, components and shifts.
+
+    Raises:
+        FileError: No pixel is common to all frames once they are aligned.
+    """
     num_energies, raw = stack.shape[0], stack[:]
     found = register(denoise(stack, mask, None).frames(0, num_energies), mask=mask)
     shifts, confidence = np.asarray(found.shifts), np.asarray(found.confidence)
@@ -89,7 +124,7 @@ def at_rest(
             break
     rested, common = _aligned(stack, raw, mask, shifts, whole_pixels)
     shifts = np.round(shifts) if whole_pixels else shifts
-    return (
+    return Rested(
         rested,
         common,
         denoise(rested, common, rank),
@@ -115,9 +150,9 @@ def _aligned(
     whole_pixels: bool = False,
 ) -> tuple[Stack, Mask]:
     """The stack with its frames moved back, and where all of them are known."""
-    from tvjax.registration import align, Registration  # loads jax
-
-    total = Registration(shifts.astype(np.float32), np.ones(len(raw)), mask)
+    total = Registration(
+        jnp.asarray(shifts, jnp.float32), jnp.ones(len(raw)), jnp.asarray(mask)
+    )
     aligned = align(raw, total, mask=mask, whole_pixels=whole_pixels)
     common = np.asarray(aligned.common)
     if not common.any():

@@ -1,4 +1,4 @@
-"""What does tvjax do to data of which the truth is known?"""
+"""Simulated data for the demo, and what denoising did to their truth."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,16 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt32
 
+from tvjax.frames import denoise
 from tvjax.io import save_stack, stack_of
-from tvjax.io.invalid_values import Marks
+from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.series import Metadata, Series
 from tvjax.simulate import count, Counts, nickel_energies, Scan, xanes_stack, XanesStack
+from tvjax.stack import Components
+from tvjax.xanes import optical_density
 
+# Time of one frame in s, as in the scan that the default `Scan` follows.
 EXPOSURE = 0.25
-"""Time of one frame in s, as in the scan that the default `Scan` follows."""
 
+# Mean counts of a pixel of the stack without the sample: as noisy as stacks are whose
+# chemistry is hard to see.
 PHOTONS = 250
-"""Mean counts of a pixel of the stack without the sample."""
 
 
 def cathode(num_energies: int = 117) -> XanesStack:
@@ -65,7 +69,7 @@ class StackErrors(NamedTuple):
 
 
 def stack_errors(
-    scene: XanesStack, components: object, mask: Bool[np.ndarray, "height width"]
+    scene: XanesStack, components: Components, mask: Bool[np.ndarray, "height width"]
 ) -> StackErrors:
     """Return the true error of what `save_cathode` wrote, and of it denoised.
 
@@ -74,11 +78,12 @@ def stack_errors(
 
     Args:
         scene: The truth.
-        components: As in `tvjax.stack.Components`.
+        components: What the stack is made of.
         mask: True where a pixel is valid at all energies.
-    """
-    from tvjax.xanes import optical_density  # loads jax
 
+    Returns:
+        The errors before denoising and at each rank.
+    """
     counts = _exposed(scene)
     noisy = np.asarray(optical_density(counts.sample, counts.flat).density)
     sigma = np.asarray(components.sigma)[:, None]
@@ -98,8 +103,6 @@ def true_errors(
 
     Stray events are left out: no denoiser is to guess them.
     """
-    from tvjax.frames import denoise  # loads jax
-
     counts, truth = scan.counts(frame), scan.expected(frame)
     fair = scan.mask & ~scan.zingers(frame)
     images = (denoise(counts, alpha=a, mask=scan.mask, tol=1e-3).image for a in alphas)
@@ -123,7 +126,7 @@ def scan_series(scan: Scan) -> Series:
         exposure=EXPOSURE,
         pixel_size=(detector.pixel_size / 1000, detector.pixel_size / 1000),
         # Where the beam arrives with the arm at zero: `two_theta` does the rest.
-        beam_center=((rows - 1) / 2, (columns - 1) / 2),
+        beam_centre=((rows - 1) / 2, (columns - 1) / 2),
         two_theta=detector.swing,
         start_angle=scan.omega_start,
         angle_increment=scan.omega_step,
@@ -136,12 +139,13 @@ def scan_series(scan: Scan) -> Series:
         dtype=np.dtype(np.uint32),
         read=read,
         mask=scan.mask,
-        marks=Marks(negative=False),
+        invalid_values=InvalidValues(negative=False),
         metadata=metadata,
         kind="simulated scan",
     )
 
 
 def _exposed(scene: XanesStack) -> Counts:
+    """Return the counts of a scene, the same in every call."""
     # files do not tell of how many exposures a flat is the mean
     return count(scene, photons=PHOTONS, num_flats=1)

@@ -1,4 +1,4 @@
-"""How does a file of noisy frames become a file of denoised ones?
+"""A file of noisy frames made into a file of denoised ones.
 
 The noise model and the strength are chosen once, from a few frames spread over the
 scan. Then frames stream: one thread reads ahead, this one denoises, one compresses
@@ -8,16 +8,19 @@ and writes, and memory holds a handful of frames however long the scan is.
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable, TypeAlias
 
+import jax
 import numpy as np
+from jax import numpy as jnp
 from jaxtyping import Bool, Num
 
+from tvjax.frames import denoise as denoise_images
 from tvjax.io import (
     create_series,
     fit_scale,
@@ -27,52 +30,64 @@ from tvjax.io import (
     SeriesWriter,
     Tally,
 )
-from tvjax.pipeline.frames_outcome import describe_noise, Example, Outcome, Record
+from tvjax.io.reading import Paths
+from tvjax.noise import describe_noise, Noise
+from tvjax.pipeline.frames_outcome import (
+    DenoisedFrames,
+    Example,
+    FramesOutcome,
+    Record,
+)
 from tvjax.pipeline.input import (
     describe_series,
     frame_range,
-    gather,
+    images_and_masks,
     noise_model,
     open_input,
     sample_frames,
 )
-from tvjax.pipeline.streaming import read_ahead, write_behind
+from tvjax.pipeline.streaming import no_progress, Progress, read_ahead, write_behind
 from tvjax.settings import Settings
 
+# Strengths at which the risk is computed for the report: enough for a smooth curve.
 CURVE_POINTS = 11
-"""Strengths at which the risk is computed for the report."""
 
+# Pixels that an accelerator gets at a time, enough to keep it busy; a processor gets
+# one frame.
 BATCH_PIXELS = 2**24
-"""Pixels that an accelerator gets at a time; a processor gets one frame."""
 
+# A relative change of the total counts by no more than this is not worth a warning.
 KEPT = 1e-3
-"""Relative change of the total counts that is not worth a warning."""
 
 
-class Denoise(Protocol):
+@runtime_checkable
+class DenoiseFrames(Protocol):
     """What `tvjax.denoise` does, as far as files need it."""
 
     def __call__(
         self,
-        y: Num[np.ndarray, "*frame height width"],
+        y: Num[np.ndarray, "frame height width"],
         *,
-        noise: object,
+        noise: Noise,
         alpha: float | None,
-        mask: Bool[np.ndarray, "*frame height width"],
+        mask: Bool[np.ndarray, "frame height width"],
         per_frame: bool,
-    ) -> object: ...
+        curve_points: int = 0,
+    ) -> DenoisedFrames:
+        """Denoise some frames, with a strength of their own where none is given."""
+        ...
 
 
-def denoise_series(
-    inputs: str | PathLike[str] | Iterable[str | PathLike[str]],
+def denoise_files(
+    inputs: Paths,
     output: str | PathLike[str],
     settings: Settings | None = None,
     *,
-    denoise: Denoise | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    denoise: DenoiseFrames = denoise_images,
+    progress: Progress = no_progress,
     dry_run: bool = False,
-) -> Outcome:
-    """Denoise files into files.
+) -> FramesOutcome:
+    """Denoise files of frames into files.
 
     Args:
         inputs: A master or another HDF5 file, or one or more image files; see
@@ -92,7 +107,6 @@ def denoise_series(
     """
     start_time = time.monotonic()
     settings = settings or Settings()
-    denoise = denoise or _default_denoise()
     with open_input(inputs, settings) as series:
         frames = frame_range(series, settings.frames)
         create = functools.partial(
@@ -109,17 +123,30 @@ def denoise_series(
         with create(scale=settings.scale) as rehearsal:
             integers = rehearsal.encoding.dtype.kind != "f"
         sample = sample_frames(series, frames)
-        choice = _choose(sample, settings, denoise)
+        images, mask = images_and_masks(sample)
+        noise = noise_model(settings.noise, images, mask)
+        choice = denoise(
+            images,
+            noise=noise,
+            alpha=settings.alpha,
+            mask=mask,
+            per_frame=settings.per_frame,
+            curve_points=CURVE_POINTS,
+        )
         scale = settings.scale
         if scale is None and integers:
             scale = _fit_scale(series, sample, choice)
         with create(scale=scale) as writer:
             records: list[Record] = []
             if not dry_run:
+                alpha = None if settings.per_frame else float(choice.alpha)
+                batch_size = _batch_size(series.shape)
                 done = (
                     _unstack(sample, choice)
                     if len(sample) == len(frames)
-                    else _denoise_all(series, frames, denoise, choice, settings)
+                    else _denoise_all(
+                        series, frames, _Method(denoise, noise, alpha, batch_size)
+                    )
                 )
                 records = _write_all(
                     done, writer, lambda count: progress(count, len(frames))
@@ -133,61 +160,43 @@ def denoise_series(
                         settings=resolved,
                         inputs=series.names,
                         frames=(frames.start, frames.stop),
-                        noise=describe_noise(choice.noise),
+                        noise=describe_noise(noise),
                         results={
-                            "alpha": [record.alpha for record in records],
-                            "gap": [record.gap for record in records],
-                            "converged": [record.converged for record in records],
+                            name: [getattr(record, name) for record in records]
+                            for name in Record._fields
                         },
                     )
                 )
-        return Outcome(
+        warnings = _warnings(sample, choice, noise, records, writer.tally)
+        return FramesOutcome(
             output=Path(output),
             source=describe_series(series),
             frames=(frames.start, frames.stop),
+            noise=noise,
             choice=choice,
             records=tuple(records),
             tally=writer.tally,
             scale=writer.encoding.scale,
-            warnings=tuple(_warnings(sample, choice, records, writer.tally)),
+            warnings=tuple(warnings),
             seconds=time.monotonic() - start_time,
             example=_example(sample, choice),
         )
 
 
-_Done = tuple[Frame, Num[np.ndarray, "height width"], Record]
-"""A frame, what it becomes, and how."""
+# A frame, what it becomes, and how.
+_Done: TypeAlias = tuple[Frame, Num[np.ndarray, "height width"], Record]
 
 
 class _Method(NamedTuple):
-    """How every frame of a series is denoised."""
+    """How every frame of a scan is denoised."""
 
-    denoise: Denoise
-    noise: object
+    denoise: DenoiseFrames
+    noise: Noise
     alpha: float | None
     batch_size: int
 
 
-def _default_denoise() -> Denoise:
-    from tvjax.frames import denoise  # loads jax
-
-    return denoise
-
-
-def _choose(sample: list[Frame], settings: Settings, denoise: Denoise) -> object:
-    """Return the result on the sample."""
-    images, mask = gather(sample)
-    return denoise(
-        images,
-        noise=noise_model(settings.noise, images, mask),
-        alpha=settings.alpha,
-        mask=mask,
-        per_frame=settings.per_frame,
-        curve_points=CURVE_POINTS,
-    )
-
-
-def _fit_scale(series: Series, sample: list[Frame], choice: object) -> int:
+def _fit_scale(series: Series, sample: list[Frame], choice: DenoisedFrames) -> int:
     """Return a scale that keeps the total counts and every count a pixel can have."""
     largest = series.metadata.saturation
     if largest is None:
@@ -197,24 +206,18 @@ def _fit_scale(series: Series, sample: list[Frame], choice: object) -> int:
     return fit_scale(np.asarray(choice.image), mask, largest=float(largest))
 
 
-def _example(sample: list[Frame], choice: object) -> Example:
+def _example(sample: list[Frame], choice: DenoisedFrames) -> Example:
     """Return the middle frame of the sample before and after."""
-    images, mask = gather(sample)
+    images, mask = images_and_masks(sample)
     middle = len(sample) // 2
     after = np.asarray(choice.image)[middle]
     return Example(sample[middle].index, images[middle], after, mask[middle])
 
 
 def _denoise_all(
-    series: Series,
-    frames: range,
-    denoise: Denoise,
-    choice: object,
-    settings: Settings,
-) -> Iterator[_Done]:
+    series: Series, frames: range, method: _Method
+) -> Generator[_Done, None, None]:
     """Yield each frame with what it becomes, reading ahead."""
-    alpha = None if settings.per_frame else float(choice.alpha)
-    method = _Method(denoise, choice.noise, alpha, _batch_size(series.shape))
     source = _batches(series.frames(frames.start, frames.stop), method.batch_size)
     with closing(read_ahead(source)) as batches:
         for batch in batches:
@@ -222,9 +225,11 @@ def _denoise_all(
 
 
 def _write_all(
-    done: Iterator[_Done], writer: SeriesWriter, progress: Callable[[int], None]
+    done: Generator[_Done, None, None],
+    writer: SeriesWriter,
+    progress: Callable[[int], None],
 ) -> list[Record]:
-    """Write frames behind the back of what denoises them, and return their records."""
+    """Write frames while the next ones are denoised, and return their records."""
     records: list[Record] = []
     with closing(done), write_behind(writer.write) as write:
         for frame, image, record in done:
@@ -241,7 +246,7 @@ def _denoised(batch: list[Frame], method: _Method) -> Iterator[_Done]:
     if seen:
         # A batch is filled up, as another shape would be compiled anew.
         fill = [seen[-1]] * (method.batch_size - len(seen))
-        images, mask = gather(seen + fill)
+        images, mask = images_and_masks(seen + fill)
         result = method.denoise(
             images,
             noise=method.noise,
@@ -257,12 +262,14 @@ def _denoised(batch: list[Frame], method: _Method) -> Iterator[_Done]:
             yield frame, np.zeros(frame.data.shape), Record(0.0, 0.0, True)
 
 
-def _unstack(frames: list[Frame], result: object) -> Iterator[_Done]:
+def _unstack(
+    frames: list[Frame], result: DenoisedFrames
+) -> Generator[_Done, None, None]:
     """Yield each of `frames` with its image and its record in a result."""
     images = np.asarray(result.image)
     alpha, gap, converged = (
         np.broadcast_to(np.asarray(value), len(images))
-        for value in (result.alpha, result.gap, result.converged)
+        for value in (result.alpha, result.relative_gap, result.converged)
     )
     for index, frame in enumerate(frames):
         record = Record(float(alpha[index]), float(gap[index]), bool(converged[index]))
@@ -270,20 +277,25 @@ def _unstack(frames: list[Frame], result: object) -> Iterator[_Done]:
 
 
 def _batch_size(shape: tuple[int, int]) -> int:
-    import jax  # starts the device
-
+    """Frames that are denoised at a time."""
     if jax.default_backend() == "cpu":
         return 1
     return max(1, BATCH_PIXELS // (shape[0] * shape[1]))
 
 
-def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
-    while batch := list(islice(frames, size)):
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """Yield the frames in lists of `size`, the last one perhaps shorter."""
+    source = iter(frames)
+    while batch := list(islice(source, size)):
         yield batch
 
 
 def _warnings(
-    sample: list[Frame], choice: object, records: list[Record], tally: Tally
+    sample: list[Frame],
+    choice: DenoisedFrames,
+    noise: Noise,
+    records: list[Record],
+    tally: Tally,
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
     if np.any(choice.at_bound):
@@ -301,7 +313,7 @@ def _warnings(
             f"{tally.negative} negative pixels were written as zero: "
             "--dtype float32 keeps them."
         )
-    background, deviation = _background(sample, choice.noise)
+    background, deviation = _background(sample, noise)
     strongest = max([*np.ravel(np.asarray(choice.alpha)), *(r.alpha for r in records)])
     if strongest > deviation > 0:
         yield (
@@ -311,9 +323,9 @@ def _warnings(
         )
 
 
-def _background(sample: list[Frame], noise: object) -> tuple[float, float]:
+def _background(sample: list[Frame], noise: Noise) -> tuple[float, float]:
     """Return the background and the standard deviation of its noise."""
     values = np.concatenate([frame.data[frame.mask] for frame in sample])
     background = float(np.median(values)) or float(np.mean(values))
-    variance = np.max(np.asarray(noise.variance(np.float32(background))))
-    return background, float(np.sqrt(max(variance, 0.0)))
+    variance = float(np.max(noise.variance(jnp.float32(background))))
+    return background, max(variance, 0.0) ** 0.5

@@ -1,26 +1,31 @@
-"""What may be denoised, which frames of it, and what they are to a denoiser?
+"""The input of every command: its frames, their mask and their noise.
 
-What every command asks of its input: it is there, was not denoised before, has valid
-pixels and the frames that are wanted.
+It is there, was not denoised before, has valid pixels and the frames that are wanted.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from os import PathLike
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Num
 
 from tvjax.io import FileError, Frame, open_series, read_mask, Series
-from tvjax.settings import parse_frames, parse_noise, Settings, StackSettings
+from tvjax.io.reading import Paths
+from tvjax.noise import estimate_noise, Gaussian, Noise, Poisson, PoissonGaussian
+from tvjax.settings import (
+    parse_frames,
+    parse_noise,
+    Settings,
+    StackSettings,
+    TrainingSettings,
+)
 
+# Frames from which noise and strength are chosen: enough to average over a scan that
+# changes, few enough to be denoised in no time.
 SAMPLES = 5
-"""Frames from which noise and strength are chosen."""
 
 
-def open_input(
-    inputs: str | PathLike[str] | Iterable[str | PathLike[str]], settings: Settings
-) -> Series:
+def open_input(inputs: Paths, settings: Settings | TrainingSettings) -> Series:
     """Open what is to be denoised, with the user's mask.
 
     Raises:
@@ -36,7 +41,9 @@ def open_input(
         raise
 
 
-def admitted(series: Series, settings: Settings | StackSettings) -> Series:
+def admitted(
+    series: Series, settings: Settings | StackSettings | TrainingSettings
+) -> Series:
     """Return a series that may be denoised, with the user's mask.
 
     Raises:
@@ -67,7 +74,7 @@ def frame_range(series: Series, frames: str | None) -> range:
     """
     wanted = parse_frames(frames)
     found = range(series.num_frames)[wanted]
-    bound = max(abs(edge) for edge in (wanted.start or 0, wanted.stop or 0))
+    bound = max(abs(end) for end in (wanted.start or 0, wanted.stop or 0))
     if not found or bound > series.num_frames:
         raise FileError(
             f"{series.names[0]} has the frames 0:{series.num_frames}, not {frames}: "
@@ -80,18 +87,27 @@ def noise_model(
     text: str,
     images: Num[np.ndarray, "frame height width"],
     mask: Bool[np.ndarray, "frame height width"],
-) -> object:
-    """Return the noise model in words, estimating what is left out."""
-    from tvjax import noise  # loads jax
+) -> Noise:
+    """Return the noise model that a text names, estimating what it leaves out.
 
+    Args:
+        text: `auto`, `poisson[:GAIN]`, `gaussian[:SIGMA]` or
+            `mixed:GAIN,SIGMA[,OFFSET]`, in the unit of the images.
+        images: Images with that noise. Integers are counts.
+        mask: True where a pixel is valid.
+
+    Returns:
+        The noise model.
+
+    Raises:
+        SettingsError: The text names no noise model.
+        ValueError: The images are too small to estimate their noise from.
+    """
     kind, numbers = parse_noise(text)
     if kind == "auto":
-        return noise.estimate_noise(images, mask)
-    model = {
-        "poisson": noise.Poisson,
-        "gaussian": noise.Gaussian,
-        "mixed": noise.PoissonGaussian,
-    }[kind]
+        return estimate_noise(images, mask)
+    models = {"poisson": Poisson, "gaussian": Gaussian, "mixed": PoissonGaussian}
+    model = models[kind]
     return model(*numbers) if numbers else model.estimate(images, mask)
 
 
@@ -109,7 +125,9 @@ def sample_frames(series: Series, frames: range) -> list[Frame]:
         FileError: No frame looked at has a valid pixel.
     """
     places = np.linspace(frames[0], frames[-1], min(len(frames), SAMPLES)).round()
-    sample = [next(series.frames(place, place + 1)) for place in places.astype(int)]
+    sample = [
+        next(series.frames(place, place + 1)) for place in places.astype(int).tolist()
+    ]
     sample = [frame for frame in sample if frame.mask.any()]
     if not sample:
         raise FileError(
@@ -119,9 +137,11 @@ def sample_frames(series: Series, frames: range) -> list[Frame]:
     return sample
 
 
-def gather(
+def images_and_masks(
     frames: Sequence[Frame],
-) -> tuple[Num[np.ndarray, "frame height width"], ...]:
+) -> tuple[
+    Num[np.ndarray, "frame height width"], Bool[np.ndarray, "frame height width"]
+]:
     """Return images and masks of frames, with zero in every invalid pixel."""
     return (
         np.stack([_image(frame) for frame in frames]),

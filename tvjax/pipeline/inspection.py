@@ -1,31 +1,34 @@
-"""What is in files, how noisy is it, and which command comes next?"""
+"""What is in files, how noisy it is, and which command comes next."""
 
 import dataclasses
 import shlex
 from os import fspath, PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tvjax.io import FileError, find_lights, read_light, Series, Stack
+from tvjax.io import FileError, find_flats, read_flats, Series, Stack
 from tvjax.io.reading import Paths
+from tvjax.noise import Gaussian, Poisson
 from tvjax.pipeline.alignment import COPIES
 from tvjax.pipeline.input import (
     describe_series,
     frame_range,
-    gather,
+    images_and_masks,
     open_input,
     sample_frames,
 )
 from tvjax.pipeline.stack import open_energies
 from tvjax.settings import Settings, StackSettings
 
-_AXES = {"E": "energy", "Y": "y", "X": "x"}
+# The letters of axes in words.
+AXES = {"E": "energy", "Y": "y", "X": "x"}
 
 
 def inspect_files(
     inputs: Paths, settings: StackSettings, *, frames: str | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return what files hold, how noisy it is and what to do next, by name.
 
     Frames of which the files or the settings tell the energies are an energy stack,
@@ -36,13 +39,16 @@ def inspect_files(
         settings: Mask, dataset, axes, energies, flats and memory are used.
         frames: Range `A:B` of a scan to look at.
 
+    Returns:
+        Facts by name: texts, and numbers in the unit of the data.
+
     Raises:
         FileError: They cannot be read, or have no valid pixel.
         SettingsError: A setting makes no sense.
     """
     settings = dataclasses.replace(settings, force=True)
     told = settings.axes or settings.energies or settings.flat
-    doubt: dict[str, object] = {}
+    doubt: dict[str, Any] = {}
     if frames is None:
         try:
             with open_energies(inputs, settings) as stack:
@@ -62,7 +68,8 @@ def inspect_files(
 
 def _scan_facts(
     inputs: Paths, series: Series, frames: range, settings: StackSettings
-) -> dict[str, object]:
+) -> dict[str, Any]:
+    """Return what there is to know of a scan."""
     facts = {
         "input": describe_series(series),
         "axes": "frame, y, x",
@@ -81,15 +88,16 @@ def _scan_facts(
 
 def _stack_facts(
     inputs: Paths, stack: Stack, settings: StackSettings
-) -> dict[str, object]:
+) -> dict[str, Any]:
+    """Return what there is to know of an energy stack."""
     series = stack.series
-    lights = {} if settings.flat else find_lights(stack)
+    lights = {} if settings.flat else find_flats(stack)
     for name in (settings.flat, settings.dark):
         if name is not None:
-            read_light(name, stack).close()  # refuses what does not fit
+            read_flats(name, stack).close()  # refuses what does not fit
     facts = {
         "input": describe_series(series),
-        "axes": ", ".join(_AXES[axis] for axis in stack.axes),
+        "axes": ", ".join(AXES[axis] for axis in stack.axes),
         "energies": _energies(stack),
         "type": str(series.dtype),
         "in memory": _memory(stack, settings.memory),
@@ -105,18 +113,16 @@ def _stack_facts(
     return facts
 
 
-def _origin(series: Series) -> dict[str, object]:
+def _origin(series: Series) -> dict[str, Any]:
     """Return where a series comes from, as far as its files tell."""
     by = {"denoised by": series.denoised_by} if series.denoised_by else {}
     return by | series.metadata.known()
 
 
-def _statistics(series: Series, frames: range) -> dict[str, object]:
+def _statistics(series: Series, frames: range) -> dict[str, Any]:
     """Return what a few frames tell of all."""
-    from tvjax.noise import Gaussian, Poisson  # loads jax
-
-    images, mask = gather(sample_frames(series, frames))
-    facts: dict[str, object] = {
+    images, mask = images_and_masks(sample_frames(series, frames))
+    facts: dict[str, Any] = {
         "valid pixels": f"{np.mean(mask):.2%}",
         "mean": float(np.mean(images, where=mask)),
         "largest": float(np.max(images, where=mask, initial=0)),
@@ -128,6 +134,7 @@ def _statistics(series: Series, frames: range) -> dict[str, object]:
 
 
 def _energies(stack: Stack) -> str:
+    """Return number, range and distances of the energies."""
     values = stack.energies
     if values is None:
         return "none"
@@ -153,6 +160,7 @@ def _memory(stack: Stack, memory: int) -> str:
 
 
 def _bytes(size: int) -> str:
+    """Return a size with its unit."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
         if size >= factor:
             return f"{size / factor:.3g} {unit}"

@@ -1,7 +1,8 @@
-"""Which references and maps go with a stack?"""
+"""The references of a stack and the maps that are made of it."""
 
 import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,6 +17,7 @@ from tvjax.io import (
     write_maps,
 )
 from tvjax.settings import SettingsError, StackSettings
+from tvjax.stack import Components
 from tvjax.xanes.mapping import (
     Chemistry,
     find_edge,
@@ -27,15 +29,19 @@ from tvjax.xanes.mapping import (
 
 
 def read_references(settings: StackSettings, stack: Stack) -> References | None:
-    """Return the references at the energies of the stack.
+    """Return the references at the energies of the stack; None where none is named.
 
     Raises:
         FileError: One cannot be read, or does not cover the energies.
+        SettingsError: The valences of one are no numbers, or of another number.
     """
-    if not settings.references:
+    energies = stack.energies
+    if energies is None or not settings.references:
         return None
-    names, spectra, valences = [], [], []
-    low, high = np.min(stack.energies), np.max(stack.energies)
+    names: list[str] = []
+    spectra: list[Float[np.ndarray, " energy"]] = []
+    valences: list[float | None] = []
+    low, high = np.min(energies), np.max(energies)
     for text in settings.references:
         name, known = _split_valences(text)
         found = read_spectra(Path(name))
@@ -56,13 +62,15 @@ def read_references(settings: StackSettings, stack: Stack) -> References | None:
             if spectrum.raw:
                 values = _normalized(name, spectrum)
             names.append(spectrum.name)
-            spectra.append(np.interp(stack.energies, spectrum.energies, values))
+            spectra.append(np.interp(energies, spectrum.energies, values))
         valences += known or [None] * len(found)
-    every = None if None in valences else tuple(valences)
-    return References(tuple(names), np.array(spectra), every)
+    known = tuple(valence for valence in valences if valence is not None)
+    complete = len(known) == len(names)
+    return References(tuple(names), np.array(spectra), known if complete else None)
 
 
 def _normalized(name: str, spectrum: Spectrum) -> Float[np.ndarray, " energy"]:
+    """Return a raw scan that steps from 0 to 1 at its own edge."""
     try:
         return normalized(spectrum.values, spectrum.energies)
     except ValueError as error:
@@ -84,38 +92,60 @@ def _split_valences(text: str) -> tuple[str, list[float] | None]:
         ) from None
 
 
+class StackMaps(NamedTuple):
+    """The maps of a stack, as far as they were possible."""
+
+    after: Chemistry | None = None  # of the denoised stack
+    before: Chemistry | None = None  # of the stack as it came
+    notes: tuple[str, ...] = ()  # why one was not possible
+
+
 def map_stack(
     stack: Stack,
     mask: Bool[np.ndarray, "height width"],
-    components: object,
+    components: Components,
     references: References | None,
     settings: StackSettings,
+    *,
     compare: bool,
-) -> tuple[Chemistry | None, Chemistry | None, tuple[str, ...]]:
+) -> StackMaps:
     """Return the maps after and before denoising, and why one was not possible.
+
+    Args:
+        stack: The stack as it came, at rest.
+        mask: True where a pixel is valid at all energies.
+        components: What the stack is made of, denoised.
+        references: What may be in a pixel, at the energies of the stack.
+        settings: Map and memory are used.
+        compare: Whether to map the stack before denoising too, and to try a map where
+            none is asked for.
+
+    Returns:
+        The maps, none where they are neither asked for nor possible.
 
     Raises:
         ValueError: A map was asked for, and there is neither an edge nor a reference.
     """
-    if settings.map is None and (not compare or stack.energies is None):
-        return None, None, ()
+    energies = stack.energies
+    if energies is None or (settings.map is None and not compare):
+        return StackMaps()
     means = np.mean(components.denoised, axis=(1, 2), where=mask)
     edge, notes = None, ()
     try:
-        edge = find_edge(components.spectra.T @ means, stack.energies)
+        edge = find_edge(components.spectra.T @ means, energies)
     except ValueError as error:
         if references is None and settings.map is not None:
             raise
         notes = (f"No map of the edge energy: in the mean spectrum {error}",)
     if edge is None and references is None:
-        return None, None, notes
+        return StackMaps(notes=notes)
 
     noise = float(np.sqrt(np.mean(components.sigma**2)))
 
     def chart(rows: Rows, sigma: float) -> Chemistry:
         return map_phases(
             rows,
-            stack.energies,
+            energies,
             mask,
             edge=edge,
             references=references,
@@ -132,29 +162,28 @@ def map_stack(
 
     # What is left of the noise lies in as many directions as there are components, and
     # in none of them is it more than it was.
-    per_direction = min(max(components.risk, 0) * stack.shape[0] / components.rank, 1)
-    chemistry = chart(after, noise * np.sqrt(per_direction))
-    return chemistry, chart(before, noise) if compare else None, notes
+    left = max(components.relative_risk, 0)
+    per_direction = min(left * stack.shape[0] / components.rank, 1)
+    denoised = chart(after, noise * per_direction**0.5)
+    return StackMaps(denoised, chart(before, noise) if compare else None, notes)
 
 
 def attach_map(
     writer: SeriesWriter,
     stack: Stack,
-    settings: StackSettings,
-    chemistry: Chemistry | None,
+    file: Path,
+    chemistry: Chemistry,
     record: Provenance,
 ) -> None:
-    """Let the maps appear with the output, where they were asked for."""
-    if settings.map is None:
-        return
+    """Let the maps appear in a file of their own together with the output."""
     results = dict(record.results)
     if chemistry.edge is not None:
         results["edge"] = chemistry.edge
     units = {"edge_energy": "eV", "step": stack.unit, "residual": stack.unit}
     writer.attach(
-        Path(settings.map),
-        lambda file: write_maps(
-            file,
+        file,
+        lambda opened: write_maps(
+            opened,
             chemistry.maps(),
             units=units,
             names=chemistry.names,

@@ -1,4 +1,4 @@
-"""How does a file with a noisy energy stack become a file with a denoised one?
+"""A file with a noisy energy stack made into a file with a denoised one.
 
 Frames are read one at a time, and blocks of rows where spectra are needed: a stack may
 be larger than the memory. Only registration needs all of it.
@@ -6,10 +6,11 @@ be larger than the memory. Only registration needs all of it.
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, ExitStack
+from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,21 +18,21 @@ from jaxtyping import Bool, Float
 from tvjax.io import (
     create_stack,
     FileError,
-    Frame,
     open_stack,
     Provenance,
-    read_light,
+    read_flats,
     SeriesWriter,
     Stack,
 )
 from tvjax.io.reading import Paths
+from tvjax.io.stack import Cut
+from tvjax.noise import Gaussian, Noise
 from tvjax.pipeline.alignment import at_rest, check_memory
 from tvjax.pipeline.density import density_noise, density_of, DensityNoise, UNIT
-from tvjax.pipeline.frames_outcome import describe_noise
 from tvjax.pipeline.input import (
     admitted,
     describe_series,
-    gather,
+    images_and_masks,
     noise_model,
     sample_frames,
 )
@@ -39,48 +40,51 @@ from tvjax.pipeline.maps import attach_map, map_stack, read_references
 from tvjax.pipeline.stack_outcome import (
     component_values,
     evidence_of,
+    noise_values,
     Residuals,
     Shifts,
     StackOutcome,
 )
-from tvjax.pipeline.streaming import read_ahead, write_behind
+from tvjax.pipeline.streaming import no_progress, Progress, read_ahead, write_behind
 from tvjax.settings import SettingsError, StackSettings
+from tvjax.stack import Components, fit_components
 
+# Deviations of the residual over the noise between these are not worth a warning.
 PLAUSIBLE = 0.8, 1.1
-"""Deviations of the residual over the noise that are not worth a warning."""
 
+# A correlation of neighbors in the residual up to this is not worth a warning.
 WHITE = 0.1
-"""Correlation of neighbors in the residual that is not worth a warning."""
-
-Progress = Callable[[int, int], None]
 
 
-class Fit(Protocol):
+@runtime_checkable
+class FitStack(Protocol):
     """What `tvjax.stack.fit_components` does, as far as files need it."""
 
     def __call__(
         self,
-        stack: Stack,
+        y: Stack,
         *,
-        noise: object | None,
+        noise: Noise | None,
         rank: int | None,
         mask: Bool[np.ndarray, "height width"],
         memory: int,
         progress: Progress,
-    ) -> object: ...
+    ) -> Components:
+        """Find the components of a stack and denoise them."""
+        ...
 
 
-def denoise_stack_file(
+def denoise_stack_files(
     inputs: Paths,
-    output: str | Path,
+    output: str | PathLike[str],
     settings: StackSettings | None = None,
     *,
-    fit: Fit | None = None,
+    fit: FitStack = fit_components,
     compare: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = no_progress,
     dry_run: bool = False,
 ) -> StackOutcome:
-    """Denoise an energy stack from file to file.
+    """Denoise the files of an energy stack into a file.
 
     Args:
         inputs: An HDF5 file, a TIFF file of many pages, or image files in the order of
@@ -103,30 +107,29 @@ def denoise_stack_file(
     """
     start_time = time.monotonic()
     settings = settings or StackSettings()
-    fit = fit or _default_fit()
     with ExitStack() as files:
         stack = files.enter_context(open_energies(inputs, settings))
         references = read_references(settings, stack)
         with _create(output, stack, settings):
             pass  # what would fail at the start of writing shall fail before the work
-        counts = stack
+        counts, lights = stack, []
         if settings.flat is not None:
             lights = [
-                files.enter_context(closing(read_light(name, stack)))
+                files.enter_context(closing(read_flats(name, counts)))
                 for name in (settings.flat, settings.dark)
                 if name is not None
             ]
-            stack = density_of(stack, *lights)
+            stack = density_of(counts, *lights)
         mask = _survey(stack)
         noise, density = None, None
         if settings.noise != "auto":
             noise = _noise(counts, settings)
-            if settings.flat is not None:
+            if lights:
                 density = density_noise(counts, mask, noise, *lights)
 
         def denoise(
             stack: Stack, mask: Bool[np.ndarray, "height width"], rank: int | None
-        ) -> object:
+        ) -> Components:
             return _fit(fit, stack, mask, rank, noise, density, settings, progress)
 
         jitter = None
@@ -141,43 +144,37 @@ def denoise_stack_file(
             )
         else:
             components = denoise(stack, mask, settings.rank)
-        chemistry, before, note = map_stack(
-            stack, mask, components, references, settings, compare
-        )
+        maps = map_stack(stack, mask, components, references, settings, compare=compare)
+        map_file = None if settings.map is None else Path(settings.map)
         record = _provenance(settings, stack, noise, components, jitter)
         residuals = None
         if not dry_run:
             with _create(output, stack, settings) as writer:
-                attach_map(writer, stack, settings, chemistry, record)
+                if map_file is not None and maps.after is not None:
+                    attach_map(writer, stack, map_file, maps.after, record)
                 residuals = _write_all(stack, mask, components, writer, progress)
                 writer.finish(record)
-        lost = np.count_nonzero(stack.series.mask & ~mask)
+        lost = int(np.count_nonzero(stack.series.mask & ~mask))
+        warnings = _warnings(components, settings, lost, jitter, residuals)
         return StackOutcome(
             output=Path(output),
             source=describe_series(counts.series),
             shape=stack.shape,
             energies=stack.energies,
             unit=stack.unit,
-            noise=record.noise,
+            noise=noise,
             components=components,
             chosen=settings.rank is None,
             mask=mask,
             evidence=evidence_of(stack, mask, components),
             residuals=residuals,
             jitter=jitter,
-            chemistry=chemistry,
-            chemistry_before=before,
-            map=None if dry_run or settings.map is None else Path(settings.map),
-            warnings=tuple(_warnings(components, settings, lost, jitter, residuals))
-            + note,
+            chemistry=maps.after,
+            chemistry_before=maps.before,
+            map=None if dry_run else map_file,
+            warnings=(*warnings, *maps.notes),
             seconds=time.monotonic() - start_time,
         )
-
-
-def _default_fit() -> Fit:
-    from tvjax.stack import fit_components  # loads jax
-
-    return fit_components
 
 
 def open_energies(inputs: Paths, settings: StackSettings) -> Stack:
@@ -210,7 +207,10 @@ def open_energies(inputs: Paths, settings: StackSettings) -> Stack:
         raise
 
 
-def _create(output: str | Path, like: Stack, settings: StackSettings) -> SeriesWriter:
+def _create(
+    output: str | PathLike[str], like: Stack, settings: StackSettings
+) -> SeriesWriter:
+    """Start the output, and refuse maps that cannot be written."""
     if (
         settings.map is not None
         and Path(settings.map).resolve() == Path(output).resolve()
@@ -259,47 +259,69 @@ def _survey(stack: Stack) -> Bool[np.ndarray, "height width"]:
     return common
 
 
-def _noise(counts: Stack, settings: StackSettings) -> object:
+def _noise(counts: Stack, settings: StackSettings) -> Noise:
     """The noise model of what is in the file, estimating what is left out."""
     sample = sample_frames(counts.series, range(counts.shape[0]))
-    return noise_model(settings.noise, *gather(sample))
+    return noise_model(settings.noise, *images_and_masks(sample))
 
 
 def _fit(
-    fit: Fit,
+    fit: FitStack,
     stack: Stack,
     mask: Bool[np.ndarray, "height width"],
     rank: int | None,
-    noise: object | None,
+    noise: Noise | None,
     density: DensityNoise | None,
     settings: StackSettings,
     progress: Progress,
-) -> object:
+) -> Components:
     """Denoise; where the noise of a density is known, in units of its levels."""
-    options = {"rank": rank, "memory": settings.memory, "progress": progress}
-    if density is None:
-        return fit(stack, noise=noise, mask=mask, **options)
-    from tvjax.noise import Gaussian  # loads jax
+    if density is not None:
+        noise = Gaussian(density.pixels)
+        stack = dataclasses.replace(stack, cut=_divided(stack, density.levels))
+    found = fit(
+        stack,
+        noise=noise,
+        mask=mask,
+        rank=rank,
+        memory=settings.memory,
+        progress=progress,
+    )
+    return found if density is None else _multiplied(found, density.levels)
 
-    levels = density.levels
+
+def _divided(stack: Stack, levels: Float[np.ndarray, " energy"]) -> Cut:
+    """Read a stack divided by the level of each energy."""
 
     def cut(frames: slice, rows: slice) -> Float[np.ndarray, "energy height width"]:
         return stack.cut(frames, rows) / levels[frames, None, None]
 
-    whitened = dataclasses.replace(stack, cut=cut)
-    found = fit(whitened, noise=Gaussian(density.pixels), mask=mask, **options)
+    return cut
+
+
+def _multiplied(
+    components: Components, levels: Float[np.ndarray, " energy"]
+) -> Components:
+    """The components of a stack in its own unit, found in units of the levels."""
+    sigma = components.sigma * levels
     return dataclasses.replace(
-        found, sigma=found.sigma * levels, spectra=found.spectra * levels
+        components,
+        noise=Gaussian(sigma[:, None, None]),
+        sigma=sigma,
+        # as if what is left of the noise were spread over the energies as the noise is
+        risk=np.asarray(components.relative_risk * np.mean(sigma**2)),
+        spectra=components.spectra * levels,
     )
 
 
 def _provenance(
     settings: StackSettings,
     stack: Stack,
-    noise: object | None,
-    components: object,
+    noise: Noise | None,
+    components: Components,
     jitter: Shifts | None,
 ) -> Provenance:
+    """Everything needed to repeat or to judge the denoising."""
     results = component_values(components)
     if stack.energies is not None:
         results["energies"] = stack.energies.tolist()
@@ -310,9 +332,7 @@ def _provenance(
         settings=dataclasses.asdict(settings),
         inputs=stack.series.names,
         frames=(0, stack.shape[0]),
-        noise={"kind": "estimated at each energy"}
-        if noise is None
-        else describe_noise(noise),
+        noise=noise_values(noise),
         results=results,
     )
 
@@ -320,23 +340,23 @@ def _provenance(
 def _write_all(
     stack: Stack,
     mask: Bool[np.ndarray, "height width"],
-    components: object,
+    components: Components,
     writer: SeriesWriter,
     progress: Progress,
 ) -> Residuals:
-    """Write the frames behind the back of what makes them; return their residuals."""
+    """Write frames while the next ones are made; return their residuals."""
     deviations, correlations = [], []
     with (
         closing(read_ahead(stack.series.frames())) as frames,
         write_behind(writer.write) as write,
     ):
         for frame in frames:
-            index, data, valid, header = frame
-            image = components.frames(index, index + 1)[0]
-            residual = np.where(mask, data - image, 0) / components.sigma[index]
+            image = components.frames(frame.index, frame.index + 1)[0]
+            removed = np.where(mask, frame.data - image, 0)
+            residual = removed / components.sigma[frame.index]
             deviations.append(np.sqrt(np.sum(residual**2) / np.count_nonzero(mask)))
             correlations.append(_neighbor_correlation(residual))
-            write(image, Frame(index, data, valid & mask, header))
+            write(image, dataclasses.replace(frame, mask=frame.mask & mask))
             progress(len(deviations), stack.shape[0])
     return Residuals(np.array(deviations), np.array(correlations))
 
@@ -350,14 +370,14 @@ def _neighbor_correlation(residual: Float[np.ndarray, "height width"]) -> float:
 
 
 def _warnings(
-    components: object,
+    components: Components,
     settings: StackSettings,
     lost: int,
     jitter: Shifts | None,
     residuals: Residuals | None,
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
-    tried = len(components.risks)
+    tried = len(components.relative_risks)
     if settings.rank is None and components.rank == tried < len(components.sigma):
         yield (
             "the rank is the greatest that was tried, where the risk has no minimum: "

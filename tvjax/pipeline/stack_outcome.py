@@ -1,19 +1,22 @@
-"""What became of an energy stack that was denoised?"""
+"""The outcome of denoising an energy stack."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from tvjax.io import Stack
+from tvjax.noise import describe_noise, Noise
+from tvjax.pipeline.outcome import AbstractOutcome
+from tvjax.stack import Components
 from tvjax.xanes.mapping import Chemistry
 
+# A report shows the pixels whose mean value is nearest to these shares of that of a
+# bright pixel: a bright, a middle and a faint one.
 SHOWN = 0.9, 0.5, 0.2
-"""Mean values, over that of a bright pixel, of the pixels that a report shows."""
 
 
 class Evidence(NamedTuple):
@@ -23,7 +26,7 @@ class Evidence(NamedTuple):
     before: Float[np.ndarray, "height width"]
     after: Float[np.ndarray, "height width"]
     mask: Bool[np.ndarray, "height width"]
-    pixels: tuple[tuple[int, int], ...]
+    pixels: tuple[tuple[int, int], ...]  # row and column
     spectra_before: Float[np.ndarray, "pixel energy"]
     spectra_after: Float[np.ndarray, "pixel energy"]
 
@@ -36,53 +39,58 @@ class Residuals(NamedTuple):
 
     @property
     def deviation(self) -> float:
-        """That of all frames."""
+        """The deviation over all frames."""
         return float(np.sqrt(np.mean(self.deviations**2)))
 
     @property
     def correlation(self) -> float:
-        """That of all frames."""
+        """The mean correlation of neighbors over all frames."""
         return float(np.mean(self.correlations))
 
 
 class Shifts(NamedTuple):
     """How the frames had moved."""
 
-    shifts: Float[np.ndarray, "energy 2"]  # (y, x) in pixels
+    shifts: Float[np.ndarray, "energy 2"]  # (row, column) in pixels
     confidence: Float[np.ndarray, " energy"]  # 0 where not found
 
+    @property
+    def rms(self) -> Float[np.ndarray, "2"]:
+        """Root mean square over the frames, along rows and columns."""
+        return np.sqrt(np.mean(self.shifts**2, axis=0))
 
-@dataclass(frozen=True, kw_only=True)
-class StackOutcome:
+    @property
+    def not_found(self) -> int:
+        """Number of frames whose shift was not found."""
+        return int(np.count_nonzero(self.confidence == 0))
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class StackOutcome(AbstractOutcome):
     """What became of a stack.
 
     Attributes:
-        output: The file that was asked for.
-        source: What the input was, in words.
-        shape: Energies, rows and columns.
-        energies: In eV, None where unknown.
-        unit: Of what was denoised, where known.
-        noise: The noise model as plain values.
-        components: What the stack is made of; see `tvjax.stack.Components`.
+        shape: Number of energies, height and width.
+        energies: Energies in eV, None where unknown.
+        unit: Unit of what was denoised, where known.
+        noise: Noise model of the input that was named; None where the noise was
+            estimated at each energy.
+        components: What the stack is made of.
         chosen: Whether the rank was chosen from the data.
         mask: True where a pixel is valid at all energies.
         evidence: A part of it before and after.
         residuals: What was removed; None if nothing was written.
         jitter: How the frames had moved, if that was asked for.
         chemistry: Maps of the denoised stack, where there are any.
-        chemistry_before: The same of the stack before.
+        chemistry_before: The same maps of the stack before.
         map: The file with the maps, if one was written.
-        warnings: What deserves a second look, one sentence each.
-        seconds: Time from start to end.
     """
 
-    output: Path
-    source: str
     shape: tuple[int, int, int]
     energies: Float[np.ndarray, " energy"] | None
     unit: str
-    noise: Mapping[str, object]
-    components: object
+    noise: Noise | None
+    components: Components
     chosen: bool
     mask: Bool[np.ndarray, "height width"]
     evidence: Evidence
@@ -91,21 +99,53 @@ class StackOutcome:
     chemistry: Chemistry | None
     chemistry_before: Chemistry | None
     map: Path | None
-    warnings: tuple[str, ...]
-    seconds: float
 
-    def asdict(self) -> dict[str, object]:
-        """Return the outcome as plain values."""
-        components, verdict = self.components, self.components.verdict()
-        values: dict[str, object] = {
-            "output": str(self.output),
-            "input": self.source,
+    def facts(self) -> dict[str, str]:
+        """Input, noise, components, shifts, map and residual, a sentence each."""
+        components = self.components
+        counts = Counter(components.verdict())
+        parts = (f"{counts[word]} {word}" for word in ("kept", "shrunk", "dropped"))
+        unit = f" {self.unit}" if self.unit else ""
+        low, high = np.min(components.sigma), np.max(components.sigma)
+        how = "chosen" if self.chosen else "given"
+        model, risk = noise_values(self.noise)["model"], components.relative_risk
+        facts = {
+            "input": f"{self.source}{self._range()}",
+            "noise": f"{model}, sigma {low:.4g} to {high:.4g}{unit}",
+            "rank": f"{components.rank} of {self.shape[0]}, {how}",
+            "components": ", ".join(parts),
+            "risk": f"{risk:.3g} of the noise's variance{_decibels(risk)}",
+        }
+        if self.jitter is not None:
+            y, x = self.jitter.rms
+            facts["shifts"] = (
+                f"rms {y:.2f} in y, {x:.2f} in x (pixels), "
+                f"{self.jitter.not_found} frames not found"
+            )
+        if self.chemistry is not None:
+            valid = _mapped(self.chemistry)["valid"]
+            facts["map"] = (
+                f"{self.map or 'not written'}, {self.chemistry.title} in "
+                f"{valid:.1%} of the pixels"
+            )
+        if self.residuals is not None:
+            facts["residual"] = (
+                f"{self.residuals.deviation:.3f} of the noise, neighbors "
+                f"correlate by {self.residuals.correlation:.3f}"
+            )
+        facts["time"] = f"{self.seconds:.1f} s"
+        facts["output"] = str(self.output)
+        return facts
+
+    def numbers(self) -> dict[str, Any]:
+        """Noise, components, residuals, shifts and what the maps come down to."""
+        values: dict[str, Any] = {
             "unit": self.unit or "that of the input",
-            "noise": dict(self.noise),
+            "noise": noise_values(self.noise),
             "valid_pixels": float(np.mean(self.mask)),
-            **component_values(components),
+            **component_values(self.components),
             "rank_chosen": self.chosen,
-            "verdict": dict(Counter(verdict)),
+            "verdict": dict(Counter(self.components.verdict())),
         }
         if self.residuals is not None:
             values["stack_residual_deviation"] = self.residuals.deviation
@@ -113,69 +153,23 @@ class StackOutcome:
         if self.energies is not None:
             values["energies"] = self.energies.tolist()
         if self.jitter is not None:
-            values["shift_rms"] = self._shift_rms()
+            values["shift_rms"] = self.jitter.rms.tolist()
             values["shifts"] = self.jitter.shifts.tolist()
-            values["frames_not_found"] = self._not_found()
+            values["frames_not_found"] = self.jitter.not_found
         if self.chemistry is not None:
             values["map"] = _mapped(self.chemistry)
         if self.chemistry_before is not None:
             values["map_before"] = _mapped(self.chemistry_before)
-        return values | {"warnings": list(self.warnings), "seconds": self.seconds}
-
-    def report(self) -> str:
-        """Return the outcome as a few lines of text."""
-        components = self.components
-        counts = Counter(components.verdict())
-        parts = (f"{counts[word]} {word}" for word in ("kept", "shrunk", "dropped"))
-        unit = f" {self.unit}" if self.unit else ""
-        low, high = np.min(components.sigma), np.max(components.sigma)
-        how = "chosen" if self.chosen else "given"
-        lines = [
-            f"input      {self.source}{self._range()}",
-            f"noise      {self.noise['kind']}, sigma {low:.4g} to {high:.4g}{unit}",
-            f"rank       {components.rank} of {self.shape[0]}, {how}",
-            f"components {', '.join(parts)}",
-            f"risk       {components.risk:.3g} of the noise's variance"
-            f"{_decibels(components.risk)}",
-        ]
-        if self.jitter is not None:
-            y, x = self._shift_rms()
-            lines.append(
-                f"shifts     rms {y:.2f} in y, {x:.2f} in x (pixels), "
-                f"{self._not_found()} frames not found"
-            )
-        if self.chemistry is not None:
-            facts = _mapped(self.chemistry)
-            lines.append(
-                f"map        {self.map or 'not written'}, {self.chemistry.title} in "
-                f"{facts['valid']:.1%} of the pixels"
-            )
-        if self.residuals is not None:
-            lines.append(
-                f"residual   {self.residuals.deviation:.3f} of the noise, neighbors "
-                f"correlate by {self.residuals.correlation:.3f}"
-            )
-        lines += [
-            f"time       {self.seconds:.1f} s",
-            f"output     {self.output}",
-            *(f"warning    {text}" for text in self.warnings),
-        ]
-        return "\n".join(lines)
+        return values
 
     def _range(self) -> str:
         if self.energies is None:
             return ""
         return f", {self.energies[0]:.7g} to {self.energies[-1]:.7g} eV"
 
-    def _shift_rms(self) -> list[float]:
-        return np.sqrt(np.mean(self.jitter.shifts**2, axis=0)).tolist()
-
-    def _not_found(self) -> int:
-        return int(np.count_nonzero(self.jitter.confidence == 0))
-
 
 def evidence_of(
-    stack: Stack, mask: Bool[np.ndarray, "height width"], components: object
+    stack: Stack, mask: Bool[np.ndarray, "height width"], components: Components
 ) -> Evidence:
     """The frame of most contrast, and the spectra of bright and faint pixels."""
     spread = np.cov(components.denoised[:, mask]).reshape(
@@ -187,8 +181,7 @@ def evidence_of(
     bright = np.percentile(means[mask], 99)
     distances = (np.where(mask, abs(means - part * bright), np.inf) for part in SHOWN)
     pixels = tuple(
-        tuple(map(int, np.unravel_index(np.argmin(distance), mask.shape)))
-        for distance in distances
+        divmod(int(np.argmin(distance)), mask.shape[1]) for distance in distances
     )
     rows = [stack[0 : stack.shape[0], y : y + 1][:, 0, x] for y, x in pixels]
     return Evidence(
@@ -204,23 +197,30 @@ def evidence_of(
     )
 
 
-def component_values(components: object) -> dict[str, object]:
-    """Return what is to be known about components, as plain values."""
+def noise_values(noise: Noise | None) -> dict[str, Any]:
+    """The noise of a stack in types that JSON knows."""
+    if noise is None:
+        return {"model": "estimated at each energy"}
+    return describe_noise(noise)
+
+
+def component_values(components: Components) -> dict[str, Any]:
+    """What is to be known about components, in types that JSON knows."""
     return {
-        "rank": int(components.rank),
-        "risk": float(components.risk),
-        "risks": np.asarray(components.risks).tolist(),
-        "sigma": np.asarray(components.sigma).tolist(),
-        "alphas": np.asarray(components.alphas).tolist(),
-        "weights": np.asarray(components.weights).tolist(),
-        "singular_values": np.asarray(components.singular_values).tolist(),
+        "rank": components.rank,
+        "relative_risk": components.relative_risk,
+        "relative_risks": components.relative_risks.tolist(),
+        "sigma": components.sigma.tolist(),
+        "alphas": components.alphas.tolist(),
+        "coefficients": components.coefficients.tolist(),
+        "singular_values": components.singular_values.tolist(),
         "verdicts": components.verdict(),
     }
 
 
-def _mapped(chemistry: Chemistry) -> dict[str, object]:
-    """Return the numbers that a map comes down to."""
-    facts: dict[str, object] = {
+def _mapped(chemistry: Chemistry) -> dict[str, Any]:
+    """The numbers that a map comes down to."""
+    facts: dict[str, Any] = {
         "edge": chemistry.edge,
         "valid": float(np.mean(np.isfinite(chemistry.leading))),
     }
@@ -238,4 +238,5 @@ def _mapped(chemistry: Chemistry) -> dict[str, object]:
 
 
 def _decibels(risk: float) -> str:
+    """How far the risk is below that of the data."""
     return f", {-10 * np.log10(risk):.1f} dB below the data's" if risk > 0 else ""

@@ -1,26 +1,41 @@
-"""How do reading and writing go on while something is computed?"""
+"""Reading and writing in threads of their own while something is computed."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
+# Items that wait on either side of the computation: one in hand and one to come keep
+# a slow disk busy, and memory holds no more of them.
 WAITING = 2
-"""Items that wait on either side of the computation."""
 
-_END = object()
+# What is called with the steps done and the number of all steps.
+Progress: TypeAlias = Callable[[int, int], None]
+
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 
-def read_ahead(items: Iterator[_T]) -> Iterator[_T]:
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody about the progress."""
+
+
+def read_ahead(items: Iterable[_T]) -> Generator[_T, None, None]:
     """Yield `items`, taking the next ones in a thread."""
+    source = iter(items)
+
+    def take() -> list[_T]:
+        """The next item; nothing at the end."""
+        for item in source:
+            return [item]
+        return []
+
     with ThreadPoolExecutor(1) as pool:
-        pending = deque(pool.submit(next, items, _END) for _ in range(WAITING))
-        while (item := pending.popleft().result()) is not _END:
-            pending.append(pool.submit(next, items, _END))
-            yield item
+        pending = deque(pool.submit(take) for _ in range(WAITING))
+        while found := pending.popleft().result():
+            pending.append(pool.submit(take))
+            yield from found
 
 
 @contextmanager

@@ -1,79 +1,83 @@
-"""How do files of patterns become denoised ones, by the symmetry that they have?
+"""Files of patterns made into denoised ones, by the symmetry that the patterns have.
 
 Group and centre are settled once, on the sum of a few frames, which tells them best.
 Then the frames stream as those of any scan do.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
+from tvjax.frames import Curve, denoise as denoise_image
 from tvjax.io import FileError
-from tvjax.pipeline.frames import denoise_series
-from tvjax.pipeline.frames_outcome import Outcome
+from tvjax.io.reading import Paths
+from tvjax.learning import CountNetwork, load_counts, predict
+from tvjax.noise import estimate_noise, Noise
+from tvjax.pipeline.frames import denoise_files
+from tvjax.pipeline.frames_outcome import FramesOutcome
 from tvjax.pipeline.input import open_input
+from tvjax.pipeline.outcome import AbstractOutcome
+from tvjax.pipeline.streaming import no_progress, Progress
 from tvjax.settings import parse_centre, SymmetrySettings, TrainingSettings
+from tvjax.symmetry import Choice, choose_symmetry, denoise_symmetric, Refused
 
-Frames = Num[np.ndarray, "frame height width"]
-Mask = Bool[np.ndarray, "height width"]
-
-
-class Profile(NamedTuple):
-    """Means over rings of one pixel."""
-
-    radius: Float[np.ndarray, " ring"]
-    before: Float[np.ndarray, " ring"]
-    after: Float[np.ndarray, " ring"]
-    error: Float[np.ndarray, " ring"]  # standard error of `before`
+Frames: TypeAlias = Num[np.ndarray, "frame height width"]
+Mask: TypeAlias = Bool[np.ndarray, "height width"]
 
 
-class SymmetryOutcome(NamedTuple):
-    """What became of the files, and which symmetry it was by."""
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SymmetryOutcome(AbstractOutcome):
+    """What became of the files, and which symmetry it was by.
 
-    outcome: Outcome
-    choice: object  # centre and agreement, see `tvjax.symmetry.choose_symmetry`
-    profile: Profile | None
-    num_alone: int  # frames that refuse it, and were denoised by themselves
+    Attributes:
+        denoised: What became of the frames.
+        choice: Centre and agreement.
+        num_alone: Number of frames that refuse the symmetry, and were denoised by
+            themselves.
+    """
 
-    def asdict(self) -> dict[str, object]:
-        """Return the outcome as plain values."""
-        facts = describe(self.choice) | {"frames_alone": self.num_alone}
-        return self.outcome.asdict() | {"symmetry": facts}
+    denoised: FramesOutcome
+    choice: Choice
+    num_alone: int
 
-    def report(self) -> str:
-        """Return the outcome as a few lines of text."""
-        if self.choice.agreement is None:
-            line = "symmetry   none that the data do not refuse"
-        else:
-            line = f"symmetry   {self.choice.agreement.report()}"
-        if self.num_alone:
-            line += (
-                f"\nWARNING    {self.num_alone} frames refuse the symmetry that the "
-                "first ones have: TV alone has denoised them"
-            )
-        return f"{line}\n{self.outcome.report()}"
+    def facts(self) -> dict[str, str]:
+        """The symmetry, then all that is to say of the frames, a sentence each."""
+        agreement = self.choice.agreement
+        found = "none that the data do not refuse"
+        if agreement is not None:
+            found = agreement.report()
+        return {"symmetry": found, **self.denoised.facts()}
+
+    def numbers(self) -> dict[str, Any]:
+        """What there is to know of the frames, and of their symmetry."""
+        facts = describe_symmetry(self.choice) | {"frames_alone": self.num_alone}
+        return self.denoised.numbers() | {"symmetry": facts}
 
 
-def denoise_symmetric_series(
-    inputs: str | PathLike[str] | Iterable[str | PathLike[str]],
+def denoise_symmetric_files(
+    inputs: Paths,
     output: str | PathLike[str],
     settings: SymmetrySettings | None = None,
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
     dry_run: bool = False,
 ) -> SymmetryOutcome:
     """Denoise files of patterns into files, by the symmetry of the patterns.
 
     Args:
-        inputs: As for `denoise_series`.
+        inputs: As for `denoise_files`.
         output: The file to write.
         settings: What to decide by hand; by default nothing.
         progress: Called with the frames done and their number.
         dry_run: Whether to settle everything, but write nothing.
+
+    Returns:
+        What was done, and by which symmetry.
 
     Raises:
         FileError: A file cannot be read or written; nothing is left behind.
@@ -82,18 +86,27 @@ def denoise_symmetric_series(
     """
     settings = settings or SymmetrySettings()
     with open_input(inputs, settings) as series:
-        centre = wanted_centre(settings, series.metadata.beam_center, series.names[0])
-    method = _Method(settings, centre)
-    outcome = denoise_series(
-        inputs, output, settings, denoise=method, progress=progress, dry_run=dry_run
+        centre = wanted_centre(settings, series.metadata.beam_centre, series.names[0])
+    denoiser = _SymmetricDenoiser(settings, centre)
+    denoised = denoise_files(
+        inputs, output, settings, denoise=denoiser, progress=progress, dry_run=dry_run
     )
-    example, profile = outcome.example, None
-    if method.choice.centre is not None:
-        variance = np.asarray(outcome.choice.noise.variance(np.float32(example.after)))
-        profile = ring_means(
-            example.before, example.after, variance, example.mask, method.choice.centre
+    warnings = denoised.warnings
+    if denoiser.num_alone:
+        alone = (
+            f"{denoiser.num_alone} frames refuse the symmetry that the first ones "
+            "have: TV alone has denoised them"
         )
-    return SymmetryOutcome(outcome, method.choice, profile, method.num_alone)
+        warnings = (alone, *warnings)
+    return SymmetryOutcome(
+        output=denoised.output,
+        source=denoised.source,
+        warnings=warnings,
+        seconds=denoised.seconds,
+        denoised=denoised,
+        choice=denoiser.choice,
+        num_alone=denoiser.num_alone,
+    )
 
 
 def wanted_centre(
@@ -102,6 +115,14 @@ def wanted_centre(
     name: str,
 ) -> str | tuple[float, float]:
     """Return the centre that is asked for, or "auto".
+
+    Args:
+        settings: What the user decided.
+        known: Beam centre (y, x) that the input tells, in pixels.
+        name: Name of the input, for the sentence.
+
+    Returns:
+        The centre (y, x) in pixels, or "auto".
 
     Raises:
         FileError: It is that of a file that has none.
@@ -115,15 +136,13 @@ def wanted_centre(
     return known
 
 
-def load_weights(path: str) -> object:
+def load_weights(path: str) -> CountNetwork:
     """Return the network in a file of weights.
 
     Raises:
         FileError: There is no such file.
         ValueError: The file is none, is damaged or of another version.
     """
-    from tvjax.learning import load_counts  # loads jax
-
     if not Path(path).exists():
         raise FileError(f"{path} does not exist: check the name.")
     return load_counts(path)
@@ -134,29 +153,38 @@ def settle_symmetry(
     mask: Bool[np.ndarray, "frame height width"],
     group: str,
     centre: str | tuple[float, float],
-    noise: object,
-) -> object:
+    noise: Noise,
+) -> Choice:
     """Return the group and the centre that the sum of some frames speaks for.
+
+    Args:
+        frames: Patterns; integers are counts.
+        mask: True where a pixel is valid.
+        group: A name that `tvjax.symmetry.find_group` knows, or "auto".
+        centre: Centre (y, x) in pixels, or "auto".
+        noise: Noise model of one frame.
+
+    Returns:
+        Centre and agreement.
 
     Raises:
         ValueError: The data refuse the symmetry that was named.
     """
-    from tvjax.noise import estimate_noise  # loads jax
-    from tvjax.symmetry import choose_symmetry
-
     valid = mask.all(axis=0)
     total = np.where(valid, frames, 0).sum(axis=0)
     if len(frames) > 1:
         whole = np.issubdtype(frames.dtype, np.integer)
         total = total.astype(np.int32 if whole else np.float32)
         noise = estimate_noise(total, valid)
-    return choose_symmetry(total.astype(np.float32), group, centre, valid, noise)
+    return choose_symmetry(
+        total.astype(np.float32), noise=noise, group=group, centre=centre, mask=valid
+    )
 
 
-def describe(choice: object) -> dict[str, object]:
-    """Return a symmetry as plain values."""
-    agreement = choice.agreement
-    if agreement is None:
+def describe_symmetry(choice: Choice) -> dict[str, Any]:
+    """Return a symmetry in types that JSON knows."""
+    centre, agreement = choice
+    if centre is None or agreement is None:
         return {"group": "none"}
     freedom = float(np.sum(agreement.freedom))
     smooth = {}
@@ -167,9 +195,9 @@ def describe(choice: object) -> dict[str, object]:
             "share_of_the_mean": agreement.gain,
         }
     return {
-        "group": agreement.group,
-        "centre": list(choice.centre[:2]),
-        "centre_error": list(choice.centre.error),
+        "group": agreement.group.name,
+        "centre": list(centre[:2]),
+        "centre_error": list(centre.error),
         "holds": bool(agreement.holds),
         "chi_squared_per_freedom": float(np.sum(agreement.chi_squared)) / freedom,
         "significance": agreement.significance,
@@ -178,48 +206,46 @@ def describe(choice: object) -> dict[str, object]:
     }
 
 
-def ring_means(
-    before: Num[np.ndarray, "height width"],
-    after: Num[np.ndarray, "height width"],
-    variance: Num[np.ndarray, "height width"],
-    mask: Mask,
-    centre: tuple[float, float],
-) -> Profile:
-    """Return the means over rings of one pixel that hold a valid pixel."""
-    rows, columns = np.indices(before.shape)
-    ring = np.rint(np.hypot(rows - centre[0], columns - centre[1])).astype(int)[mask]
-    count = np.bincount(ring)
-    seen = count > 0
+class _Pattern(NamedTuple):
+    """One pattern denoised, with what files need to know of it."""
 
-    def mean(values: np.ndarray) -> np.ndarray:
-        sums = np.bincount(ring, np.asarray(values, float)[mask])
-        return sums[seen] / count[seen]
-
-    return Profile(
-        np.flatnonzero(seen).astype(float),
-        mean(before),
-        mean(after),
-        np.sqrt(mean(variance) / count[seen]),
-    )
+    image: Num[np.ndarray, "height width"]
+    alpha: float
+    relative_gap: float
+    converged: bool
+    at_bound: bool
 
 
-class _Denoised(NamedTuple):
-    """What `denoise_series` wants to know of some frames."""
+@dataclass(frozen=True, eq=False)
+class _Patterns:
+    """Denoised patterns, with what files need to know of them."""
 
     image: Num[np.ndarray, "frame height width"]
-    noise: object
     alpha: Float[np.ndarray, " frame"]
-    gap: Float[np.ndarray, " frame"]
+    relative_gap: Float[np.ndarray, " frame"]
     converged: Bool[np.ndarray, " frame"]
     at_bound: Bool[np.ndarray, " frame"]
-    curve: None = None
+    curve: Curve | None = None
+
+    @classmethod
+    def of(cls, patterns: Sequence[_Pattern]) -> "_Patterns":
+        """Return several patterns as one."""
+        return cls(
+            image=np.stack([pattern.image for pattern in patterns]),
+            alpha=np.array([pattern.alpha for pattern in patterns]),
+            relative_gap=np.array([pattern.relative_gap for pattern in patterns]),
+            converged=np.array([pattern.converged for pattern in patterns]),
+            at_bound=np.array([pattern.at_bound for pattern in patterns]),
+        )
 
 
-class _Method:
+class _SymmetricDenoiser:
     """Denoises frames one by one, all by the symmetry that the first ones have."""
 
-    def __init__(self, settings: SymmetrySettings, centre: str | tuple[float, float]):
-        self.choice = None
+    def __init__(
+        self, settings: SymmetrySettings, centre: str | tuple[float, float]
+    ) -> None:
+        self.choice = Choice(None, None)
         self.num_alone = 0
         self._num_settled = 0  # frames that settled it
         self._settings = settings
@@ -232,58 +258,72 @@ class _Method:
         self,
         y: Frames,
         *,
-        noise: object,
+        noise: Noise,
         alpha: float | None,
         mask: Bool[np.ndarray, "frame height width"],
         per_frame: bool,
         curve_points: int = 0,
-    ) -> _Denoised:
-        if self.choice is None:
+    ) -> _Patterns:
+        """Denoise frames, the first call being that which settles the symmetry."""
+        if not self._num_settled:
             self.choice = settle_symmetry(
                 y, mask, self._settings.group, self._centre, noise
             )
             self._num_settled = len(y)
-        denoise = self._by_orbits if self._network is None else self._by_network
-        done = [
-            denoise(frame, noise, valid) for frame, valid in zip(y, mask, strict=True)
-        ]
-        images, *numbers = zip(*done, strict=True)
-        return _Denoised(np.stack(images), noise, *map(np.array, numbers))
+        return _Patterns.of(
+            [
+                self._by_orbits(frame, noise, valid)
+                if self._network is None
+                else self._by_network(self._network, frame, valid)
+                for frame, valid in zip(y, mask, strict=True)
+            ]
+        )
 
-    def _by_orbits(self, frame: np.ndarray, noise: object, mask: Mask) -> tuple:
-        from tvjax.frames import denoise
-        from tvjax.symmetry import denoise_symmetric, Refused
-
-        agreement = self.choice.agreement
-        if agreement is None:
-            found = denoise(frame, noise=noise, mask=mask)
+    def _by_orbits(
+        self, frame: Num[np.ndarray, "height width"], noise: Noise, mask: Mask
+    ) -> _Pattern:
+        centre, agreement = self.choice
+        if centre is None or agreement is None:
+            found = denoise_image(frame, noise=noise, mask=mask)
         else:
-            centre = tuple(self.choice.centre[:2])
             try:
-                found = denoise_symmetric(frame, agreement.group, centre, noise, mask)
+                found = denoise_symmetric(
+                    frame,
+                    group=agreement.group.name,
+                    centre=centre[:2],
+                    noise=noise,
+                    mask=mask,
+                )
             except Refused:
                 others_hold = self._num_settled > 1 and agreement.holds
                 if self._settings.group != "auto" and not others_hold:
                     raise
                 # one frame of many, that is not like the others
-                found = denoise(frame, noise=noise, mask=mask)
+                found = denoise_image(frame, noise=noise, mask=mask)
                 self.num_alone += 1
-        return found.image, found.alpha, found.gap, found.converged, found.at_bound
+        return _Pattern(
+            np.asarray(found.image),
+            float(found.alpha),
+            float(found.relative_gap),
+            bool(found.converged),
+            bool(found.at_bound),
+        )
 
-    def _by_network(self, frame: np.ndarray, noise: object, mask: Mask) -> tuple:
-        from tvjax.learning import predict
-
-        if self.choice.agreement is None:
+    def _by_network(
+        self, network: CountNetwork, frame: Num[np.ndarray, "height width"], mask: Mask
+    ) -> _Pattern:
+        centre, agreement = self.choice
+        if centre is None or agreement is None:
             raise ValueError(
                 "the network needs a symmetry, and the data refuse them all: name one "
                 "with --group, or take --method orbit."
             )
         image = predict(
-            self._network,
+            network,
             frame,
-            self.choice.agreement.group,
-            tuple(self.choice.centre[:2]),
-            mask,
+            group=agreement.group,
+            centre=centre[:2],
+            mask=mask,
             average=self._settings.average,
         )
-        return np.asarray(image), 0.0, 0.0, True, False
+        return _Pattern(np.asarray(image), 0.0, 0.0, True, False)

@@ -1,64 +1,88 @@
-"""How does a series of patterns become a file of weights?"""
+"""A series of patterns made into a file of weights."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+from jax import random
 
 from tvjax.io import FileError
-from tvjax.pipeline.input import describe_series, frame_range, gather, open_input
+from tvjax.io.reading import Paths
+from tvjax.learning import save_counts, train, TrainingSeries
+from tvjax.noise import estimate_noise
+from tvjax.pipeline.input import (
+    describe_series,
+    frame_range,
+    images_and_masks,
+    open_input,
+)
+from tvjax.pipeline.outcome import AbstractOutcome
+from tvjax.pipeline.streaming import no_progress, Progress
 from tvjax.pipeline.symmetry import (
-    describe,
+    describe_symmetry,
     load_weights,
     settle_symmetry,
     wanted_centre,
 )
 from tvjax.settings import TrainingSettings
+from tvjax.symmetry import Choice
 
+# Greatest number of bytes that the frames may take: a training draws from all of them.
 MOST = 4 * 10**9
-"""Bytes that the frames may take: a training draws from all of them."""
 
+# The largest group of operations of rings that put pixels on pixels.
 SQUARE = "4mm"
-"""Of the operations that rings have, those that put pixels on pixels."""
 
 
-class TrainingOutcome(NamedTuple):
-    """What became of a training."""
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class TrainingOutcome(AbstractOutcome):
+    """What became of a training.
 
-    output: Path
-    source: str
+    Attributes:
+        num_frames: Number of frames that were learned from.
+        choice: The symmetry that the frames have.
+        log: Losses, a record a check.
+    """
+
     num_frames: int
-    choice: object
+    choice: Choice
     log: tuple[dict[str, float], ...]
-    seconds: float
 
-    def report(self) -> str:
-        """Return the outcome as a few lines of text."""
+    def facts(self) -> dict[str, str]:
+        """Input, symmetry and losses, a sentence each."""
         best = min(self.log, key=lambda record: record["held_out"])
-        return "\n".join(
-            [
-                f"input      {self.source}, {self.num_frames} frames",
-                f"symmetry   {self.choice.agreement.report()}",
-                f"training   {self.log[-1]['step']} steps, best after {best['step']}",
-                f"held out   {self.log[0]['held_out']:.5g} at first, "
-                f"{best['held_out']:.5g} at best: the loss on pixels of "
-                "frames not learned from",
-                f"time       {self.seconds:.1f} s",
-                f"output     {self.output}",
-            ]
-        )
+        facts = {"input": f"{self.source}, {self.num_frames} frames"}
+        if self.choice.agreement is not None:
+            facts["symmetry"] = self.choice.agreement.report()
+        return facts | {
+            "training": f"{self.log[-1]['step']} steps, best after {best['step']}",
+            "held out": f"{self.log[0]['held_out']:.5g} at first, "
+            f"{best['held_out']:.5g} at best: the loss on pixels of "
+            "frames not learned from",
+            "time": f"{self.seconds:.1f} s",
+            "output": str(self.output),
+        }
+
+    def numbers(self) -> dict[str, Any]:
+        """Symmetry and losses."""
+        return {
+            "num_frames": self.num_frames,
+            "symmetry": describe_symmetry(self.choice),
+            "log": list(self.log),
+        }
 
 
 def train_on_files(
-    inputs: str | PathLike[str] | Iterable[str | PathLike[str]],
+    inputs: Paths,
     output: str | PathLike[str],
     settings: TrainingSettings | None = None,
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> TrainingOutcome:
     """Train a network on a series of patterns that have a symmetry.
 
@@ -66,10 +90,13 @@ def train_on_files(
     them, to the same result, when it is started again; the checkpoint goes in the end.
 
     Args:
-        inputs: As for `denoise_series`.
+        inputs: As for `denoise_files`.
         output: The file of weights to write.
         settings: What to decide by hand; by default nothing.
         progress: Called with the steps done and their number.
+
+    Returns:
+        What was done.
 
     Raises:
         FileError: A file cannot be read or written.
@@ -80,11 +107,6 @@ def train_on_files(
     settings, output = settings or TrainingSettings(), Path(output)
     if output.exists() and not settings.overwrite:
         raise FileError(f"{output} exists: choose another or pass --overwrite.")
-    from jax import random  # starts the device
-
-    from tvjax.learning import save_counts, train
-    from tvjax.noise import estimate_noise
-
     with open_input(inputs, settings) as series:
         wanted = frame_range(series, settings.frames)
         needed = 4 * len(wanted) * int(np.prod(series.shape))
@@ -94,25 +116,27 @@ def train_on_files(
                 f"training holds no more than {MOST / 1e9:.3g} GB: name a part of them "
                 "with --frames."
             )
-        frames, mask = gather(list(series.frames(wanted.start, wanted.stop)))
-        centre = wanted_centre(settings, series.metadata.beam_center, series.names[0])
+        frames, mask = images_and_masks(list(series.frames(wanted.start, wanted.stop)))
+        centre = wanted_centre(settings, series.metadata.beam_centre, series.names[0])
         source = describe_series(series)
     noise = estimate_noise(frames, mask)
     choice = settle_symmetry(frames, mask, settings.group, centre, noise)
-    if choice.agreement is None:
+    place, agreement = choice
+    if place is None or agreement is None:
         raise ValueError(
             "the data refuse every symmetry, and there is nothing to learn from: check "
             "the mask, or name group and centre."
         )
-    group = choice.agreement.group
     checkpoint = output.with_suffix(".checkpoint")
     with _writable(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         trained = train(
-            frames,
-            SQUARE if group == "azimuthal" else group,
-            tuple(choice.centre[:2]),
-            mask.all(axis=0),
+            TrainingSeries.of(
+                frames,
+                group=SQUARE if agreement.group.continuous else agreement.group,
+                centre=place[:2],
+                mask=np.all(mask, axis=0),
+            ),
             start=None if settings.start is None else load_weights(settings.start),
             num_steps=settings.num_steps,
             batch=settings.batch,
@@ -121,7 +145,7 @@ def train_on_files(
             progress=lambda record: progress(int(record["step"]), settings.num_steps),
             device=settings.device,
         )
-        facts = describe(choice)
+        facts = describe_symmetry(choice)
         save_counts(
             trained.network,
             output,
@@ -132,11 +156,18 @@ def train_on_files(
         )
         checkpoint.unlink(missing_ok=True)
     seconds = time.monotonic() - start_time
-    return TrainingOutcome(output, source, len(frames), choice, trained.log, seconds)
+    return TrainingOutcome(
+        output=output,
+        source=source,
+        seconds=seconds,
+        num_frames=len(frames),
+        choice=choice,
+        log=tuple(trained.log),
+    )
 
 
 @contextmanager
-def _writable(output: Path):
+def _writable(output: Path) -> Iterator[None]:
     """Turn what the system refuses, and weights that ran away, into a sentence."""
     try:
         yield

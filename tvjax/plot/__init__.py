@@ -1,4 +1,4 @@
-"""What did denoising do? The pictures that answer."""
+"""Pictures of what denoising did to images, stacks and patterns."""
 
 import lazy_loader
 

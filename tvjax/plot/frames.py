@@ -1,7 +1,10 @@
-"""What did denoising do to a frame? The pictures that answer."""
+"""Pictures of what denoising did to a frame."""
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Real
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,11 +17,22 @@ from tvjax.plot.style import (
     BLUE,
     INTENSITY,
     linear_scale,
+    open_frame,
     ORANGE,
     SIGNED,
     SURFACE,
     valid_only,
 )
+
+
+class RiskCurve(NamedTuple):
+    """The risk at several strengths, and the strength chosen from it."""
+
+    alphas: Float[ArrayLike, " alpha"]  # in the unit of the image, ascending
+    risks: Float[ArrayLike, " alpha"]  # estimated mean square error, unit squared
+    chosen: float  # the strength that was used
+    error: Float[ArrayLike, " alpha"] | None = None  # standard error of `risks`
+    oracle: Float[ArrayLike, " alpha"] | None = None  # true mean square error, if known
 
 
 def before_after(
@@ -40,8 +54,11 @@ def before_after(
         after: Denoised image.
         mask: True where a pixel is valid; the others are gray.
         spot: Row and column about which to enlarge, if any.
-        half_width: Pixels from the spot to the edge of the enlargement.
+        half_width: Pixels from the spot to the border of the enlargement.
         unit: Unit of the images.
+
+    Returns:
+        The figure.
     """
     before, after = valid_only(before, mask), valid_only(after, mask)
     norm = linear_scale(np.nanpercentile(after, 0.1), np.nanpercentile(before, 99.5))
@@ -59,7 +76,7 @@ def before_after(
             panel.yaxis.set_tick_params(labelleft=title == "before")
         column[0].set_title(title)
         if spot is not None:
-            _enlarge(*column, spot, half_width)
+            _enlarge(column[0], column[1], spot, half_width)
     for panel in axes[:, 0]:
         panel.set_ylabel("y (pixels)")
     bar = ScalarMappable(norm, INTENSITY)
@@ -67,39 +84,36 @@ def before_after(
     return figure
 
 
-def risk_curve(
-    alphas: Float[ArrayLike, " alpha"],
-    risks: Float[ArrayLike, " alpha"],
-    chosen: float,
-    *,
-    error: Float[ArrayLike, " alpha"] | None = None,
-    oracle: Float[ArrayLike, " alpha"] | None = None,
-    unit: str = "counts",
-) -> Figure:
+def risk_curve(curve: RiskCurve, *, unit: str = "counts") -> Figure:
     """Draw the estimated risk against the strength, and the strength chosen from it.
 
     Each curve is drawn above its own least value: an estimate's level has the noise of
-    the data, which is the same at every strength.
+    the data, which is the same at every strength. The least value of the true error is
+    that of the parabola through the three lowest points.
 
     Args:
-        alphas: Strengths, in the unit of the image.
-        risks: Estimated mean square error at each, in that unit squared.
-        chosen: The strength that was used.
-        error: Standard error of `risks`.
-        oracle: True mean square error at each strength, where the truth is known; its
-            least value is that of the parabola through the three lowest points.
+        curve: Strengths and risks.
         unit: Unit of the image.
+
+    Returns:
+        The figure.
     """
-    alphas, risks = np.asarray(alphas), np.asarray(risks)
+    alphas, risks, chosen = (
+        np.asarray(curve.alphas),
+        np.asarray(curve.risks),
+        curve.chosen,
+    )
     risks = risks - np.min(risks)
     figure = Figure((6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    if error is not None:
+    if curve.error is not None:
+        error = np.asarray(curve.error)
         band = risks - error, risks + error
         axes.fill_between(alphas, *band, color=BLUE, alpha=0.2, linewidth=0)
     axes.plot(alphas, risks, color=BLUE, marker=".", label="estimated from the data")
-    if oracle is not None:
-        best, least = _vertex(np.log(alphas), np.asarray(oracle))
+    if curve.oracle is not None:
+        oracle = np.asarray(curve.oracle)
+        best, least = _vertex(np.log(alphas), oracle)
         best = np.exp(best)
         axes.plot(alphas, oracle - least, "--", color=ORANGE, label="true")
         axes.plot(
@@ -126,7 +140,7 @@ def risk_curve(
     axes.set_xlabel(rf"strength $\alpha$ ({unit})")
     axes.set_ylabel(f"mean square error above its least ({unit}²)")
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
     return figure
 
 
@@ -148,8 +162,11 @@ def spot_surface(
         mask: True where a pixel is valid; the others leave holes.
         spot: Row and column of the spot.
         truth: Image without noise, where it is known.
-        half_width: Pixels from the spot to the edge.
+        half_width: Pixels from the spot to the border.
         unit: Unit of the images.
+
+    Returns:
+        The figure.
     """
     window = _window(spot, half_width, np.shape(before))
     panels = {"before": before, "after": after}
@@ -183,7 +200,8 @@ def spot_surface(
         axes.patch.set_visible(False)  # it would hide the neighbor's label
         for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
             axis.set_major_locator(MaxNLocator(5, integer=True))
-            axis.set_pane_color("white")
+            # the stubs of matplotlib know flat axes only
+            axis.set_pane_color("white")  # pyright: ignore[reportAttributeAccessIssue]
         axes.tick_params(labelsize="small", pad=0)
         axes.view_init(elev=25, azim=-60)
         axes.set_box_aspect((1, 1, 0.75))
@@ -206,6 +224,9 @@ def residual(
         after: Denoised image.
         variance: Variance of the noise in `before`.
         mask: True where a pixel is valid.
+
+    Returns:
+        The figure.
     """
     z = standardized_residual(before, after, variance, mask)
     max_lag = 10
@@ -218,11 +239,11 @@ def residual(
     image.set(title="residual", xlabel="x (pixels)", ylabel="y (pixels)")
 
     z = z[np.isfinite(z)]
-    edges = np.linspace(-5, 5, 81)
+    bins = np.linspace(-5, 5, 81)
     moments = f"mean {z.mean():.2f}\ndeviation {z.std():.2f}"
-    histogram.hist(z, edges, density=True, color=BLUE, alpha=0.6, label=moments)
-    normal = np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi)
-    histogram.plot(edges, normal, color=ORANGE, label="unit normal")
+    histogram.hist(z, bins, density=True, color=BLUE, alpha=0.6, label=moments)
+    normal = np.exp(-(bins**2) / 2) / np.sqrt(2 * np.pi)
+    histogram.plot(bins, normal, color=ORANGE, label="unit normal")
     histogram.set(
         title="its distribution",
         xlabel="residual / σ",
@@ -230,7 +251,7 @@ def residual(
         box_aspect=1,
     )
     histogram.legend(loc="upper left", frameon=False, fontsize="small", handlelength=1)
-    histogram.spines[["top", "right"]].set_visible(False)
+    open_frame(histogram)
 
     correlation[max_lag, max_lag] = np.nan  # 1 by definition
     limit = max(0.02, np.nanmax(np.abs(correlation)))
@@ -253,7 +274,9 @@ def residual(
     return figure
 
 
-def _vertex(x, y):
+def _vertex(
+    x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
+) -> tuple[float, float]:
     """Where the parabola through the least value and its neighbors is least."""
     middle = np.clip(np.argmin(y), 1, len(y) - 2)
     a, b, c = np.polyfit(x[middle - 1 : middle + 2], y[middle - 1 : middle + 2], 2)
@@ -262,15 +285,18 @@ def _vertex(x, y):
     return -b / (2 * a), c - b * b / (4 * a)
 
 
-def _window(spot, half_width, shape):
-    """Slices about a spot, cut at the edges of the image."""
-    return tuple(
+def _window(
+    spot: tuple[int, int], half_width: int, shape: tuple[int, ...]
+) -> tuple[slice, slice]:
+    """Slices about a spot, cut at the borders of the image."""
+    rows, columns = (
         slice(max(centre - half_width, 0), min(centre + half_width + 1, n))
         for centre, n in zip(spot, shape, strict=True)
     )
+    return rows, columns
 
 
-def _enlarge(whole, detail, spot, half_width):
+def _enlarge(whole: Axes, detail: Axes, spot: tuple[int, int], half_width: int) -> None:
     """Frame a spot in one panel and limit the other panel to that frame."""
     y, x = spot
     size = 2 * half_width + 1

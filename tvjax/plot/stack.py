@@ -1,12 +1,14 @@
-"""What did denoising do to an energy stack? The pictures that answer."""
+"""Pictures of what denoising did to an energy stack."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Bool, Float, Real
+from jaxtyping import ArrayLike, Bool, Float, Num, Real
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -22,9 +24,20 @@ from tvjax.plot.style import (
     valid_only,
 )
 
+# The color of what became of a component.
 VERDICTS = {"kept": GREEN, "shrunk": BLUE, "dropped": GRAY}
+
+# Greatest number of components that are drawn: what follows is mostly noise.
 SHOWN = 8
-"""Components that are drawn."""
+
+
+class PixelSpectra(NamedTuple):
+    """The spectra of some pixels before and after."""
+
+    pixels: Sequence[tuple[int, int]]  # row and column of each
+    before: Float[ArrayLike, "pixel energy"]
+    after: Float[ArrayLike, "pixel energy"]
+    truth: Float[ArrayLike, "pixel energy"] | None = None  # without noise, if known
 
 
 def scree(
@@ -37,9 +50,12 @@ def scree(
     Noise alone has none above √m + √n, for m pixels and n energies, but by chance.
 
     Args:
-        singular_values: Of the stack in units of its noise, descending.
+        singular_values: Singular values of the stack in units of its noise, descending.
         shape: Number of valid pixels and of energies.
         verdict: What became of the first components: kept, shrunk or dropped.
+
+    Returns:
+        The figure.
     """
     values = np.asarray(singular_values)
     values = values[values > 0]
@@ -60,8 +76,13 @@ def scree(
                 label=word,
                 zorder=2,
             )
-    edge = np.sqrt(shape[0]) + np.sqrt(shape[1])
-    axes.axhline(edge, color=ORANGE, linestyle="--", label="greatest of noise alone")
+    largest_noise_value = np.sqrt(shape[0]) + np.sqrt(shape[1])
+    axes.axhline(
+        largest_noise_value,
+        color=ORANGE,
+        linestyle="--",
+        label="greatest of noise alone",
+    )
     axes.set(xscale="log", yscale="log")
     _plain_numbers(axes.xaxis, axes.yaxis)
     axes.set(xlabel="component", ylabel="singular value / σ")
@@ -81,9 +102,12 @@ def rank_risk(
 
     Args:
         risks: Mean square error at the ranks from 1 on, over the noise's variance.
-        rank: The one that was used.
-        chosen: Whether that was by the least risk.
+        rank: The rank that was used.
+        chosen: Whether it was chosen by the least risk.
         oracle: True error at each rank, where the truth is known.
+
+    Returns:
+        The figure.
     """
     risks = np.asarray(risks)
     number = np.arange(1, len(risks) + 1)
@@ -92,8 +116,8 @@ def rank_risk(
     axes.plot(number, risks, color=BLUE, marker=".", label="estimated from the data")
     drawn = risks
     if oracle is not None:
-        drawn = np.concatenate([risks, oracle])
-        axes.plot(number, oracle, "--", color=ORANGE, label="true")
+        drawn = np.concatenate([risks, np.asarray(oracle)])
+        axes.plot(number, np.asarray(oracle), "--", color=ORANGE, label="true")
     axes.plot(
         rank,
         risks[rank - 1],
@@ -132,12 +156,16 @@ def eigenimages(
 
     Args:
         before: Coefficient images.
-        after: The same, denoised.
-        spectra: What they are coefficients of.
+        after: Coefficient images, denoised.
+        spectra: Spectrum of each component, in the unit of the data.
         verdict: What became of each: kept, shrunk or dropped.
         mask: True where a pixel is valid.
-        energies: In eV; without, frames are counted.
+        energies: Energies in eV; without, frames are counted.
+
+    Returns:
+        The figure.
     """
+    before, after, spectra = map(np.asarray, (before, after, spectra))
     num = min(SHOWN, len(before))
     height, width = np.shape(mask)
     side = 1.8
@@ -168,25 +196,25 @@ def eigenimages(
 
 
 def spectra(
-    before: Float[ArrayLike, "pixel energy"],
-    after: Float[ArrayLike, "pixel energy"],
-    pixels: Sequence[tuple[int, int]],
+    spectra: PixelSpectra,
     energies: Float[ArrayLike, " energy"] | None = None,
     *,
-    truth: Float[ArrayLike, "pixel energy"] | None = None,
     unit: str = "value",
 ) -> Figure:
     """Draw the spectra of some pixels before and after.
 
     Args:
-        before: Noisy spectra.
-        after: Denoised ones.
-        pixels: Row and column of each.
-        energies: In eV; without, frames are counted.
-        truth: Spectra without noise, where they are known.
-        unit: Of the values.
+        spectra: The spectra, noisy and denoised.
+        energies: Energies in eV; without, frames are counted.
+        unit: Unit of the values.
+
+    Returns:
+        The figure.
     """
-    x, label = _abscissa(energies, np.shape(before)[1])
+    pixels = spectra.pixels
+    before, after = np.asarray(spectra.before), np.asarray(spectra.after)
+    truth = None if spectra.truth is None else np.asarray(spectra.truth)
+    x, label = _abscissa(energies, before.shape[1])
     figure = Figure((4.0 * len(pixels), 3.6), layout="constrained")
     panels = figure.subplots(1, len(pixels), squeeze=False)[0]
     for k, (axes, (row, column)) in enumerate(zip(panels, pixels, strict=True)):
@@ -203,7 +231,7 @@ def spectra(
     return figure
 
 
-def frames(
+def stack_frame(
     images: Mapping[str, Real[ArrayLike, "height width"]],
     mask: Bool[ArrayLike, "height width"],
     *,
@@ -215,10 +243,13 @@ def frames(
     The scale saturates at what one pixel in 200 exceeds on either side in the second.
 
     Args:
-        images: By title.
+        images: The frame by title: before, after, and where known the truth.
         mask: True where a pixel is valid; the others are gray.
-        pixels: To be marked.
-        unit: Of the values.
+        pixels: Row and column of pixels to be marked.
+        unit: Unit of the values.
+
+    Returns:
+        The figure.
     """
     shown = {title: valid_only(image, mask) for title, image in images.items()}
     figure, panels = _side_by_side(
@@ -238,16 +269,19 @@ def maps(
     """Draw a map before and after, and the true one where it is known.
 
     Args:
-        images: By title, NaN where invalid.
+        images: Maps by title, NaN where invalid.
         label: What they show.
-        limits: Of the color scale; by default those of the second image, but for one
-            pixel in 200 on either side.
+        limits: Limits of the color scale; by default those of the second image, but
+            for one pixel in 200 on either side.
+
+    Returns:
+        The figure.
     """
-    values = list(images.values())
+    values = [np.asarray(image) for image in images.values()]
     return _side_by_side(images, CHEMICAL, limits or _limits(values[1]), label)[0]
 
 
-def jitter(
+def frame_shifts(
     shifts: Float[ArrayLike, "energy 2"],
     confidence: Float[ArrayLike, " energy"],
     energies: Float[ArrayLike, " energy"] | None = None,
@@ -255,9 +289,12 @@ def jitter(
     """Draw by how much each frame was found to have moved.
 
     Args:
-        shifts: (y, x) in pixels.
+        shifts: Shift along rows (y) and columns (x) of each frame, in pixels.
         confidence: Zero where no shift was found.
-        energies: In eV; without, frames are counted.
+        energies: Energies in eV; without, frames are counted.
+
+    Returns:
+        The figure.
     """
     shifts, found = np.asarray(shifts), np.asarray(confidence) > 0
     x, label = _abscissa(energies, len(shifts))
@@ -276,10 +313,11 @@ def jitter(
 
 def _side_by_side(
     images: Mapping[str, Real[ArrayLike, "height width"]],
-    colors: object,
+    colors: Colormap,
     limits: tuple[float, float],
     label: str,
 ) -> tuple[Figure, Sequence[Axes]]:
+    """Draw images on one color scale, with the panels to draw more into."""
     height, width = np.shape(next(iter(images.values())))
     size = 3.6
     figure = Figure(
@@ -288,11 +326,12 @@ def _side_by_side(
     panels = figure.subplots(1, len(images), squeeze=False)[0]
     norm = Normalize(*limits)
     for axes, (title, image) in zip(panels, images.items(), strict=True):
-        shown = axes.imshow(image, colors, norm, interpolation="nearest")
+        axes.imshow(image, colors, norm, interpolation="nearest")
         axes.set(title=title, xlabel="x (pixels)")
         axes.yaxis.set_tick_params(labelleft=axes is panels[0])
     panels[0].set_ylabel("y (pixels)")
-    figure.colorbar(shown, ax=panels, label=label, extend="both")
+    bar = ScalarMappable(norm, colors)
+    figure.colorbar(bar, ax=panels, label=label, extend="both")
     return figure, panels
 
 
@@ -313,7 +352,10 @@ def _limits(image: Float[np.ndarray, "height width"]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def _abscissa(energies, num):
+def _abscissa(
+    energies: Float[ArrayLike, " energy"] | None, num: int
+) -> tuple[Num[np.ndarray, " energy"], str]:
+    """Energies, or where they are unknown numbers of frames, and their label."""
     if energies is None:
         return np.arange(num), "frame"
     return np.asarray(energies), "energy (eV)"

@@ -1,4 +1,4 @@
-"""What do all pictures have in common?"""
+"""Colors, scales and the format that all pictures share."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 # Hues that all eyes tell apart, and a gray for what carries no data.
 BLUE, ORANGE, GREEN, GRAY = "#0072b2", "#d55e00", "#009e73", "#9a9a9a"
+# The color maps of intensities, of surfaces, of what chemistry tells, and of what has
+# a sign.
 INTENSITY = colormaps["inferno"].with_extremes(bad=GRAY)
 SURFACE = colormaps["viridis"]
 CHEMICAL = colormaps["viridis"].with_extremes(bad="#dddddd")

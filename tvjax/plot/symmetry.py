@@ -1,4 +1,6 @@
-"""Do the partners of a pattern agree, and what is its profile? The pictures."""
+"""Pictures of how the partners of a pattern agree, and of its profile."""
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -11,21 +13,34 @@ from tvjax.plot.style import BLUE, GRAY, open_frame, ORANGE
 WIDE = 3.0
 
 
-def orbit_agreement(
-    radius: Float[ArrayLike, " ring"],
-    ratio: Float[ArrayLike, " ring"],
-    scatter: Float[ArrayLike, " ring"],
-    blend: Float[ArrayLike, " ring"],
-) -> Figure:
+class RingAgreement(NamedTuple):
+    """By how much the members of an orbit differ, ring by ring."""
+
+    radius: Float[ArrayLike, " ring"]  # pixels
+    ratio: Float[ArrayLike, " ring"]  # chi-squared over its degrees of freedom
+    scatter: Float[ArrayLike, " ring"]  # standard deviation of `ratio` by chance
+    share: Float[ArrayLike, " ring"]  # of the orbit mean that was used
+
+
+class RingProfile(NamedTuple):
+    """The mean over each ring before and after."""
+
+    radius: Float[ArrayLike, " ring"]  # pixels
+    before: Float[ArrayLike, " ring"]
+    after: Float[ArrayLike, " ring"]
+    error: Float[ArrayLike, " ring"]  # standard error of `before`
+
+
+def orbit_agreement(agreement: RingAgreement) -> Figure:
     """Draw how much the members of an orbit differ, next to what noise makes them.
 
     Args:
-        radius: Of the rings, in pixels.
-        ratio: Chi-squared of the differences over its degrees of freedom.
-        scatter: Standard deviation of the ratio by chance.
-        blend: Share of the orbit mean that was used.
+        agreement: Differences over what their noise makes of them, ring by ring.
+
+    Returns:
+        The figure.
     """
-    radius, ratio, scatter = map(np.asarray, (radius, ratio, scatter))
+    radius, ratio, scatter, share = map(np.asarray, agreement)
     figure = Figure((7.0, 4.4), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     for times, shade in ((1, 0.45), (3, 0.2)):
@@ -47,31 +62,24 @@ def orbit_agreement(
         upper.yaxis.set_major_formatter(ScalarFormatter())
         upper.yaxis.set_minor_formatter(NullFormatter())
     upper.legend(frameon=False, fontsize="small")
-    lower.step(radius, blend, where="mid", color=ORANGE)
+    lower.step(radius, share, where="mid", color=ORANGE)
     lower.set(xlabel="radius (pixels)", ylabel="share of\nthe mean", ylim=(-0.05, 1.05))
     open_frame(upper)
     open_frame(lower)
     return figure
 
 
-def radial_profile(
-    radius: Float[ArrayLike, " ring"],
-    before: Float[ArrayLike, " ring"],
-    after: Float[ArrayLike, " ring"],
-    error: Float[ArrayLike, " ring"],
-    *,
-    unit: str = "counts",
-) -> Figure:
+def ring_profile(profile: RingProfile, *, unit: str = "counts") -> Figure:
     """Draw the mean over each ring before, with its error band, and after.
 
     Args:
-        radius: Of the rings, in pixels.
-        before: Mean of the noisy image.
-        after: Mean of the denoised one.
-        error: Standard error of `before`.
-        unit: Of the images.
+        profile: Means over rings.
+        unit: Unit of the images.
+
+    Returns:
+        The figure.
     """
-    radius, before, after, error = map(np.asarray, (radius, before, after, error))
+    radius, before, after, error = map(np.asarray, profile)
     figure = Figure((7.0, 4.8), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     upper.fill_between(

@@ -1,4 +1,4 @@
-"""What was done to data, in one folder to read, to show and to parse?"""
+"""Reports of what was done to data: one folder to read, to show and to parse."""
 
 import lazy_loader
 

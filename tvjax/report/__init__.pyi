@@ -1,6 +1,12 @@
 from .frames import (
     write_report as write_report,
 )
+from .outcomes import (
+    refuse_report as refuse_report,
+    report_frames as report_frames,
+    report_stack as report_stack,
+    report_symmetry as report_symmetry,
+)
 from .page import (
     PAGES as PAGES,
 )
@@ -13,6 +19,10 @@ from .symmetry import (
 
 __all__ = [
     "PAGES",
+    "refuse_report",
+    "report_frames",
+    "report_stack",
+    "report_symmetry",
     "write_report",
     "write_stack_report",
     "write_symmetry_report",

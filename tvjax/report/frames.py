@@ -1,17 +1,19 @@
-"""What was done to the frames of a scan?"""
+"""The report of what was done to the frames of a scan."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import ArrayLike, Bool, Real
+from jaxtyping import ArrayLike, Bool, Float, Real
 
 from tvjax import plot
 from tvjax.diagnostics import autocorrelation, standardized_residual, weakest_spot
 from tvjax.metrics import mse
-from tvjax.report.page import check_folder, section, write_pages
+from tvjax.report.page import check_folder, Section, section, write_pages
 
+# What a reader of the report must not overlook.
 CAUTION = (
     "Denoising correlates neighboring pixels, so the scatter of the background no "
     "longer measures the noise: an I/σ(I) taken from it is too high. Keep the raw data "
@@ -26,8 +28,8 @@ def write_report(
     *,
     variance: Real[ArrayLike, "height width"],
     mask: Bool[ArrayLike, "height width"],
-    summary: Mapping[str, object],
-    curve: Mapping[str, object] | None = None,
+    summary: Mapping[str, Any],
+    curve: plot.RiskCurve | None = None,
     truth: Real[ArrayLike, "height width"] | None = None,
     title: str = "Denoising report",
     unit: str = "counts",
@@ -45,8 +47,7 @@ def write_report(
         mask: True where a pixel is valid.
         summary: Whatever is to be known about the run: numbers, texts, arrays, nested
             mappings. All of it goes into the JSON file, what is short into the table.
-        curve: The arguments of `plot.risk_curve` but for the unit; none if the strength
-            was not chosen from a risk.
+        curve: Risk against strength; None if the strength was not chosen from a risk.
         truth: Image without noise, where it is known.
         title: Heading of the report.
         unit: Unit of the images.
@@ -67,7 +68,8 @@ def write_report(
         raise ValueError("`mask` must be True somewhere, got no valid pixel.")
 
     spot = weakest_spot(before, mask)
-    measured = measure(before, after, variance, mask) | {"faintest_spot": spot}
+    measured: dict[str, Any] = measure_frame(before, after, variance, mask)
+    measured["faintest_spot"] = spot
     if truth is not None:
         measured["true_mse_before"] = mse(before, truth, mask)
         measured["true_mse_after"] = mse(after, truth, mask)
@@ -78,34 +80,73 @@ def write_report(
         title=title,
         caution=CAUTION,
         table={**summary, **measured},
-        numbers={"summary": summary, "measured": measured, "curve": curve},
+        numbers={
+            "summary": summary,
+            "measured": measured,
+            "curve": None if curve is None else curve._asdict(),
+        },
     )
 
 
-def measure(
+def measure_frame(
     before: Real[ArrayLike, "height width"],
     after: Real[ArrayLike, "height width"],
     variance: Real[ArrayLike, "height width"],
     mask: Bool[ArrayLike, "height width"],
 ) -> dict[str, float]:
-    """Return the numbers that follow from the images alone."""
+    """Return the numbers that follow from the images and their noise.
+
+    Args:
+        before: Noisy image.
+        after: Denoised image.
+        variance: Variance of the noise in `before`.
+        mask: True where a pixel is valid.
+
+    Returns:
+        Totals in the unit of the images, and moments of the residual over its standard
+        deviation.
+    """
     total_before, total_after = (
-        np.sum(image, where=mask, dtype=float) for image in (before, after)
+        float(np.sum(np.asarray(image), where=np.asarray(mask), dtype=float))
+        for image in (before, after)
     )
     z = standardized_residual(before, after, variance, mask)
-    neighbors = autocorrelation(z, 1)
     return {
-        "valid_share": np.mean(mask),
+        "valid_share": float(np.mean(np.asarray(mask))),
         "total_before": total_before,
         "total_after": total_after,
         "total_change": total_after / total_before - 1 if total_before else math.nan,
-        "residual_mean": np.nanmean(z),
-        "residual_deviation": np.nanstd(z),
-        "residual_neighbor_correlation": (neighbors[1, 2] + neighbors[2, 1]) / 2,
+        **measure_residual(z),
     }
 
 
-def _draw(before, after, variance, mask, spot, curve, truth, unit):
+def measure_residual(z: Float[np.ndarray, "height width"]) -> dict[str, float]:
+    """Return mean, deviation and correlation of neighbors in a residual.
+
+    Args:
+        z: Residual over the standard deviation of the noise, NaN where invalid.
+
+    Returns:
+        The three by name; noise alone has 0, 1 and 0.
+    """
+    neighbors = autocorrelation(z, 1)
+    return {
+        "residual_mean": float(np.nanmean(z)),
+        "residual_deviation": float(np.nanstd(z)),
+        "residual_neighbor_correlation": float(neighbors[1, 2] + neighbors[2, 1]) / 2,
+    }
+
+
+def _draw(
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
+    variance: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
+    spot: tuple[int, int] | None,
+    curve: plot.RiskCurve | None,
+    truth: Real[ArrayLike, "height width"] | None,
+    unit: str,
+) -> list[Section]:
     """The pictures that these data allow, each as a section."""
     caption = "One color scale for both; gray pixels are not valid."
     if spot is not None:
@@ -128,7 +169,7 @@ def _draw(before, after, variance, mask, spot, curve, truth, unit):
                 "risk.png",
                 "The mean square error, estimated from the noisy data alone, and the "
                 "strength that was used.",
-                plot.risk_curve(**curve, unit=unit),
+                plot.risk_curve(curve, unit=unit),
             )
         )
     if spot is not None:

@@ -1,4 +1,4 @@
-"""How does a report become one folder to read, to show and to parse?"""
+"""A report as one folder to read, to show and to parse."""
 
 import html
 import json
@@ -9,15 +9,17 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tvjax import plot
+from tvjax.plot.style import Figure
 
 # In this order they get their final names: who finds the last finds all.
 PAGES = ("report.md", "report.html", "report.json")
 
+# The style sheet of the page.
 STYLE = """
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222;
        font: 16px/1.5 system-ui, sans-serif; }
@@ -39,8 +41,15 @@ class Section(NamedTuple):
     png: bytes
 
 
-def section(title: str, file: str, caption: str, figure: object) -> Section:
-    """Return a section with a figure drawn."""
+def section(title: str, file: str, caption: str, figure: Figure) -> Section:
+    """Return a section with a figure drawn.
+
+    Args:
+        title: Heading of the section.
+        file: Name of the picture.
+        caption: What to see in it.
+        figure: The picture.
+    """
     png = BytesIO()
     plot.save(figure, png)
     return Section(title, file, caption, png.getvalue())
@@ -48,6 +57,13 @@ def section(title: str, file: str, caption: str, figure: object) -> Section:
 
 def check_folder(folder: str | Path, overwrite: bool) -> Path:
     """Return the whole path of the folder.
+
+    Args:
+        folder: Where a report is to be written.
+        overwrite: Whether an earlier report may be replaced.
+
+    Returns:
+        Its absolute path.
 
     Raises:
         FileExistsError: If it holds a report and `overwrite` is False.
@@ -65,8 +81,8 @@ def write_pages(
     *,
     title: str,
     caution: str,
-    table: Mapping[str, object],
-    numbers: Mapping[str, object],
+    table: Mapping[str, Any],
+    numbers: Mapping[str, Any],
 ) -> Path:
     """Write pictures, `report.md`, `report.html` and `report.json` into a folder.
 
@@ -78,8 +94,8 @@ def write_pages(
         sections: The pictures, in order.
         title: Heading of the report.
         caution: What a reader must not overlook.
-        table: What is short of it goes into the table.
-        numbers: All of it goes into the JSON file.
+        table: Values of which those that are short go into the table.
+        numbers: Values that all go into the JSON file.
 
     Returns:
         Path of `report.html`.
@@ -89,12 +105,14 @@ def write_pages(
     contents["report.md"] = _markdown(title, rows, sections, caution).encode()
     contents["report.html"] = _html(title, rows, sections, caution).encode()
     pictures = {"pictures": [each.file for each in sections]}
-    contents["report.json"] = json.dumps(_plain(numbers | pictures), indent=2).encode()
+    contents["report.json"] = json.dumps(
+        _plain({**numbers, **pictures}), indent=2
+    ).encode()
     _write(folder, contents)
     return folder / "report.html"
 
 
-def _rows(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Names and texts of what is short enough for a table."""
     for name, value in values.items():
         value = _plain(value)
@@ -108,7 +126,7 @@ def _rows(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
                 yield prefix + name, _text(value)
 
 
-def _text(value):
+def _text(value: Any) -> str:
     """A value as a reader wants it."""
     match value:
         case None:
@@ -122,7 +140,7 @@ def _text(value):
     return str(value)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """A value as JSON knows it; numbers that are not finite become null."""
     match value:
         case Mapping():
@@ -137,7 +155,13 @@ def _plain(value):
     return str(value) if array.dtype == object else _plain(array.tolist())
 
 
-def _markdown(title, rows, sections, caution):
+def _markdown(
+    title: str,
+    rows: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    caution: str,
+) -> str:
+    """The report as Markdown, its pictures beside it."""
     cell = str.maketrans({"|": r"\|", "\n": " "})
     lines = [f"# {title}", "", "| quantity | value |", "| --- | --- |"]
     lines += [
@@ -149,7 +173,13 @@ def _markdown(title, rows, sections, caution):
     return "\n".join([*lines, "", "## Caution", "", caution, ""])
 
 
-def _html(title, rows, sections, caution):
+def _html(
+    title: str,
+    rows: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    caution: str,
+) -> str:
+    """The report as a page that holds its pictures."""
     title = html.escape(title)
     table = "\n".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>"
@@ -170,7 +200,7 @@ def _html(title, rows, sections, caution):
     )
 
 
-def _write(folder, contents):
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write beside the folder first, then move."""
     staged = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(staged, ignore_errors=True)  # left by an interrupted run
@@ -187,7 +217,7 @@ def _write(folder, contents):
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _pictures(folder):
+def _pictures(folder: Path) -> list[str]:
     """The pictures of an earlier report, as it names them."""
     try:
         return json.loads((folder / "report.json").read_bytes())["pictures"]

@@ -1,12 +1,14 @@
-"""What was done to patterns that were denoised by their symmetry?"""
+"""The report of what was done to patterns by their symmetry."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from jaxtyping import ArrayLike, Bool, Real
+import numpy as np
+from jaxtyping import ArrayLike, Bool, Float, Real
 
 from tvjax import plot
-from tvjax.report.frames import CAUTION, measure
+from tvjax.report.frames import CAUTION, measure_frame
 from tvjax.report.page import check_folder, section, write_pages
 
 
@@ -17,9 +19,9 @@ def write_symmetry_report(
     *,
     variance: Real[ArrayLike, "height width"],
     mask: Bool[ArrayLike, "height width"],
-    summary: Mapping[str, object],
-    agreement: Mapping[str, object] | None,
-    profile: Mapping[str, object] | None,
+    summary: Mapping[str, Any],
+    agreement: plot.RingAgreement | None = None,
+    profile: plot.RingProfile | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write pictures, `report.md`, `report.html` and `report.json` into a folder.
@@ -33,8 +35,8 @@ def write_symmetry_report(
         variance: Variance of the noise in `before`.
         mask: True where a pixel is valid.
         summary: Whatever is to be known about the run.
-        agreement: The arguments of `plot.orbit_agreement`; none without a symmetry.
-        profile: The arguments of `plot.radial_profile`; none without a centre.
+        agreement: How the orbits agree, ring by ring; None without a symmetry.
+        profile: Means over rings; None without a centre.
         overwrite: Whether to replace an earlier report.
 
     Returns:
@@ -44,7 +46,7 @@ def write_symmetry_report(
         FileExistsError: If the folder holds a report and `overwrite` is False.
     """
     folder = check_folder(folder, overwrite)
-    measured = measure(before, after, variance, mask)
+    measured = measure_frame(before, after, variance, mask)
     sections = [
         section(
             "Before and after",
@@ -62,7 +64,7 @@ def write_symmetry_report(
                 "makes of them: one where the symmetry holds. If it does not, a smooth "
                 "factor is on the mean, which has taken its part. Below, how much of "
                 "the mean is worth its error at each radius.",
-                plot.orbit_agreement(**agreement),
+                plot.orbit_agreement(agreement),
             )
         )
     if profile is not None:
@@ -73,7 +75,7 @@ def write_symmetry_report(
                 "The mean over rings of one pixel, before with its standard error, and "
                 "after. A difference of more than a few σ that follows the radius is "
                 "signal that was lost.",
-                plot.radial_profile(**profile),
+                plot.ring_profile(profile),
             )
         )
     sections.append(
@@ -95,7 +97,44 @@ def write_symmetry_report(
         numbers={
             "summary": summary,
             "measured": measured,
-            "agreement": agreement,
-            "profile": profile,
+            "agreement": None if agreement is None else agreement._asdict(),
+            "profile": None if profile is None else profile._asdict(),
         },
+    )
+
+
+def profile_of(
+    before: Real[ArrayLike, "height width"],
+    after: Real[ArrayLike, "height width"],
+    variance: Real[ArrayLike, "height width"],
+    mask: Bool[ArrayLike, "height width"],
+    centre: tuple[float, float],
+) -> plot.RingProfile:
+    """Return the means over rings of one pixel that hold a valid pixel.
+
+    Args:
+        before: Noisy pattern.
+        after: Denoised pattern.
+        variance: Variance of the noise in `before`.
+        mask: True where a pixel is valid.
+        centre: Beam centre (y, x) in pixels.
+
+    Returns:
+        Radius and means of the rings, the nearest first.
+    """
+    rows, columns = np.indices(np.shape(before))
+    valid = np.asarray(mask)
+    ring = np.rint(np.hypot(rows - centre[0], columns - centre[1])).astype(int)[valid]
+    count = np.bincount(ring)
+    seen = count > 0
+
+    def mean(values: Real[ArrayLike, "height width"]) -> Float[np.ndarray, " ring"]:
+        sums = np.bincount(ring, np.asarray(values, float)[valid])
+        return sums[seen] / count[seen]
+
+    return plot.RingProfile(
+        radius=np.flatnonzero(seen).astype(float),
+        before=mean(before),
+        after=mean(after),
+        error=np.sqrt(mean(variance) / count[seen]),
     )
