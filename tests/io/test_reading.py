@@ -1,54 +1,13 @@
 import bz2
 import gzip
 
-import fabio
+import h5py
 import numpy as np
 import pytest
 import tifffile
 
-from tvjax.io import FileError, open_series
-
-HEADER = """###CBF: VERSION 1.5, a detector\r
-\r
-data_thing\r
-\r
-_array_data.header_convention "PILATUS_1.2"\r
-_array_data.header_contents\r
-;\r
-# Detector: PILATUS 2M, S/N 24\r
-# Pixel_size 172e-6 m x 172e-6 m\r
-# Exposure_time 0.0964 s\r
-# Count_cutoff 388705 counts\r
-# Wavelength 0.68890 A\r
-# Detector_distance 0.16 m\r
-# Beam_xy (15.00, 10.00) pixels\r
-# Start_angle -145.0 deg.\r
-;\r
-"""
-
-
-@pytest.fixture
-def image():
-    image = np.random.default_rng(1).poisson(3.0, (20, 30)).astype(np.int32)
-    image[9:11] = -1
-    image[2, 3] = -2
-    return image
-
-
-def save_cbf(path, image):
-    fabio.cbfimage.CbfImage(data=image).write(str(path))
-    return path
-
-
-def save_tiff(path, image):
-    tifffile.imwrite(path, image, photometric="minisblack")
-    return path
-
-
-def save_edf(path, image):
-    fabio.edfimage.EdfImage(data=image).write(str(path))
-    return path
-
+from tests.io.images import save_cbf, save_edf, save_tiff
+from tvjax.io import FileError, open_series, read_mask
 
 FORMATS = {"cbf": save_cbf, "tif": save_tiff, "edf": save_edf}
 
@@ -89,42 +48,6 @@ def test_a_truncated_file_is_named(saved):
 def test_a_pedestal_makes_negative_values_readings(saved, image):
     save = FORMATS[saved.suffix[1:]]
     assert only_frame(save(saved, image - 10)).mask.all()
-
-
-def test_a_cbf_that_fails_its_checksum_is_refused(tmp_path, image):
-    path = save_cbf(tmp_path / "a.cbf", image)
-    content = path.read_bytes()
-    place = content.index(b"\x0c\x1a\x04\xd5") + 40
-    path.write_bytes(content[:place] + b"\x01" + content[place + 1 :])
-    with pytest.raises(FileError, match="checksum"):
-        open_series(path)
-
-
-def test_metadata_of_a_cbf_comes_from_its_header_lines(tmp_path, image):
-    path = save_cbf(tmp_path / "a.cbf", image)
-    _, section, rest = path.read_bytes().partition(b"--CIF-BINARY-FORMAT-SECTION--")
-    path.write_bytes(HEADER.encode() + section + rest)
-    with open_series(path) as series:
-        metadata = series.metadata
-    assert metadata.detector == "PILATUS 2M, S/N 24"
-    assert metadata.pixel_size == (172e-6, 172e-6)
-    assert metadata.beam_centre == (10.0, 15.0)
-    assert (metadata.wavelength, metadata.distance) == (0.6889, 0.16)
-    assert (metadata.saturation, metadata.start_angle) == (388705, -145.0)
-
-
-def test_pages_of_a_tiff_are_frames(tmp_path):
-    stack = np.arange(3 * 20 * 30, dtype=np.uint16).reshape(3, 20, 30)
-    with open_series(save_tiff(tmp_path / "stack.tif", stack)) as series:
-        frames = list(series.frames(1, 3))
-    np.testing.assert_array_equal([frame.data for frame in frames], stack[1:])
-
-
-def test_a_color_image_is_refused(tmp_path):
-    path = tmp_path / "color.tif"
-    tifffile.imwrite(path, np.zeros((20, 30, 3), np.uint8), photometric="rgb")
-    with pytest.raises(FileError, match="color"):
-        open_series(path)
 
 
 @pytest.fixture
@@ -191,3 +114,62 @@ def test_an_unknown_format_is_refused_with_a_list_of_the_known(tmp_path, content
     path.write_bytes(content)
     with pytest.raises(FileError, match="no format that is known.*CBF, TIFF.*SMV"):
         open_series(path)
+
+
+# Masks
+
+
+VALID = np.ones((4, 5), bool)
+VALID[1, 2] = False
+
+
+def save_npy(path):
+    np.save(path.with_suffix(".npy"), VALID)
+    return path.with_suffix(".npy")
+
+
+def save_npy_of_integers(path):
+    np.save(path.with_suffix(".npy"), 7 * ~VALID)
+    return path.with_suffix(".npy")
+
+
+def save_mask_tiff(path):
+    tifffile.imwrite(path.with_suffix(".tif"), np.where(VALID, 0, 255).astype(np.uint8))
+    return path.with_suffix(".tif")
+
+
+def save_image(path):
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        file["mask"] = (~VALID).astype(np.uint8)
+    return path.with_suffix(".h5")
+
+
+def save_pixel_mask(path):
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        file["entry/data/data"] = np.zeros((3, 4, 5), np.uint16)
+        file["entry/instrument/detector/pixel_mask"] = (~VALID).astype(np.uint32)
+    return path.with_suffix(".h5")
+
+
+@pytest.mark.parametrize(
+    "save",
+    [save_npy, save_npy_of_integers, save_mask_tiff, save_image, save_pixel_mask],
+)
+def test_zero_is_valid_in_files_and_true_in_booleans(tmp_path, save):
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "mask"), (4, 5)), VALID)
+
+
+def test_a_mask_of_another_detector_is_refused(tmp_path):
+    with pytest.raises(FileError, match=r"shape \(4, 5\), the frames \(5, 4\)"):
+        read_mask(save_npy(tmp_path / "mask"), (5, 4))
+
+
+def test_a_mask_that_leaves_no_pixel_is_refused(tmp_path):
+    np.save(tmp_path / "mask.npy", np.ones((4, 5), int))
+    with pytest.raises(FileError, match="leaves no valid pixel"):
+        read_mask(tmp_path / "mask.npy", (4, 5))
+
+
+def test_a_missing_mask_is_refused(tmp_path):
+    with pytest.raises(FileError, match="does not exist"):
+        read_mask(tmp_path / "mask.npy", (4, 5))

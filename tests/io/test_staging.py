@@ -4,7 +4,6 @@ import tracemalloc
 from pathlib import Path
 
 import h5py
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -130,9 +129,7 @@ def test_a_data_file_of_the_input_is_never_overwritten(master):
     ],
 )
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path, name, num_frames):
-    # what the checks of types remember of every file is not the program's
-    jaxtyping.config.update("jaxtyping_disable", True)
-    shape = (64, 64)
+    shape = (96, 96)
 
     def read(start, stop):
         for index in range(start, stop):

@@ -1,0 +1,71 @@
+import fabio
+import numpy as np
+import pytest
+
+from tests.io.images import save_edf
+from tvjax.io import FileError
+from tvjax.io.detectors import describe, read
+
+IMAGE = np.arange(30, dtype=np.uint16).reshape(5, 6)
+
+
+def smv(folder, **header):
+    """An image as an ADSC detector writes it."""
+    path = folder / "image_001.img"
+    fields = {"HEADER_BYTES": "512", "BYTE_ORDER": "little_endian"} | header
+    fields |= {"SIZE1": "6", "SIZE2": "5", "TYPE": "unsigned_short", "DIM": "2"}
+    text = "{\n" + "".join(f"{k}={v};\n" for k, v in fields.items()) + "}\n"
+    path.write_bytes(text.encode().ljust(512) + IMAGE.astype("<u2").tobytes())
+    return path
+
+
+def test_metadata_of_an_smv_image_is_in_si_units(tmp_path):
+    path = smv(
+        tmp_path,
+        WAVELENGTH="0.97",
+        DISTANCE="150.0",
+        PIXEL_SIZE="0.0512",
+        TIME="0.5",
+        OSC_START="10.0",
+        OSC_RANGE="0.25",
+        CCD_IMAGE_SATURATION="65535",
+    )
+    num_frames, metadata, denoised_by = describe(path)
+    assert (num_frames, denoised_by) == (1, None)
+    assert (metadata.wavelength, metadata.exposure) == (0.97, 0.5)
+    assert metadata.distance == pytest.approx(0.15)
+    assert metadata.pixel_size == pytest.approx((5.12e-5, 5.12e-5))
+    assert (metadata.start_angle, metadata.angle_increment) == (10.0, 0.25)
+    assert metadata.saturation == 65535
+    ((values, header),) = read(path, 0, 1)
+    np.testing.assert_array_equal(values, IMAGE)
+    assert header == ""
+
+
+def test_a_header_that_says_nothing_or_nonsense_leaves_metadata_unknown(tmp_path):
+    assert describe(smv(tmp_path, DISTANCE="far")).metadata.known() == {}
+
+
+def test_frames_of_a_file_with_several_are_read_in_order(tmp_path):
+    path = tmp_path / "several.edf"
+    image = fabio.edfimage.EdfImage(data=IMAGE)
+    image.append_frame(data=IMAGE + 1)
+    image.append_frame(data=IMAGE + 2)
+    image.write(str(path))
+    assert describe(path).num_frames == 3
+    values = [data for data, _ in read(path, 1, 3)]
+    np.testing.assert_array_equal(values, [IMAGE + 1, IMAGE + 2])
+
+
+def test_an_incomplete_image_is_an_error_and_not_zeros(tmp_path):
+    path = save_edf(tmp_path / "cut.edf", IMAGE)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError):
+        next(read(path, 0, 1))
+
+
+def test_what_fabio_does_not_know_is_refused_with_a_list(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("energy mu\n" * 50)
+    with pytest.raises(FileError, match="no format that is known here: tvjax reads"):
+        describe(path)
