@@ -49,7 +49,7 @@ _ELEMENTS = {
 
 
 def describe(path: Path) -> Description:
-    """Return what the text before the image tells."""
+    """Return the metadata in the text before the image."""
     text = _split(path)[0]
     return Description(1, parse_header(text), read_denoised_by(text))
 

@@ -23,7 +23,7 @@ MAGICS: tuple[bytes, ...] = ()
 
 
 def describe(path: Path) -> Description:
-    """Return the number of frames and what the header tells."""
+    """Return the number of frames and the metadata in the header."""
     with _open(path) as image:
         return Description(image.nframes, _metadata(image.header), None)
 

@@ -14,8 +14,8 @@ from tvjax.io.series import Frame
 # count, and would vanish in whole counts.
 SCALE = 16
 
-# Relative change of the total counts that rounding may make: little against the errors
-# of intensities, which are some per cent.
+# Relative change of the total counts that rounding may make: half of what a run warns
+# of, so that rounding alone never makes it warn.
 KEPT = 5e-4
 
 # Largest integer written: readers take the two above it for invalid pixels, and what

@@ -59,7 +59,7 @@ def _parse_range(text: str) -> Float[np.ndarray, " energy"] | None:
 
 
 def _declared_energies(series: Series) -> Float[np.ndarray, " energy"] | None:
-    """Return the energies that an HDF5 file tells, those beside the images first."""
+    """Return the energies in an HDF5 file, those beside the images first."""
     layout = series.layout
     if layout is None:
         return None

@@ -32,7 +32,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file tells of the experiment; None where it is silent.
+    """What a file says about the experiment; None where it says nothing.
 
     Attributes:
         detector: Name of the detector.
@@ -105,7 +105,7 @@ class Series:
         read: Yields data and header of the frames from start to stop (excluded).
         mask: True where the files declare a pixel valid; a frame may have fewer.
         invalid_values: Which stored values say that a pixel is invalid.
-        metadata: What the files tell of the experiment.
+        metadata: What the files say about the experiment.
         names: The input as the user named it.
         files: Every file that the frames come from.
         kind: Name of the format.

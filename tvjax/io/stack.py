@@ -207,7 +207,7 @@ def cut_of(series: Series) -> Cut:
 
 
 def _declared_axes(layout: Layout) -> str:
-    """Return the order of the axes that NeXus attributes tell."""
+    """Return the order of the axes that NeXus attributes declare."""
     names = _axis_names(layout)
     found = ["E" if is_energy(name) else name[-1:].upper() for name in names]
     if sorted(found) == sorted(FRAMES_FIRST):
@@ -219,7 +219,7 @@ def _declared_axes(layout: Layout) -> str:
 
 
 def _axis_names(layout: Layout) -> list[str]:
-    """Return what NeXus calls the axes of the stack; nothing where it is silent."""
+    """Return what NeXus calls the axes of the stack; empty where it has no names."""
     for holder in (layout.group, layout.datasets[0].images):
         axes = holder.attrs.get("axes")
         if axes is not None:

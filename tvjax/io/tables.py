@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from tvjax.io.errors import FileError, reading
 
-# Energies without a unit are in keV where none is above this number: no absorption edge
-# is measured below 50 eV or above 50 keV.
+# Energies without a unit are in keV where none is above this number: those of soft
+# X-rays in eV lie above it, those of hard X-rays in keV below.
 KILO = 50.0
 
 _COMMENTS = ("#", ";", "%", "//")
@@ -125,7 +125,7 @@ def read_spectra(path: Path) -> list[Spectrum]:
 def in_ev(
     energies: Float[np.ndarray, " energy"], unit: str
 ) -> Float[np.ndarray, " energy"]:
-    """Return energies in eV, given in `unit`, or in what their size says."""
+    """Return energies in eV; without a known `unit`, their size decides."""
     energies = np.asarray(energies, float)
     unit = unit.strip().lower()
     kilo = unit == "kev" or (unit != "ev" and np.max(energies, initial=0) < KILO)

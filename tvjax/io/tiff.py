@@ -31,7 +31,7 @@ _ADDRESSED = 2**32 - 2**25
 
 
 def describe(path: Path) -> Description:
-    """Return the number of pages and what the first one's description tells."""
+    """Return the number of pages and the metadata in the first one's description."""
     with _open(path) as tiff:
         page = _page(tiff, 0)
         by = page.software if page.software.startswith(f"{PROGRAM} ") else None

@@ -16,7 +16,7 @@ _Units = dict[str, float] | None
 
 
 def read_metadata(file: h5py.File) -> Metadata:
-    """Return what a file tells of the experiment, in SI units, Å and degrees."""
+    """Return what a file says about the experiment, in SI units, Å and degrees."""
     fields = _fields(file)
     start_angle, angle_increment = _rotation(fields)
     return Metadata(

@@ -94,7 +94,7 @@ def find_dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
 
 
 def address(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> tuple[int, int]:
-    """Return what tells an HDF5 object from all others, whatever its names."""
+    """Return what distinguishes an HDF5 object from all others, whatever its names."""
     info = h5py.h5o.get_info(item.id)
     return info.fileno, info.addr
 
