@@ -31,14 +31,14 @@ def total_variation(u, mask=None, norm="isotropic", alpha=1.0):
     return np.sum(np.ravel(alpha) * pixel_norm(matrix @ u.ravel(), norm))
 
 
-def objective(u, x, alpha, mask=None, norm="isotropic"):
-    """½‖u − x‖² + Σ α_i |∇u|_i over the valid pixels."""
+def objective(u, y, alpha, mask=None, norm="isotropic"):
+    """½‖u − y‖² + Σ α_i |∇u|_i over the valid pixels."""
     valid = np.ones(u.shape, bool) if mask is None else mask
-    distance = np.sum((u - x)[valid] ** 2) / 2
+    distance = np.sum((u - y)[valid] ** 2) / 2
     return distance + total_variation(u, mask, norm, alpha)
 
 
-def rof(x, alpha, *, mask=None, norm="isotropic", channels=False, num_steps=3000):
+def rof(y, alpha, *, mask=None, norm="isotropic", channels=False, num_steps=3000):
     """The minimizer of the ROF objective by the alternating direction method.
 
     Another algorithm than any of the library's, with a dense inverse inside: it splits
@@ -46,8 +46,8 @@ def rof(x, alpha, *, mask=None, norm="isotropic", channels=False, num_steps=3000
     converged to 1e-8 of the data's spread, most often to rounding. With `channels`, the
     leading axis counts images whose gradients have a common length.
     """
-    x = np.asarray(x, np.float64)
-    each = x if channels else x[None]
+    y = np.asarray(y, np.float64)
+    each = y if channels else y[None]
     num_channels, *shape = each.shape
     data = np.where(True if mask is None else mask, each, 0.0).reshape(num_channels, -1)
     alpha = np.broadcast_to(np.asarray(alpha, np.float64), shape).ravel()
@@ -65,8 +65,8 @@ def rof(x, alpha, *, mask=None, norm="isotropic", channels=False, num_steps=3000
         length = np.sqrt(np.sum(steps**2, axis=together, keepdims=True))
         d = steps * np.maximum(1 - alpha / penalty / np.maximum(length, 1e-300), 0)
         b = steps - d
-    u = u.reshape(x.shape)
-    return u if mask is None else np.where(mask, u, x)
+    u = u.reshape(y.shape)
+    return u if mask is None else np.where(mask, u, y)
 
 
 def flat_regions(u, mask=None, tol=1e-6):

@@ -37,7 +37,12 @@ def test_complex_values_are_refused():
 def test_images_are_told_from_what_is_none():
     assert as_image(np.ones((2, 3), np.uint8)).dtype == np.float32
     assert as_image(np.ones((4, 2, 3)), ndim=(2, 3)).shape == (4, 2, 3)
-    for wrong in (np.ones(3), np.ones((4, 2, 3)), np.ones((0, 3)), 1j * np.ones((2, 3))):
+    for wrong in (
+        np.ones(3),
+        np.ones((4, 2, 3)),
+        np.ones((0, 3)),
+        1j * np.ones((2, 3)),
+    ):
         with pytest.raises(ValueError, match="must be an image .* got shape"):
             as_image(wrong)
     sentence = r"`flat` must be an image \(height, width\) or frames .*; average it\."
@@ -107,7 +112,9 @@ def test_known_values_inside_jit_are_taken():
 
 def test_noise_models_are_told_from_numbers():
     check_noise(Gaussian(1.0))
-    with pytest.raises(ValueError, match="must be a noise model, got float; a standard"):
+    with pytest.raises(
+        ValueError, match="must be a noise model, got float; a standard"
+    ):
         check_noise(2.0)
 
 

@@ -17,7 +17,7 @@ MODULES = [
 # What several modules provide under one name, because one contract asks for it.
 PROTOCOLS = {
     "solvers": {"init", "step", "State"},
-    "io": {"describe", "read"},
+    "io": {"create_sink", "describe", "output_files", "read"},
 }
 
 

@@ -47,10 +47,13 @@ ALLOWED = {
     },
     "learning": {"arguments", "networks", "risk", "symmetry"},
     "plot": {"diagnostics"},
-    "report": {"plot", "diagnostics", "metrics"},
     "pipeline": {
-        *("frames", "io", "learning", "noise", "registration", "settings"),
+        *("frames", "io", "learning", "noise", "registration", "result", "settings"),
         *("simulate", "stack", "symmetry", "xanes"),
+    },
+    "report": {
+        *("diagnostics", "io", "metrics", "noise", "pipeline", "plot", "simulate"),
+        *("stack", "symmetry"),
     },
     "cli": {"pipeline", "report", "io", "simulate", "settings"},
     "__init__": set(),  # every room, but only when it is asked for

@@ -9,7 +9,7 @@ from tvjax.operators import (
     difference_adjoint,
     pixel_norm,
     total_variation,
-    valid_edges,
+    valid_differences,
 )
 
 SHAPES = [(7,), (5, 4), (3, 4, 2), (1, 6), (6, 1)]
@@ -30,14 +30,15 @@ def test_difference_and_adjoint_are_the_dense_matrix_and_its_transpose(
 ):
     mask = some_mask(shape) if masked else None
     matrix = reference.difference_matrix(shape, mask)
-    edges = valid_edges(shape, None if mask is None else jnp.asarray(mask))
-    u, p = normal(shape).astype(dtype), normal((len(shape), *shape), 1).astype(dtype)
-    steps, back = difference(u, edges), difference_adjoint(jnp.asarray(p), edges)
+    exists = valid_differences(shape, None if mask is None else jnp.asarray(mask))
+    x, p = normal(shape).astype(dtype), normal((len(shape), *shape), 1).astype(dtype)
+    steps = difference(jnp.asarray(x), exists)
+    back = difference_adjoint(jnp.asarray(p), exists)
     assert steps.dtype == back.dtype == dtype
     # sums of at most 2 ndim numbers of order one
     atol = 20 * np.finfo(dtype).eps
     np.testing.assert_allclose(
-        np.reshape(steps, (len(shape), -1)), matrix @ u.ravel(), atol=atol
+        np.reshape(steps, (len(shape), -1)), matrix @ x.ravel(), atol=atol
     )
     expected = np.einsum("kij,ki->j", matrix, p.reshape(len(shape), -1))
     np.testing.assert_allclose(np.ravel(back), expected, atol=atol)
@@ -56,10 +57,10 @@ def test_squared_norm_of_the_difference_is_below_four_per_axis(ndim):
 
 def test_no_difference_touches_an_invalid_pixel():
     mask = some_mask((6, 5))
-    edges = np.asarray(valid_edges((6, 5), jnp.asarray(mask)))
-    np.testing.assert_array_equal(edges[0, :-1], mask[1:] & mask[:-1])
-    np.testing.assert_array_equal(edges[1, :, :-1], mask[:, 1:] & mask[:, :-1])
-    assert not edges[0, -1].any() and not edges[1, :, -1].any()
+    exists = np.asarray(valid_differences((6, 5), jnp.asarray(mask)))
+    np.testing.assert_array_equal(exists[0, :-1], mask[1:] & mask[:-1])
+    np.testing.assert_array_equal(exists[1, :, :-1], mask[:, 1:] & mask[:, :-1])
+    assert not exists[0, -1].any() and not exists[1, :, -1].any()
 
 
 def test_pixel_norm_of_three_and_four_is_five_or_seven():
@@ -79,34 +80,34 @@ def test_gradient_of_a_norm_is_its_direction_and_zero_at_zero(norm):
 @pytest.mark.parametrize("norm", ["isotropic", "anisotropic"])
 def test_gradient_of_the_total_variation_of_a_constant_is_zero(norm, dtype):
     flat = jnp.full((4, 5), 3.0, dtype)
-    slope = jax.grad(lambda u: total_variation(u, norm=norm))(flat)
+    slope = jax.grad(lambda x: total_variation(x, norm=norm))(flat)
     np.testing.assert_array_equal(slope, 0)
 
 
 def test_total_variation_of_a_region_is_its_height_times_its_perimeter():
-    u = jnp.zeros((8, 9)).at[2:5, 3:7].set(2.5)
+    x = jnp.zeros((8, 9)).at[2:5, 3:7].set(2.5)
     # 3 x 4 pixels; at one corner both differences start in the same pixel
     perimeter = 2 * (3 + 4)
-    np.testing.assert_allclose(total_variation(u, norm="anisotropic"), 2.5 * perimeter)
+    np.testing.assert_allclose(total_variation(x, norm="anisotropic"), 2.5 * perimeter)
     np.testing.assert_allclose(
-        total_variation(u), 2.5 * (perimeter - 2 + np.sqrt(2)), rtol=1e-6
+        total_variation(x), 2.5 * (perimeter - 2 + np.sqrt(2)), rtol=1e-6
     )
 
 
 @pytest.mark.parametrize("norm", ["isotropic", "anisotropic"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_total_variation_agrees_with_the_dense_matrix(norm, shape):
-    u, mask = normal(shape), some_mask(shape)
-    expected = reference.total_variation(u, mask, norm)
-    spoiled = np.where(mask, u, np.nan)
+    x, mask = normal(shape), some_mask(shape)
+    expected = reference.total_variation(x, mask, norm)
+    spoiled = np.where(mask, x, np.nan)
     value = total_variation(jnp.asarray(spoiled), mask=jnp.asarray(mask), norm=norm)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 def test_invalid_pixels_have_no_part_in_the_gradient_of_the_total_variation():
     mask = some_mask((6, 5))
-    u = jnp.asarray(np.where(mask, normal((6, 5)), np.nan))
-    slope = jax.grad(lambda u: total_variation(u, mask=jnp.asarray(mask)))(u)
+    x = jnp.asarray(np.where(mask, normal((6, 5)), np.nan))
+    slope = jax.grad(lambda x: total_variation(x, mask=jnp.asarray(mask)))(x)
     assert np.isfinite(slope).all() and not slope[~mask].any()
 
 

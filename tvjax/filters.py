@@ -1,4 +1,4 @@
-"""Filters of images that leave out invalid pixels: blurs, sums over squares, dilation."""
+"""Filters of images with invalid pixels: blurs, means and sums of what is around."""
 
 import math
 import operator

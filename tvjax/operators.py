@@ -1,4 +1,4 @@
-"""What are the gradient of an image, its adjoint, total variation and local mean?"""
+"""Finite differences of an image, their adjoint, and total variation."""
 
 from typing import get_args, Literal
 
@@ -6,13 +6,15 @@ import jax
 from jax import Array, lax, numpy as jnp
 from jaxtyping import Bool, Float
 
+from tvjax.arguments import check_choice
+
 Norm = Literal["isotropic", "anisotropic"]
 
 
-def valid_edges(
+def valid_differences(
     shape: tuple[int, ...], mask: Bool[Array, "*shape"] | None = None
 ) -> Bool[Array, " ndim *shape"]:
-    """Where does a forward difference exist?
+    """Where a forward difference exists.
 
     The difference along an axis from a pixel to its successor exists unless the pixel
     is the last of its line (Neumann boundary) or one of the two is invalid.
@@ -27,28 +29,34 @@ def valid_edges(
 
 
 def difference(
-    u: Float[Array, "*shape"], edges: Bool[Array, " ndim *shape"] | None = None
+    x: Float[Array, "*shape"], exists: Bool[Array, " ndim *shape"] | None = None
 ) -> Float[Array, " ndim *shape"]:
-    """Forward differences, (∇u)_k[i] = u[i + e_k] − u[i], zero where there is no edge.
+    """Forward differences, (∇x)_k[i] = x[i + e_k] − x[i], zero where there is none.
 
     Args:
-        u: Image of any number of axes.
-        edges: Where a difference exists, from `valid_edges`; by default everywhere but
-            at the end of each line.
+        x: Image of any number of axes.
+        exists: Where a difference exists, from `valid_differences`; by default
+            everywhere but at the end of each line.
     """
-    if edges is None:
-        edges = valid_edges(u.shape)
-    steps = jnp.stack([_shift(u, axis) - u for axis in range(u.ndim)])
-    return jnp.where(edges, steps, 0)
+    if exists is None:
+        exists = valid_differences(x.shape)
+    steps = jnp.stack([_shift(x, axis) - x for axis in range(x.ndim)])
+    return jnp.where(exists, steps, 0)
 
 
 def difference_adjoint(
-    p: Float[Array, " ndim *shape"], edges: Bool[Array, " ndim *shape"] | None = None
+    p: Float[Array, " ndim *shape"],
+    exists: Bool[Array, " ndim *shape"] | None = None,
 ) -> Float[Array, "*shape"]:
-    """The adjoint of `difference`, ⟨∇u, p⟩ = ⟨u, ∇ᵀp⟩; the divergence is −∇ᵀ."""
+    """The adjoint of `difference`, ⟨∇x, p⟩ = ⟨x, ∇ᵀp⟩; the divergence is −∇ᵀ.
+
+    Args:
+        p: A vector for each pixel.
+        exists: Where a difference exists, as for `difference`.
+    """
     image = jax.ShapeDtypeStruct(p.shape[1:], p.dtype)
-    (u,) = jax.linear_transpose(lambda u: difference(u, edges), image)(p)
-    return u
+    (x,) = jax.linear_transpose(lambda x: difference(x, exists), image)(p)
+    return x
 
 
 def pixel_norm(
@@ -57,8 +65,11 @@ def pixel_norm(
     """Length of the vector in each pixel, Euclidean (isotropic) or ℓ₁ (anisotropic).
 
     Its gradient at a zero vector is zero, never NaN.
+
+    Raises:
+        ValueError: `norm` names no norm.
     """
-    check_norm(norm)
+    check_choice("norm", norm, get_args(Norm))
     if norm == "anisotropic":
         # the sign is zero at zero, where JAX has a slope of one for `abs`
         return jnp.sum(p * lax.stop_gradient(jnp.sign(p)), axis=0)
@@ -68,24 +79,29 @@ def pixel_norm(
 
 
 def total_variation(
-    u: Float[Array, "*shape"],
+    x: Float[Array, "*shape"],
     *,
     mask: Bool[Array, "*shape"] | None = None,
     norm: Norm = "isotropic",
 ) -> Float[Array, ""]:
-    """TV(u) = Σ_i |∇u|_i over differences between valid pixels, in the unit of u."""
-    u = u if mask is None else jnp.where(mask, u, 0)
-    return jnp.sum(pixel_norm(difference(u, valid_edges(u.shape, mask)), norm))
+    """TV(x) = Σ_i |∇x|_i over differences between valid pixels, in the unit of x.
+
+    Args:
+        x: Image of any number of axes.
+        mask: True where a pixel is valid; all are, by default.
+        norm: "isotropic" (Euclidean length of a gradient) or "anisotropic" (ℓ₁).
+
+    Raises:
+        ValueError: `norm` names no norm.
+    """
+    x = x if mask is None else jnp.where(mask, x, 0)
+    return jnp.sum(pixel_norm(difference(x, valid_differences(x.shape, mask)), norm))
 
 
-def check_norm(norm: str) -> None:
-    """Raise a `ValueError` unless `norm` names a pixel norm."""
-    if norm not in get_args(Norm):
-        raise ValueError(f"`norm` must be one of {get_args(Norm)}, got {norm!r}.")
-
-
-def _shift(u: Array, axis: int) -> Array:
+def _shift(
+    x: Float[Array, "*shape"] | Bool[Array, "*shape"], axis: int
+) -> Float[Array, "*shape"] | Bool[Array, "*shape"]:
     """The successor of each pixel along an axis; zero (False) past the end."""
-    low_high_interior = [(0, 0, 0)] * u.ndim
+    low_high_interior = [(0, 0, 0)] * x.ndim
     low_high_interior[axis] = (-1, 1, 0)
-    return lax.pad(u, jnp.zeros((), u.dtype), low_high_interior)
+    return lax.pad(x, jnp.zeros((), x.dtype), low_high_interior)

@@ -1,24 +1,13 @@
-from typing import NamedTuple
+import functools
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.pipeline.test_stack import Truncate
+from tests.pipeline.stand_ins import Halve, MASKED, save_frames, Truncate
+from tvjax import pipeline
 from tvjax.cli import app
-from tvjax.io import save_series, series_of
-from tvjax.noise import Poisson
-from tvjax.pipeline import frames as scans, stack as stacks
-
-
-class Result(NamedTuple):
-    image: np.ndarray
-    alpha: float
-    noise: object
-    gap: float = 1e-5
-    converged: bool = True
-    curve: object = None
-    at_bound: bool = False
+from tvjax.pipeline import denoise_files, denoise_stack_files
 
 
 @pytest.fixture
@@ -28,29 +17,43 @@ def tvjax():
 
 
 @pytest.fixture
-def halve(monkeypatch):
-    """Let a stand-in denoise, and return what it is asked."""
-    calls = []
+def denoise_by(monkeypatch):
+    """Let a stand-in denoise frames."""
 
-    def denoise(y, **options):
-        calls.append(options)
-        return Result(y / 2, options["alpha"] or 0.25, options["noise"] or Poisson())
+    def use(denoise):
+        stand_in = functools.partial(denoise_files, denoise=denoise)
+        monkeypatch.setattr(pipeline, "denoise_files", stand_in)
+        return denoise
 
-    monkeypatch.setattr(scans, "_default_denoise", lambda: denoise)
-    return calls
+    return use
 
 
 @pytest.fixture
-def truncate(monkeypatch):
-    """Let a stand-in denoise."""
-    fit = Truncate()
-    monkeypatch.setattr(stacks, "_default_fit", lambda: fit)
-    return fit
+def halve(denoise_by):
+    """Let a stand-in denoise frames that halves them."""
+    return denoise_by(Halve())
+
+
+@pytest.fixture
+def fit_by(monkeypatch):
+    """Let a stand-in denoise stacks."""
+
+    def use(fit):
+        stand_in = functools.partial(denoise_stack_files, fit=fit)
+        monkeypatch.setattr(pipeline, "denoise_stack_files", stand_in)
+        return fit
+
+    return use
+
+
+@pytest.fixture
+def truncate(fit_by):
+    """Let a stand-in denoise stacks that truncates them."""
+    return fit_by(Truncate())
 
 
 @pytest.fixture
 def scan(tmp_path):
     counts = np.random.default_rng(0).poisson(2.0, (4, 40, 50)).astype(np.uint32)
-    counts[:, 9:11] = 2**32 - 1
-    save_series(tmp_path / "raw" / "scan_master.h5", series_of(counts))
-    return tmp_path / "raw" / "scan_master.h5"
+    counts[:, 9:11] = MASKED
+    return save_frames(tmp_path / "raw" / "scan_master.h5", counts)

@@ -1,6 +1,7 @@
 import json
 
 import h5py
+import pytest
 
 from tvjax.io import open_series, open_stack
 
@@ -15,7 +16,10 @@ def test_the_demo_leaves_a_scan_its_denoised_twin_and_a_report(
         assert (raw.num_frames, raw.shape) == (2, (1065, 1030))
         with open_series(tmp_path / "tvjax_demo/clean/scan_master.h5") as clean:
             assert clean.metadata.angle_increment == raw.metadata.angle_increment
-    assert (tmp_path / "tvjax_demo/report/report.html").exists()
+    assert "tvjax_demo/report/report.html" in result.stdout.replace("\n", "")
+    report = json.loads((tmp_path / "tvjax_demo/report/report.json").read_text())
+    # half of the counts were taken away
+    assert report["measured"]["total_change"] == pytest.approx(-0.5)
 
 
 def test_the_demo_leaves_a_stack_its_maps_and_a_report_beside_the_truth(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tvjax.io import open_series, save_series, series_of
-from tvjax.pipeline import frames as scans
 
 
 def test_denoise_writes_the_output_and_a_summary(tvjax, scan, tmp_path, halve):
@@ -93,11 +92,11 @@ def test_an_error_is_one_sentence(
     assert result.stdout == ""
 
 
-def test_data_that_cannot_be_denoised_are_no_misuse(tvjax, scan, tmp_path, monkeypatch):
+def test_data_that_cannot_be_denoised_are_no_misuse(tvjax, scan, tmp_path, denoise_by):
     def refuse(y, **options):
         raise ValueError("images of at least 2 x 2 are needed.")
 
-    monkeypatch.setattr(scans, "_default_denoise", lambda: refuse)
+    denoise_by(refuse)
     result = tvjax("denoise", scan, "-o", tmp_path / "c.h5")
     assert result.exit_code == 1
     assert result.stderr == "tvjax: images of at least 2 x 2 are needed.\n"
@@ -122,12 +121,12 @@ def test_an_existing_output_is_kept(tvjax, scan, tmp_path, halve):
 
 
 def test_an_interruption_is_one_sentence_and_leaves_nothing(
-    tvjax, scan, tmp_path, monkeypatch
+    tvjax, scan, tmp_path, denoise_by
 ):
     def interrupt(y, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scans, "_default_denoise", lambda: interrupt)
+    denoise_by(interrupt)
     result = tvjax("denoise", scan, "-o", tmp_path / "clean" / "c_master.h5")
     assert result.exit_code == 130
     assert result.stderr == "tvjax: Interrupted: nothing was written.\n"
@@ -135,10 +134,11 @@ def test_an_interruption_is_one_sentence_and_leaves_nothing(
 
 
 SIGNALS = """
-import os, signal, sys
+import functools, os, signal, sys
+import numpy as np
 from types import SimpleNamespace
+from tvjax import pipeline
 from tvjax.cli import main
-from tvjax.pipeline import frames
 
 def denoise(y, **options):
     # the choice, three frames, and then a signal while they are written
@@ -146,11 +146,11 @@ def denoise(y, **options):
     if len(calls) == 5:
         os.kill(os.getpid(), number)
     return SimpleNamespace(
-        image=y / 2, alpha=1.0, gap=0.0, converged=True, at_bound=False,
-        curve=None, noise=options["noise"],
+        image=y / 2, alpha=np.array(1.0), relative_gap=np.zeros(len(y)),
+        converged=np.ones(len(y), bool), at_bound=np.array(False), curve=None,
     )
 
-frames._default_denoise = lambda: denoise
+pipeline.denoise_files = functools.partial(pipeline.denoise_files, denoise=denoise)
 # what runs in the background may have been told to ignore it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,9 +2,8 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.pipeline.test_stack import noisy, write_density, write_references
+from tests.pipeline.stand_ins import noisy, write_density, write_references
 from tvjax.io import open_stack
-from tvjax.pipeline import stack as stacks
 from tvjax.simulate import nickel_energies, xanes_stack
 
 pytestmark = pytest.mark.usefixtures("truncate")
@@ -109,12 +108,12 @@ def test_an_error_is_one_sentence(
 
 
 def test_an_interruption_is_one_sentence_and_leaves_nothing(
-    tvjax, source, tmp_path, monkeypatch
+    tvjax, source, tmp_path, fit_by
 ):
-    def interrupt(stack, **options):
+    def interrupt(y, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stacks, "_default_fit", lambda: interrupt)
+    fit_by(interrupt)
     result = tvjax("stack", source, "-o", tmp_path / "new" / "clean.h5")
     assert result.exit_code == 130
     assert result.stderr == "tvjax: Interrupted: nothing was written.\n"

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from tvjax import learning, symmetry
+from tvjax import symmetry
 from tvjax.io import open_series, save_series, series_of
 from tvjax.learning import CountNetwork, save_counts
-from tvjax.pipeline import training
+from tvjax.pipeline import symmetry as patterns_by_symmetry, training
 
 SHAPE, CENTRE = (48, 64), (23.5, 31.0)
 
@@ -89,7 +89,7 @@ def test_an_interrupted_training_says_how_to_go_on(
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(learning, "train", interrupt)
+    monkeypatch.setattr(training, "train", interrupt)
     centre = ("--group", "friedel", "--centre", "23.5,31")
     result = tvjax("train", patterns, "-o", tmp_path / "w.safetensors", *centre)
     assert result.exit_code == 130
@@ -139,13 +139,13 @@ def test_a_frame_that_is_not_like_the_others_is_denoised_by_itself(
 ):
     known, seen = symmetry.denoise_symmetric, []
 
-    def refuse(frame, *settings):
+    def refuse(frame, **settings):
         seen.append(frame)
         if len(seen) > 3:
             raise symmetry.Refused("the data refuse it.")
-        return known(frame, *settings)
+        return known(frame, **settings)
 
-    monkeypatch.setattr(symmetry, "denoise_symmetric", refuse)
+    monkeypatch.setattr(patterns_by_symmetry, "denoise_symmetric", refuse)
     options = ("--group", "friedel", "--centre", "23.5,31")
     result = tvjax("symmetry", patterns, "-o", tmp_path / "clean.h5", *options)
     assert result.exit_code == 0, result.output

@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 import tvjax
 from tvjax.denoisers import load_network, Network, save_network
 from tvjax.denoisers.network import fill
-from tvjax.networks.layers import fold, unfold
 from tvjax.simulate import xanes_stack
 
 SIDE = 96
@@ -110,14 +109,6 @@ def test_distant_pixels_are_strangers(small):
     assert np.abs(after - before)[:, 8:].max() > 1e-3
 
 
-def test_folding_is_undone():
-    features = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
-    folded = fold(features)
-    assert folded.shape == (2, 2, 3, 12)
-    np.testing.assert_array_equal(folded[1, 0, 2, :3], features[1, 0, 4])
-    np.testing.assert_array_equal(unfold(folded), features)
-
-
 def test_holes_are_filled_by_the_mean_around():
     y = jnp.asarray([[1.0, 3.0, 9.0], [np.nan, 8.0, 9.0], [5.0, np.nan, 9.0]])
     mask = jnp.isfinite(y)
@@ -192,7 +183,7 @@ def test_shipped_file_says_what_it_is():
     with safe_open(file, framework="np") as opened:
         facts = opened.metadata()
     assert facts["licence"] == "BSD-3-Clause"
-    assert facts["script"] == "experiments/train_network.py"
+    assert facts["script"] == "experiments/networks/train_network.py"
     assert "seed" in facts["settings"]
 
 

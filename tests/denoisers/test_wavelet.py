@@ -7,7 +7,7 @@ import tvjax
 from tests import reference
 from tvjax.denoisers import Wavelet, wavelet_risk
 from tvjax.denoisers.wavelet import linear_expansion
-from tvjax.risk.mixture_weights import least_risk_weights
+from tvjax.risk.mixture_coefficients import least_risk_coefficients
 
 SHAPE = (13, 10)
 SCENE = 20 * reference.scene(64, 64)
@@ -34,7 +34,7 @@ def expanded():
     @jax.jit
     def both(y):
         def images(y):
-            expansion = linear_expansion(y, variance, mask, 2)
+            expansion = linear_expansion(y, jnp.asarray(variance), jnp.asarray(mask), 2)
             return jnp.concatenate([expansion.low[None], expansion.parts]), expansion
 
         jacobian, expansion = jax.jacfwd(images, has_aux=True)(y)
@@ -64,7 +64,7 @@ def test_risk_is_that_of_the_weighted_parts(expanded):
     y, mask, variance, expansion, _ = expanded
     rest = np.where(mask, y - expansion.low, 0)
     with jax.enable_x64(True):
-        weights = least_risk_weights(
+        weights = least_risk_coefficients(
             jnp.asarray(expansion.parts),
             jnp.asarray(rest),
             jnp.asarray(expansion.divergences),

@@ -72,8 +72,12 @@ def test_a_network_disk_that_is_full_at_the_end_leaves_nothing(
 
 
 def test_a_folder_that_may_not_be_written_is_named(series, tmp_path, monkeypatch):
+    usual = Path.open
+
     def refuse(path, *arguments, **options):
-        raise PermissionError(errno.EACCES, "Permission denied")
+        if path.parent == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return usual(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(FileError, match="clean.h5 cannot be written.*read-only"):

@@ -8,6 +8,10 @@ from tvjax.learning import CountNetwork
 SIDE = 32
 CENTRE = (15.5, 15.5)
 
+KEY = jax.random.key(5)
+# all in these few options, so that the steps are compiled once
+OPTIONS = {"num_steps": 12, "batch": 2, "side": 16, "rate": 2e-3, "check_every": 4}
+
 
 def tiny(seed=0):
     """A network that is trained in a second."""
@@ -34,3 +38,10 @@ def counts(num, level, seed=0):
     mask = np.ones((SIDE, SIDE), bool)
     mask[:, 6:8] = False
     return np.where(mask, frames, 0), mask
+
+
+def assert_same(one, other):
+    """Two trainings with the same log and the same bits of the weights."""
+    assert one.log == other.log
+    for a, b in zip(*(jax.tree.leaves(t.network) for t in (one, other)), strict=True):
+        np.testing.assert_array_equal(a, b)

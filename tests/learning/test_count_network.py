@@ -174,7 +174,7 @@ def test_file_of_another_version_is_refused(weights):
 )
 def test_hostile_sizes_are_refused_at_once(network, tmp_path, sizes):
     file = tmp_path / "hostile.safetensors"
-    write_weights(file, network, version="tvjax counts 1", sizes=sizes)
+    write_weights(file, network, version="tvjax counts 1", sizes=sizes, facts={})
     with pytest.raises(ValueError, match="another architecture"):
         load_counts(file)
 
@@ -208,7 +208,7 @@ def test_shipped_file_says_what_it_is():
     file = Path(tvjax.learning.__file__).with_name("counts.safetensors")
     facts = read_weights(file, version="tvjax counts 1").facts
     assert facts["licence"] == "BSD-3-Clause"
-    assert facts["script"] == "experiments/train_counts.py"
+    assert facts["script"] == "experiments/networks/train_counts.py"
     assert "seed" in facts["settings"]
 
 
@@ -216,8 +216,8 @@ def test_shipped_file_says_what_it_is():
 def test_shipped_weights_help_on_a_pattern_that_was_never_learned_from(level, gain):
     pattern = scattering_pattern("fibre", (96, 96), mean=level)
     counts = pattern.counts(0).astype(np.float32)
-    where = pattern.group, pattern.centre, pattern.mask
-    image = predict(load_counts(), counts, *where)
-    mean = orbit_mean(jnp.asarray(counts), *where).mean
+    where = {"group": pattern.group, "centre": pattern.centre, "mask": pattern.mask}
+    image = predict(load_counts(), counts, **where)
+    mean = orbit_mean(jnp.asarray(counts), **where).mean
     errors = [mse(x, pattern.truth, pattern.mask) for x in (image, mean)]
     assert gain * errors[0] < errors[1]

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tvjax import plot
 from tvjax.report import write_report
+from tvjax.report.frames import measure_frame, measure_residual
 from tvjax.simulate import diffraction_image
 
 FILES = [
@@ -15,7 +17,7 @@ FILES = [
     *("report.md", "report.html", "report.json"),
 ]
 ALPHAS = np.geomspace(0.1, 10, 5)
-CURVE = {"alphas": ALPHAS, "risks": np.log(ALPHAS) ** 2, "chosen": 1.0}
+CURVE = plot.RiskCurve(ALPHAS, np.log(ALPHAS) ** 2, 1.0)
 SUMMARY = {
     "alpha": jnp.float32(0.5),
     "gap": np.nan,
@@ -141,3 +143,30 @@ def test_an_image_without_valid_pixels_is_refused(images, tmp_path):
 def test_images_of_two_shapes_are_refused(images, tmp_path):
     with pytest.raises(ValueError, match="one shape"):
         write_report(tmp_path, **{**images, "after": images["after"][1:]}, summary={})
+
+
+def test_what_is_measured_of_images_follows_from_their_sums():
+    before = np.array([[1.0, 2.0], [3.0, 100.0]])
+    after = np.array([[2.0, 2.0], [3.0, 0.0]])
+    mask = np.array([[True, True], [True, False]])
+    found = measure_frame(before, after, np.full((2, 2), 4.0), mask)
+    assert found["valid_share"] == 0.75
+    assert (found["total_before"], found["total_after"]) == (6, 7)
+    assert found["total_change"] == pytest.approx(1 / 6)
+    # residuals over σ = 2 are −1/2, 0 and 0
+    assert found["residual_mean"] == pytest.approx(-1 / 6)
+    assert found["residual_deviation"] == pytest.approx(np.std([-0.5, 0, 0]))
+
+
+def test_a_frame_without_a_count_has_no_change_of_its_total():
+    nothing = np.zeros((4, 4))
+    found = measure_frame(nothing, nothing, nothing + 1, nothing == 0)
+    assert np.isnan(found["total_change"])
+
+
+def test_neighbors_that_are_alike_correlate():
+    z = np.random.default_rng(0).normal(size=(200, 200))
+    smooth = (z + np.roll(z, 1, 1)) / 2**0.5
+    # along rows by one half, along columns not at all; four standard errors
+    correlation = measure_residual(smooth)["residual_neighbor_correlation"]
+    assert correlation == pytest.approx(0.25, abs=4 / 200)

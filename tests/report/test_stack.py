@@ -4,6 +4,9 @@ import re
 import numpy as np
 import pytest
 
+from tests.pipeline.stand_ins import components_of
+from tvjax import plot
+from tvjax.pipeline.stack_outcome import Shifts
 from tvjax.report import write_report, write_stack_report
 
 SHAPE = 24, 30
@@ -13,8 +16,8 @@ SHAPE = 24, 30
 def content():
     rng = np.random.default_rng(0)
     after = np.add.outer(np.arange(24), np.arange(30)) / 10
-    images = rng.normal(size=(2, *SHAPE))
     spectra = rng.normal(size=(2, 12))
+    stack = np.tensordot(spectra.T, rng.normal(size=(2, *SHAPE)), 1)
     mask = np.ones(SHAPE, bool)
     mask[3] = False
     return {
@@ -23,21 +26,8 @@ def content():
         "sigma": 0.5,
         "mask": mask,
         "summary": {"rank": 2, "sigma": [0.5] * 12},
-        "components": {
-            "rank": 2,
-            "chosen": True,
-            "risks": [0.2, 0.1],
-            "singular_values": np.geomspace(100, 10, 12),
-            "verdict": ["kept", "shrunk"],
-            "spectra": spectra,
-            "images": images,
-            "denoised": images / 2,
-        },
-        "spectra": {
-            "before": spectra,
-            "after": spectra / 2,
-            "pixels": [(1, 2), (4, 5)],
-        },
+        "components": components_of(stack, mask, 2, sigma=np.full(12, 0.5)),
+        "spectra": plot.PixelSpectra([(1, 2), (4, 5)], spectra, spectra / 2),
         "energies": np.linspace(700, 711, 12),
         "frame": "Frame 3 at 703.00 eV",
     }
@@ -45,7 +35,7 @@ def content():
 
 def test_the_pages_hold_what_there_is(content, tmp_path):
     maps = {"before": content["before"], "after": content["after"]}
-    shifts = {"shifts": np.zeros((12, 2)), "confidence": np.ones(12)}
+    shifts = Shifts(np.zeros((12, 2)), np.ones(12))
     page = write_stack_report(
         tmp_path / "report",
         **content,
@@ -53,7 +43,7 @@ def test_the_pages_hold_what_there_is(content, tmp_path):
         map_label="mean valence",
         shifts=shifts,
         truth=content["after"],
-        oracle=[0.3, 0.1],
+        oracle=np.array([0.3, 0.1, 0.1]),
     )
     text = (tmp_path / "report/report.md").read_text()
     pictures = re.findall(r"!\[.*\]\((.+)\)", text)

@@ -19,9 +19,9 @@ def test_pixel_mask_flags_the_gap_and_as_many_defects_as_asked():
     assert counts == [7 * 60, 5, 3]
 
 
-def test_beam_center_moves_by_the_swing():
+def test_beam_centre_moves_by_the_swing():
     detector = Detector(num_columns=61, num_modules=1, module_rows=81, swing=20.0)
-    y, x = detector.beam_center
+    y, x = detector.beam_centre
     assert x == 30
     offset = detector.distance / detector.pixel_size * np.tan(np.deg2rad(20.0))
     np.testing.assert_allclose(y, 40 + offset)

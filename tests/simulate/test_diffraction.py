@@ -59,7 +59,7 @@ def test_background_has_the_level_asked_for():
 
 
 def test_the_beam_stop_shades_the_beam():
-    y, x = (int(round(c)) for c in DETECTOR.beam_center)
+    y, x = (int(round(c)) for c in DETECTOR.beam_centre)
     assert SCAN.expected(FRAME)[y, x] < 1e-3
 
 

@@ -8,7 +8,7 @@ import pytest
 from jax import numpy as jnp
 
 from tests import reference
-from tvjax.denoisers import TV, VectorTV
+from tvjax.denoisers import TV
 from tvjax.solvers import Accuracy, solve
 
 NORMS = ["isotropic", "anisotropic"]
@@ -32,11 +32,11 @@ def distance(a, b):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("solver", ["pdhg", "fgp", "chambolle"])
 def test_all_solvers_reach_the_reference_within_their_certificate(double, solver, norm):
-    x = np.where(MASK, noisy(), np.nan)
+    y = np.where(MASK, noisy(), np.nan)
     expected = reference.rof(noisy(), ALPHA, mask=MASK, norm=norm, channels=True)
     tol = 1e-4 if solver == "chambolle" else 1e-11
     solution = solve(
-        x, ALPHA, mask=MASK, norm=norm, channels=True, tol=tol, solver=solver
+        y, ALPHA, mask=MASK, norm=norm, channels=True, tol=tol, solver=solver
     )
     assert solution.converged and solution.dual.shape == (2, *SHAPE)
     bound = np.sqrt(float(solution.gap)) + 1e-7
@@ -49,36 +49,36 @@ def test_all_solvers_reach_the_reference_within_their_certificate(double, solver
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_certificate_is_primal_minus_dual_of_a_feasible_pair(double, norm):
-    x = noisy()
-    solution = solve(x, ALPHA, norm=norm, channels=True, tol=1e-2)
-    y, p = np.asarray(solution.image), np.asarray(solution.dual)
+    y = noisy()
+    solution = solve(y, ALPHA, norm=norm, channels=True, tol=1e-2)
+    x, p = np.asarray(solution.image), np.asarray(solution.dual)
     together = 1 if norm == "anisotropic" else (0, 1)
     assert np.sum(p**2, axis=together).max() <= 1 + 1e-12
     matrix = reference.difference_matrix(SHAPE[1:])
     pull = np.einsum("kij,kci->cj", matrix, p.reshape(2, 3, -1)).reshape(SHAPE)
-    np.testing.assert_allclose(y, x + ALPHA * pull, atol=1e-10)
-    steps = np.einsum("kij,cj->kci", matrix, y.reshape(3, -1))
+    np.testing.assert_allclose(x, y + ALPHA * pull, atol=1e-10)
+    steps = np.einsum("kij,cj->kci", matrix, x.reshape(3, -1))
     length = np.sqrt(np.sum(steps**2, axis=together)).sum()
-    primal = np.sum((y - x) ** 2) / 2 + ALPHA * length
-    dual = np.sum(x**2 - y**2) / 2
+    primal = np.sum((x - y) ** 2) / 2 + ALPHA * length
+    dual = np.sum(y**2 - x**2) / 2
     np.testing.assert_allclose(solution.gap, primal - dual, rtol=1e-6)
     np.testing.assert_allclose(solution.relative_gap, (primal - dual) / primal)
 
 
 def test_one_channel_is_an_image():
-    x = noisy()[0]
-    for alpha in (ALPHA, np.linspace(0.2, 2, x.size).reshape(x.shape)):
-        alone, one = solve(x, alpha), solve(x[None], alpha, channels=True)
+    y = noisy()[0]
+    for alpha in (ALPHA, np.linspace(0.2, 2, y.size).reshape(y.shape)):
+        alone, one = solve(y, alpha), solve(y[None], alpha, channels=True)
         assert alone.num_steps == one.num_steps
         np.testing.assert_array_equal(one.image[0], alone.image)
         np.testing.assert_array_equal(one.dual[:, 0], alone.dual)
 
 
 def test_multiples_of_one_image_are_denoised_as_one(double):
-    # |∇y|_i over the channels is |∇y|_i of the image times the length of the factors
-    x, factors = noisy()[0], np.asarray([3.0, 0.0, -4.0])[:, None, None]
-    alone = solve(x, ALPHA / 5, tol=1e-12).image
-    together = solve(factors * x, ALPHA, channels=True, tol=1e-12).image
+    # |∇x|_i over the channels is |∇x|_i of the image times the length of the factors
+    y, factors = noisy()[0], np.asarray([3.0, 0.0, -4.0])[:, None, None]
+    alone = solve(y, ALPHA / 5, tol=1e-12).image
+    together = solve(factors * y, ALPHA, channels=True, tol=1e-12).image
     np.testing.assert_allclose(together, factors * alone[None], atol=1e-4)
 
 
@@ -88,12 +88,12 @@ def test_an_edge_that_one_channel_shows_is_kept_in_another():
     right = np.arange(48) >= 24
     weak = 0.3 * right + rng.normal(size=(48, 48))
     strong = 30.0 * right + rng.normal(size=(48, 48))
-    x = np.stack([weak, strong])
-    together = np.asarray(solve(x, 4.0, channels=True, tol=1e-5).image[0])
+    y = np.stack([weak, strong])
+    together = np.asarray(solve(y, 4.0, channels=True, tol=1e-5).image[0])
     apart = np.asarray(solve(weak, 4.0, tol=1e-5).image)
 
-    def steepest(y):
-        return np.argmax(np.abs(np.diff(y, axis=1)), axis=1) == 23
+    def steepest(x):
+        return np.argmax(np.abs(np.diff(x, axis=1)), axis=1) == 23
 
     assert np.mean(steepest(together)) > 0.9 > 0.5 > np.mean(steepest(apart))
 
@@ -115,26 +115,26 @@ def test_derivatives_are_those_of_the_reference(double, norm):
     w, v = rng.normal(size=(2, *SHAPE)) * MASK
     alpha_map, direction = rng.uniform(0.5, 1.5, (2, *SHAPE[1:]))
 
-    def loss(x, alpha):
-        return jnp.sum(w * run(x, alpha).image)
+    def loss(y, alpha):
+        return jnp.sum(w * run(y, alpha).image)
 
     @jax.jit
-    def derivatives(x, alpha, *tangents):
-        slopes = jax.grad(loss, argnums=(0, 1))(x, alpha)
-        return slopes, jax.jvp(loss, (x, alpha), tangents)[1]
+    def derivatives(y, alpha, *tangents):
+        slopes = jax.grad(loss, argnums=(0, 1))(y, alpha)
+        return slopes, jax.jvp(loss, (y, alpha), tangents)[1]
 
-    def reference_loss(x, alpha):
-        return np.sum(w * reference.rof(x, alpha, num_steps=10_000, **options))
+    def reference_loss(y, alpha):
+        return np.sum(w * reference.rof(y, alpha, num_steps=10_000, **options))
 
-    x = noisy()
+    y = noisy()
     for alpha, change in ((ALPHA, 1.0), (alpha_map, direction)):
-        (in_data, in_strength), forward = derivatives(x, alpha, v, change)
+        (in_data, in_strength), forward = derivatives(y, alpha, v, change)
         # the error is quadratic in the width, but at merging regions
         along_data = reference.central_difference(
-            lambda x, alpha=alpha: reference_loss(x, alpha), x, v, 1e-4
+            lambda y, alpha=alpha: reference_loss(y, alpha), y, v, 1e-4
         )
         along_strength = reference.central_difference(
-            lambda alpha: reference_loss(x, alpha), alpha, change, 1e-4
+            lambda alpha: reference_loss(y, alpha), alpha, change, 1e-4
         )
         np.testing.assert_allclose(np.sum(in_data * v), along_data, atol=1e-3)
         np.testing.assert_allclose(
@@ -144,13 +144,12 @@ def test_derivatives_are_those_of_the_reference(double, norm):
 
 
 def test_denoiser_is_the_solution_and_goes_on_from_its_memory():
-    y = jnp.asarray(noisy(), jnp.float32)
-    denoiser = VectorTV(ALPHA, mask=MASK)
-    assert isinstance(denoiser, TV)
-    expected = solve(y, denoiser.alpha, mask=MASK, channels=True).image
-    np.testing.assert_allclose(denoiser(y), expected, atol=1e-4)
-    image, memory = denoiser.resume(y, denoiser.start(y))
-    again, _ = denoiser.resume(y, memory)
+    x = jnp.asarray(noisy(), jnp.float32)
+    denoiser = TV(ALPHA, mask=MASK, channels=True)
+    expected = solve(x, denoiser.alpha, mask=MASK, channels=True).image
+    np.testing.assert_allclose(denoiser(x), expected, atol=1e-4)
+    image, memory = denoiser.resume(x, denoiser.start(x))
+    again, _ = denoiser.resume(x, memory)
     # both are within √(1e-4 · 400) of the solution, all pixels together
     assert distance(again, image) < 2 * np.sqrt(1e-4 * 400)
 
@@ -162,14 +161,14 @@ def test_a_dual_field_is_a_start():
 
 
 def test_misuse_gets_a_sentence():
-    x = noisy()
+    y = noisy()
     for arguments, message in (
-        ((x[0, 0], 1.0), "`x` must have an axis of channels and those of the image"),
-        ((x, np.ones(SHAPE)), r"`alpha` must .* image's shape \(7, 6\), got"),
+        ((y[0, 0], 1.0), "`y` must have an axis of channels and those of the image"),
+        ((y, np.ones(SHAPE)), r"`alpha` must .* image's shape \(7, 6\), got"),
     ):
         with pytest.raises(ValueError, match=message):
             solve(*arguments, channels=True)
     with pytest.raises(ValueError, match=r"`mask` must .* shape \(7, 6\), got"):
-        solve(x, 1.0, channels=True, mask=np.ones(SHAPE, bool))
-    with pytest.raises(ValueError, match=r"`dual` must have shape \(2, 3, 7, 6\)"):
-        solve(x, 1.0, channels=True, dual=jnp.zeros((3, *SHAPE)))
+        solve(y, 1.0, channels=True, mask=np.ones(SHAPE, bool))
+    with pytest.raises(ValueError, match=r"`dual` must have the shape \(2, 3, 7, 6\)"):
+        solve(y, 1.0, channels=True, dual=jnp.zeros((3, *SHAPE)))

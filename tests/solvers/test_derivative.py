@@ -25,15 +25,15 @@ def normal(seed, shape=SHAPE):
 def exact(norm="isotropic", mask=None):
     """The image as a function of data and strength, in full precision."""
 
-    def image(x, alpha):
-        solution = tvjax.solve(x, alpha, tol=1e-13, norm=norm, mask=mask, tangent=TIGHT)
+    def image(y, alpha):
+        solution = tvjax.solve(y, alpha, tol=1e-13, norm=norm, mask=mask, tangent=TIGHT)
         return solution.image
 
     return image
 
 
-def default(x, alpha):
-    return tvjax.solve(x, alpha).image
+def default(y, alpha):
+    return tvjax.solve(y, alpha).image
 
 
 @pytest.fixture(scope="module", params=NORMS)
@@ -42,12 +42,12 @@ def linear(request):
     norm = request.param
     with jax.enable_x64(True):
         image = exact(norm)
-        x = jnp.asarray(noisy())
+        y = jnp.asarray(noisy())
         both = jax.jit(jax.jacfwd(image, argnums=(0, 1)))
-        jacobian, along_alpha = both(x, ALPHA)
-        y = np.asarray(jax.jit(image)(x, ALPHA))
-    jacobian = np.asarray(jacobian).reshape(x.size, x.size)
-    return norm, np.asarray(x), y, jacobian, np.asarray(along_alpha)
+        jacobian, along_alpha = both(y, ALPHA)
+        x = np.asarray(jax.jit(image)(y, ALPHA))
+    jacobian = np.asarray(jacobian).reshape(y.size, y.size)
+    return norm, np.asarray(y), x, jacobian, np.asarray(along_alpha)
 
 
 def test_jacobian_is_symmetric_with_spectrum_in_unit_interval(linear):
@@ -61,35 +61,35 @@ def test_jacobian_is_symmetric_with_spectrum_in_unit_interval(linear):
 
 
 def test_image_is_homogeneous_in_data_and_strength(linear):
-    _, x, y, jacobian, along_alpha = linear
-    euler = jacobian @ x.ravel() + ALPHA * along_alpha.ravel()
-    np.testing.assert_allclose(euler, y.ravel(), atol=1e-8)
+    _, y, x, jacobian, along_alpha = linear
+    euler = jacobian @ y.ravel() + ALPHA * along_alpha.ravel()
+    np.testing.assert_allclose(euler, x.ravel(), atol=1e-8)
 
 
 def test_divergence_counts_the_flat_regions():
     @jax.jit
-    def jacobian(x, alpha, mask):
-        return jax.jacfwd(exact("anisotropic", mask))(x, alpha)
+    def jacobian(y, alpha, mask):
+        return jax.jacfwd(exact("anisotropic", mask))(y, alpha)
 
     for seed, alpha, share in ((0, 0.4, 1.0), (1, 0.8, 0.9), (2, 1.6, 0.8)):
-        x = noisy(seed=seed)
+        y = noisy(seed=seed)
         mask = np.random.default_rng(seed).random(SHAPE) < share
         with jax.enable_x64(True):
-            trace = np.einsum("ijij->ij", jacobian(x, alpha, mask))
-        y = reference.rof(x, alpha, norm="anisotropic", mask=mask)
-        regions = reference.flat_regions(y, mask)
+            trace = np.einsum("ijij->ij", jacobian(y, alpha, mask))
+        x = reference.rof(y, alpha, norm="anisotropic", mask=mask)
+        regions = reference.flat_regions(x, mask)
         np.testing.assert_allclose(trace[mask].sum(), regions, atol=1e-6)
 
 
 def test_derivatives_are_those_of_the_reference(linear):
-    norm, x, _, jacobian, along_alpha = linear
+    norm, y, _, jacobian, along_alpha = linear
     v = normal(1)
 
     def along_data(t):
-        return reference.rof(x + t * v, ALPHA, norm=norm, num_steps=10_000)
+        return reference.rof(y + t * v, ALPHA, norm=norm, num_steps=10_000)
 
     def along_strength(alpha):
-        return reference.rof(x, alpha, norm=norm, num_steps=10_000)
+        return reference.rof(y, alpha, norm=norm, num_steps=10_000)
 
     # the error is quadratic in the width, but at merging regions
     width = 1e-4
@@ -107,21 +107,21 @@ def test_derivatives_are_those_of_the_reference(linear):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_gradient_in_an_alpha_map_is_that_of_the_reference(norm):
-    x, w, direction = noisy(), normal(2), normal(3)
+    y, w, direction = noisy(), normal(2), normal(3)
     alpha = np.random.default_rng(4).uniform(0.3, 1.5, SHAPE)
     alpha[3, 2] = 0  # a protected pixel has no derivative to speak of
     direction[3, 2] = 0
 
     def loss(alpha):
-        return np.sum(w * reference.rof(x, alpha, norm=norm, num_steps=10_000))
+        return np.sum(w * reference.rof(y, alpha, norm=norm, num_steps=10_000))
 
     image = exact(norm)
     with jax.enable_x64(True):
-        primal = jnp.asarray(x), jnp.asarray(alpha)
+        primal = jnp.asarray(y), jnp.asarray(alpha)
         _, forward = jax.jit(
             lambda p, d: jax.jvp(lambda a: image(p[0], a), (p[1],), (d,))
         )(primal, jnp.asarray(direction))
-        reverse = jax.jit(jax.grad(lambda a, x: jnp.sum(w * image(x, a))))(
+        reverse = jax.jit(jax.grad(lambda a, y: jnp.sum(w * image(y, a))))(
             primal[1], primal[0]
         )
     expected = reference.central_difference(loss, alpha, direction, 1e-4)
@@ -132,38 +132,38 @@ def test_gradient_in_an_alpha_map_is_that_of_the_reference(norm):
 def test_forward_and_reverse_agree_under_every_transformation():
     image = exact()
     w = normal(2)
-    xs = np.stack([noisy(seed=0), noisy(seed=1)])
+    ys = np.stack([noisy(seed=0), noisy(seed=1)])
     alphas = np.asarray([0.5, 1.1])
 
     with jax.enable_x64(True):
-        forward = jax.jit(jax.vmap(jax.jacfwd(image, argnums=(0, 1))))(xs, alphas)
-        jac_x, jac_alpha = (np.asarray(j) for j in forward)
+        forward = jax.jit(jax.vmap(jax.jacfwd(image, argnums=(0, 1))))(ys, alphas)
+        jac_y, jac_alpha = (np.asarray(j) for j in forward)
         grads = jax.jit(
-            jax.vmap(jax.grad(lambda x, a: jnp.sum(w * image(x, a)), argnums=(0, 1)))
-        )(xs, alphas)
-        pulled = jax.jit(lambda x, a: jax.vjp(image, x, a)[1](jnp.asarray(w)))(
-            xs[0], alphas[0]
+            jax.vmap(jax.grad(lambda y, a: jnp.sum(w * image(y, a)), argnums=(0, 1)))
+        )(ys, alphas)
+        pulled = jax.jit(lambda y, a: jax.vjp(image, y, a)[1](jnp.asarray(w)))(
+            ys[0], alphas[0]
         )
-        of_the_sum = jax.jit(jax.grad(lambda a: jnp.sum(w * jax.vmap(image)(xs, a))))(
+        of_the_sum = jax.jit(jax.grad(lambda a: jnp.sum(w * jax.vmap(image)(ys, a))))(
             alphas
         )
-    expected_x = np.einsum("kl,nklij->nij", w, jac_x)
+    expected_y = np.einsum("kl,nklij->nij", w, jac_y)
     expected_alpha = np.einsum("kl,nkl->n", w, jac_alpha)
     # the tolerance of the tangents is 1e-10 of their length
-    np.testing.assert_allclose(grads[0], expected_x, atol=1e-7)
+    np.testing.assert_allclose(grads[0], expected_y, atol=1e-7)
     np.testing.assert_allclose(grads[1], expected_alpha, atol=1e-7)
-    np.testing.assert_allclose(pulled[0], expected_x[0], atol=1e-7)
+    np.testing.assert_allclose(pulled[0], expected_y[0], atol=1e-7)
     np.testing.assert_allclose(pulled[1], expected_alpha[0], atol=1e-7)
     np.testing.assert_allclose(of_the_sum, expected_alpha, atol=1e-7)
 
 
 @pytest.mark.slow
 def test_derivatives_pass_through_what_jax_wraps_around_a_function():
-    x = jnp.asarray(noisy(), jnp.float32)
+    y = jnp.asarray(noisy(), jnp.float32)
     alphas = jnp.asarray([0.5, 1.1], jnp.float32)
 
     def loss(alpha):
-        return jnp.sum(default(x, alpha) ** 2)
+        return jnp.sum(default(y, alpha) ** 2)
 
     expected = jax.jit(jax.vmap(jax.grad(loss)))(alphas)
     loops = (
@@ -184,10 +184,10 @@ def test_derivatives_pass_through_what_jax_wraps_around_a_function():
 
 
 def test_derivatives_of_a_denoiser_applied_twice_obey_the_chain_rule():
-    x = jnp.asarray(noisy(), jnp.float32)
+    y = jnp.asarray(noisy(), jnp.float32)
 
     def twice(alpha):
-        once = default(x, alpha)
+        once = default(y, alpha)
         return jnp.sum(default(once, alpha) ** 2)
 
     slope = jax.jit(jax.grad(twice))(0.5)
@@ -201,16 +201,16 @@ def test_derivatives_of_a_denoiser_applied_twice_obey_the_chain_rule():
 
 
 def test_second_derivatives_are_refused():
-    x = noisy().astype(np.float32)
+    y = noisy().astype(np.float32)
     with pytest.raises(NotImplementedError, match="first derivatives only"):
-        jax.hessian(lambda alpha: jnp.sum(default(x, alpha) ** 2))(0.5)
+        jax.hessian(lambda alpha: jnp.sum(default(y, alpha) ** 2))(0.5)
 
 
 def test_reverse_jacobian_is_the_forward_one(dtype):
-    x = jnp.asarray(noisy((5, 4)), dtype)
+    y = jnp.asarray(noisy((5, 4)), dtype)
     alpha = jnp.asarray(ALPHA, dtype)
-    by_columns = jax.jit(jax.jacfwd(default, (0, 1)))(x, alpha)
-    by_rows = jax.jit(jax.jacrev(default, (0, 1)))(x, alpha)
+    by_columns = jax.jit(jax.jacfwd(default, (0, 1)))(y, alpha)
+    by_rows = jax.jit(jax.jacrev(default, (0, 1)))(y, alpha)
     for forward, reverse in zip(by_columns, by_rows, strict=True):
         assert forward.dtype == reverse.dtype == dtype
         # twice the default tolerance of 1e-3 of a tangent, of some length √20
@@ -218,47 +218,47 @@ def test_reverse_jacobian_is_the_forward_one(dtype):
 
 
 def test_default_accuracy_gives_the_slope_within_a_few_percent():
-    x, w = noisy((24, 25)), normal(5, (24, 25))
-    loss = jax.jit(jax.grad(lambda a, x: jnp.sum(w * default(x, a) ** 2)))
-    slope = loss(jnp.float32(ALPHA), jnp.asarray(x, jnp.float32))
+    y, w = noisy((24, 25)), normal(5, (24, 25))
+    loss = jax.jit(jax.grad(lambda a, y: jnp.sum(w * default(y, a) ** 2)))
+    slope = loss(jnp.float32(ALPHA), jnp.asarray(y, jnp.float32))
 
     def precise(alpha):
         with jax.enable_x64(True):
-            y = jax.jit(exact())(jnp.asarray(x), alpha)
-        return np.sum(w * np.asarray(y) ** 2)
+            x = jax.jit(exact())(jnp.asarray(y), alpha)
+        return np.sum(w * np.asarray(x) ** 2)
 
     expected = reference.central_difference(precise, ALPHA, 1.0, 1e-3)
     np.testing.assert_allclose(slope, expected, rtol=0.05)
 
 
 def test_volume_has_the_slope_of_the_reference():
-    x, w = noisy((3, 4, 5)), normal(6, (3, 4, 5))
+    y, w = noisy((3, 4, 5)), normal(6, (3, 4, 5))
     image = exact()
 
     def loss(alpha):
-        return np.sum(w * reference.rof(x, alpha, num_steps=20_000))
+        return np.sum(w * reference.rof(y, alpha, num_steps=20_000))
 
     with jax.enable_x64(True):
-        slope = jax.jit(jax.grad(lambda a: jnp.sum(w * image(x, a))))(0.6)
+        slope = jax.jit(jax.grad(lambda a: jnp.sum(w * image(y, a))))(0.6)
     expected = reference.central_difference(loss, 0.6, 1.0, 1e-4)
     np.testing.assert_allclose(slope, expected, rtol=1e-3)
 
 
 def test_invalid_pixels_have_no_part_in_any_derivative(dtype):
     mask = np.random.default_rng(7).random(SHAPE) < 0.8
-    x = np.where(mask, noisy(), np.nan).astype(dtype)
+    y = np.where(mask, noisy(), np.nan).astype(dtype)
 
     @jax.jit
-    def slopes(x, alpha):
-        def loss(x, alpha):
-            image = tvjax.solve(x, alpha, mask=mask).image
+    def slopes(y, alpha):
+        def loss(y, alpha):
+            image = tvjax.solve(y, alpha, mask=mask).image
             return jnp.sum(jnp.where(mask, image, 0) ** 2)
 
-        return jax.grad(loss, argnums=(0, 1))(x, alpha)
+        return jax.grad(loss, argnums=(0, 1))(y, alpha)
 
     alpha = np.asarray(ALPHA, dtype)
     for strength in (alpha, np.full(SHAPE, alpha)):
-        spoiled, clean = slopes(x, strength), slopes(np.where(mask, x, 3), strength)
+        spoiled, clean = slopes(y, strength), slopes(np.where(mask, y, 3), strength)
         for a, b in zip(spoiled, clean, strict=True):
             assert np.isfinite(a).all()
             np.testing.assert_array_equal(a, b)
@@ -276,28 +276,28 @@ def test_certificate_is_constant_to_derivatives():
 
 
 def test_resumed_derivative_is_that_of_a_fresh_solve():
-    x = jnp.asarray(noisy((16, 15)), jnp.float32)
+    y = jnp.asarray(noisy((16, 15)), jnp.float32)
 
     @jax.jit
     def slope(alpha, memory):
         def loss(alpha):
-            solution, after = resume(x, alpha, memory)
+            solution, after = resume(y, alpha, memory)
             return jnp.sum(solution.image**2), after
 
         return jax.grad(loss, has_aux=True)(alpha)
 
-    fresh, memory = slope(0.8, blank_memory(x))
+    fresh, memory = slope(0.8, blank_memory(y))
     again, _ = slope(0.8, memory)
     near, _ = slope(0.7, memory)
-    expected, _ = slope(0.7, blank_memory(x))
+    expected, _ = slope(0.7, blank_memory(y))
     # the default accuracy of image and tangent
     np.testing.assert_allclose(again, fresh, rtol=0.02)
     np.testing.assert_allclose(near, expected, rtol=0.02)
 
 
 def test_no_strength_has_the_identity_for_a_jacobian():
-    x, v = noisy().astype(np.float32), normal(1).astype(np.float32)
+    y, v = noisy().astype(np.float32), normal(1).astype(np.float32)
     _, moved = jax.jit(
-        lambda x, zero, v: jax.jvp(lambda x: default(x, zero), (x,), (v,))
-    )(x, np.float32(0), v)
+        lambda y, zero, v: jax.jvp(lambda y: default(y, zero), (y,), (v,))
+    )(y, np.float32(0), v)
     np.testing.assert_allclose(moved, v, atol=1e-3 * np.linalg.norm(v))

@@ -49,13 +49,13 @@ def exact():
 def test_all_solvers_reach_the_reference_within_their_certificate(
     solver, norm, dtype, exact
 ):
-    x = IMAGE.astype(dtype)
+    y = IMAGE.astype(dtype)
     tol = 1e-4 if solver == "chambolle" else exactness(dtype)
     for alpha in (0.3, 1.0, 3.0):
-        solution = solve(x, alpha, tol=tol, norm=norm, solver=solver)
+        solution = solve(y, alpha, tol=tol, norm=norm, solver=solver)
         assert solution.image.dtype == dtype
         assert solution.converged and solution.relative_gap <= tol
-        # ‖y − y*‖² ≤ G, but for the rounding of each pixel
+        # ‖x − x*‖² ≤ G, but for the rounding of each pixel
         rounding = np.finfo(dtype).eps * np.linalg.norm(IMAGE) * 4
         bound = np.sqrt(float(solution.gap)) + rounding
         assert distance(solution.image, exact(alpha, norm)) <= bound
@@ -94,12 +94,12 @@ def test_certificate_holds_at_any_number_of_steps(solver, norm, exact):
 def test_gap_is_primal_minus_dual_of_a_feasible_pair(norm):
     with jax.enable_x64(True):
         solution = solve(IMAGE, 1.0, tol=1e-2, norm=norm)
-    y, p = np.asarray(solution.image), np.asarray(solution.dual)
-    matrix = reference.difference_matrix(y.shape)
-    pull = np.einsum("kij,ki->j", matrix, p.reshape(2, -1)).reshape(y.shape)
-    np.testing.assert_allclose(y, IMAGE + pull, atol=1e-12)
-    primal = reference.objective(y, IMAGE, 1.0, norm=norm)
-    dual = (np.sum(IMAGE**2) - np.sum(y**2)) / 2
+    x, p = np.asarray(solution.image), np.asarray(solution.dual)
+    matrix = reference.difference_matrix(x.shape)
+    pull = np.einsum("kij,ki->j", matrix, p.reshape(2, -1)).reshape(x.shape)
+    np.testing.assert_allclose(x, IMAGE + pull, atol=1e-12)
+    primal = reference.objective(x, IMAGE, 1.0, norm=norm)
+    dual = (np.sum(IMAGE**2) - np.sum(x**2)) / 2
     # both are near 150, and their difference near 1
     np.testing.assert_allclose(solution.gap, primal - dual, rtol=1e-9)
     np.testing.assert_allclose(solution.relative_gap, (primal - dual) / primal)
@@ -118,91 +118,91 @@ def test_step_edge_shrinks_by_alpha_over_length(shape, norm, axes, dtype):
     for axis in axes:
         step = np.where(np.arange(9) < 3, 1.0, 4.0)
         step = step.reshape((9,) + (1,) * (len(shape) - 1))
-        x = np.moveaxis(np.broadcast_to(step, shape), 0, axis).astype(dtype)
-        y = solve(x, 0.6, tol=exactness(dtype), norm=norm).image
-        expected = np.where(x < 2, 1 + 0.6 / 3, 4 - 0.6 / 6)
+        y = np.moveaxis(np.broadcast_to(step, shape), 0, axis).astype(dtype)
+        x = solve(y, 0.6, tol=exactness(dtype), norm=norm).image
+        expected = np.where(y < 2, 1 + 0.6 / 3, 4 - 0.6 / 6)
         # the certificate, with an objective below 2 a line
-        atol = np.sqrt(exactness(dtype) * 2 * x.size / 9)
-        np.testing.assert_allclose(y, expected, atol=atol)
+        atol = np.sqrt(exactness(dtype) * 2 * y.size / 9)
+        np.testing.assert_allclose(x, expected, atol=atol)
 
 
 def test_single_pixel_loses_its_perimeter_times_alpha(dtype):
-    x = np.zeros((15, 15), dtype)
-    x[7, 8] = 20
+    y = np.zeros((15, 15), dtype)
+    y[7, 8] = 20
     alpha, perimeter = 1.5, 2 + np.sqrt(2)
-    y = np.asarray(solve(x, alpha, tol=exactness(dtype)).image)
+    x = np.asarray(solve(y, alpha, tol=exactness(dtype)).image)
     lost = alpha * perimeter
-    expected = np.full_like(x, lost / (x.size - 1))
+    expected = np.full_like(y, lost / (y.size - 1))
     expected[7, 8] = 20 - lost
     # the certificate of an objective near 90
     atol = np.sqrt(exactness(dtype) * 90)
-    np.testing.assert_allclose(y, expected, atol=atol)
+    np.testing.assert_allclose(x, expected, atol=atol)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_no_region_loses_more_than_alpha_times_its_perimeter(norm, dtype):
-    x, alpha = noisy((16, 17)).astype(dtype), 0.8
+    y, alpha = noisy((16, 17)).astype(dtype), 0.8
     rng = np.random.default_rng(1)
     for max_steps in (5, 500):  # holds for any feasible dual field
-        y = solve(x, alpha, norm=norm, max_steps=max_steps, steps_per_check=5).image
+        x = solve(y, alpha, norm=norm, max_steps=max_steps, steps_per_check=5).image
         for _ in range(30):
-            region = rng.random(x.shape) < rng.random()
+            region = rng.random(y.shape) < rng.random()
             perimeter = np.sum(region[1:] != region[:-1])
             perimeter += np.sum(region[:, 1:] != region[:, :-1])
-            lost = np.sum((x - np.asarray(y))[region], dtype=np.float64)
+            lost = np.sum((y - np.asarray(x))[region], dtype=np.float64)
             assert abs(lost) <= alpha * perimeter * (1 + 1e-5)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_mean_is_kept_at_any_number_of_steps(solver, dtype):
-    x = noisy((16, 17)).astype(dtype)
+    y = noisy((16, 17)).astype(dtype)
     for max_steps in (10, 200):
-        y = solve(x, 2.0, solver=solver, max_steps=max_steps).image
+        x = solve(y, 2.0, solver=solver, max_steps=max_steps).image
         # the sum of as many roundings as there are pixels
-        atol = np.finfo(dtype).eps * np.abs(x).max()
-        mean = np.asarray(y).mean(dtype=np.float64)
-        np.testing.assert_allclose(mean, x.mean(dtype=np.float64), atol=atol)
+        atol = np.finfo(dtype).eps * np.abs(y).max()
+        mean = np.asarray(x).mean(dtype=np.float64)
+        np.testing.assert_allclose(mean, y.mean(dtype=np.float64), atol=atol)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_no_strength_is_the_identity(solver, dtype):
-    x = IMAGE.astype(dtype)
-    solution = solve(x, 0.0, solver=solver)
-    np.testing.assert_array_equal(solution.image, x)
+    y = IMAGE.astype(dtype)
+    solution = solve(y, 0.0, solver=solver)
+    np.testing.assert_array_equal(solution.image, y)
     assert solution.converged and solution.gap == 0
     np.testing.assert_array_equal(solution.dual, 0)
     # every pixel moves by at most 4 α
-    y = solve(x, 1e-3, solver=solver).image
-    np.testing.assert_allclose(y, x, atol=4.1e-3)
+    x = solve(y, 1e-3, solver=solver).image
+    np.testing.assert_allclose(x, y, atol=4.1e-3)
 
 
 def test_line_is_constant_from_alpha_max_on_and_not_before(dtype):
-    x = np.random.default_rng(2).normal(size=30).astype(dtype)
-    mean = x.mean(dtype=np.float64)
-    alpha_max = np.abs(np.cumsum(x - mean)).max()
+    y = np.random.default_rng(2).normal(size=30).astype(dtype)
+    mean = y.mean(dtype=np.float64)
+    alpha_max = np.abs(np.cumsum(y - mean)).max()
     tol = exactness(dtype)
-    bound = np.sqrt(tol * np.sum((x - mean) ** 2) / 2)
-    y = solve(x, 1.001 * alpha_max, tol=tol).image
-    assert distance(y, mean) <= bound
-    y = solve(x, 0.7 * alpha_max, tol=tol).image
+    bound = np.sqrt(tol * np.sum((y - mean) ** 2) / 2)
+    x = solve(y, 1.001 * alpha_max, tol=tol).image
+    assert distance(x, mean) <= bound
+    x = solve(y, 0.7 * alpha_max, tol=tol).image
     # some region of at most 29 pixels stays 0.3 α_max / 29 off the mean
-    assert np.abs(np.asarray(y) - mean).max() > 0.3 * alpha_max / 29 - bound
+    assert np.abs(np.asarray(x) - mean).max() > 0.3 * alpha_max / 29 - bound
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_image_is_the_mean_for_a_strength_beyond_all_structure(solver, dtype):
-    x = IMAGE.astype(dtype)
-    solution = solve(x, 10.0, solver=solver, max_steps=2000)
+    y = IMAGE.astype(dtype)
+    solution = solve(y, 10.0, solver=solver, max_steps=2000)
     bound = np.sqrt(float(solution.gap)) + 1e-4
-    assert distance(solution.image, x.mean()) <= bound
+    assert distance(solution.image, y.mean()) <= bound
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_unit_and_origin_of_the_data_do_not_matter(solver, dtype):
-    x, tol = IMAGE.astype(dtype), 1e-4
+    y, tol = IMAGE.astype(dtype), 1e-4
     factor, offset = 7.0, 30.0
-    base = solve(x, 0.8, tol=tol, solver=solver)
-    moved = solve(factor * x + offset, factor * 0.8, tol=tol, solver=solver)
+    base = solve(y, 0.8, tol=tol, solver=solver)
+    moved = solve(factor * y + offset, factor * 0.8, tol=tol, solver=solver)
     expected = factor * np.asarray(base.image) + offset
     np.testing.assert_allclose(moved.gap, factor**2 * base.gap, rtol=0.05)
     # float32: the roundings of a few tens of steps on values of 60
@@ -225,22 +225,22 @@ def test_a_pedestal_costs_single_precision_nothing(solver):
 @pytest.mark.parametrize("shape", [(8, 7), (4, 5, 6)])
 @pytest.mark.parametrize("norm", NORMS)
 def test_what_is_removed_is_the_projection_on_the_dual_ball(shape, norm):
-    # Moreau: x − y is the nearest to x among the divergences of fields |p| ≤ α
-    x, alpha = noisy(shape), 0.9
+    # Moreau: y − x is the nearest to y among the divergences of fields |p| ≤ α
+    y, alpha = noisy(shape), 0.9
     with jax.enable_x64(True):
-        solution = solve(x, alpha, tol=1e-10, norm=norm)
-    y, gap = np.asarray(solution.image), float(solution.gap)
-    removed = x - y
+        solution = solve(y, alpha, tol=1e-10, norm=norm)
+    x, gap = np.asarray(solution.image), float(solution.gap)
+    removed = y - x
     rng = np.random.default_rng(0)
     matrix = reference.difference_matrix(shape)
     for _ in range(20):
-        p = rng.normal(size=(len(shape), x.size))
+        p = rng.normal(size=(len(shape), y.size))
         if norm == "anisotropic":
             p = np.clip(p, -1, 1)
         else:
             p = p / np.maximum(reference.pixel_norm(p), 1)
         other = -alpha * np.einsum("kij,ki->j", matrix, p).reshape(shape)
-        assert np.sum((x - removed) * (other - removed)) <= gap + 1e-9
+        assert np.sum((y - removed) * (other - removed)) <= gap + 1e-9
         z = rng.normal(size=shape)
         bound = alpha * reference.total_variation(z, norm=norm)
         assert np.sum(removed * z) <= bound + 1e-9
@@ -276,9 +276,9 @@ def test_strength_per_pixel_agrees_with_the_reference(norm):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_one_strength_for_all_pixels_may_be_a_map(solver, dtype):
-    x = IMAGE.astype(dtype)
-    one = solve(x, 0.7, solver=solver)
-    each = solve(x, np.full(x.shape, 0.7, dtype), solver=solver)
+    y = IMAGE.astype(dtype)
+    one = solve(y, 0.7, solver=solver)
+    each = solve(y, np.full(y.shape, 0.7, dtype), solver=solver)
     bound = np.sqrt(float(one.gap)) + np.sqrt(float(each.gap))
     assert distance(each.image, np.asarray(one.image)) <= bound
     assert each.num_steps == one.num_steps
@@ -286,28 +286,28 @@ def test_one_strength_for_all_pixels_may_be_a_map(solver, dtype):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_volume_agrees_with_the_reference(solver, dtype):
-    x = noisy((4, 5, 6)).astype(dtype)
-    expected = reference.rof(x, 0.8, num_steps=30_000)
+    y = noisy((4, 5, 6)).astype(dtype)
+    expected = reference.rof(y, 0.8, num_steps=30_000)
     tol = 1e-4 if dtype == np.float32 or solver == "chambolle" else 1e-6
-    solution = solve(x, 0.8, tol=tol, solver=solver)
-    assert solution.converged and solution.dual.shape == (3, *x.shape)
-    bound = np.sqrt(float(solution.gap)) + 1e-6 * np.linalg.norm(x)
+    solution = solve(y, 0.8, tol=tol, solver=solver)
+    assert solution.converged and solution.dual.shape == (3, *y.shape)
+    bound = np.sqrt(float(solution.gap)) + 1e-6 * np.linalg.norm(y)
     assert distance(solution.image, expected) <= bound
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_masked_column_decouples_the_two_halves(solver, norm):
-    x = noisy((11, 9))
-    mask = np.ones(x.shape, bool)
+    y = noisy((11, 9))
+    mask = np.ones(y.shape, bool)
     mask[:, 4] = False
-    x[:, 4] = np.nan
+    y[:, 4] = np.nan
     tol = 1e-4 if solver == "chambolle" else 1e-10
     with jax.enable_x64(True):
         run = partial(solve, tol=tol, norm=norm, solver=solver)
-        whole = run(x, 1.0, mask=mask)
+        whole = run(y, 1.0, mask=mask)
         halves = [np.s_[:, :4], np.s_[:, 5:]]
-        parts = [run(x[half], 1.0) for half in halves]
+        parts = [run(y[half], 1.0) for half in halves]
     assert whole.converged
     image = np.asarray(whole.image)
     assert np.isnan(image[:, 4]).all()
@@ -317,15 +317,15 @@ def test_a_masked_column_decouples_the_two_halves(solver, norm):
         bound = np.sqrt(float(whole.gap)) + np.sqrt(float(part.gap)) + 1e-9
         assert distance(image[half], np.asarray(part.image)) <= bound
         # the mean of each half by itself is kept
-        np.testing.assert_allclose(image[half].mean(), x[half].mean())
+        np.testing.assert_allclose(image[half].mean(), y[half].mean())
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_scattered_invalid_pixels_agree_with_the_reference(norm, dtype):
     mask = np.random.default_rng(4).random(IMAGE.shape) < 0.75
-    x = np.where(mask, IMAGE, np.nan).astype(dtype)
+    y = np.where(mask, IMAGE, np.nan).astype(dtype)
     expected = reference.rof(IMAGE, 0.9, mask=mask, norm=norm)
-    solution = solve(x, 0.9, mask=mask, tol=exactness(dtype), norm=norm)
+    solution = solve(y, 0.9, mask=mask, tol=exactness(dtype), norm=norm)
     bound = np.sqrt(float(solution.gap)) + 1e-5
     assert distance(solution.image[mask], expected[mask]) <= bound
     np.testing.assert_allclose(
@@ -334,9 +334,9 @@ def test_scattered_invalid_pixels_agree_with_the_reference(norm, dtype):
 
 
 def test_an_image_without_valid_pixels_comes_back_as_it_is():
-    x = np.where(np.eye(4, dtype=bool), np.nan, 3.0).astype(np.float32)
-    solution = solve(x, 1.0, mask=np.zeros(x.shape, bool))
-    np.testing.assert_array_equal(solution.image, x)
+    y = np.where(np.eye(4, dtype=bool), np.nan, 3.0).astype(np.float32)
+    solution = solve(y, 1.0, mask=np.zeros(y.shape, bool))
+    np.testing.assert_array_equal(solution.image, y)
     np.testing.assert_array_equal(solution.dual, 0)
 
 
@@ -353,9 +353,9 @@ def test_certified_error_stops_in_the_unit_of_the_data(solver):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_solved_problem_is_solved_at_once(solver, dtype):
-    x = IMAGE.astype(dtype)
-    first = solve(x, 1.0, solver=solver, tol=1e-4)
-    again = solve(x, 1.0, solver=solver, tol=1e-4, dual=first.dual)
+    y = IMAGE.astype(dtype)
+    first = solve(y, 1.0, solver=solver, tol=1e-4)
+    again = solve(y, 1.0, solver=solver, tol=1e-4, dual=first.dual)
     # the primal-dual iteration starts with another image than it ended with
     assert again.num_steps <= (20 if solver == "pdhg" else 10) < first.num_steps
     bound = np.sqrt(float(first.gap)) + np.sqrt(float(again.gap))
@@ -382,8 +382,8 @@ def test_each_item_of_a_batch_stops_on_its_own():
     batch = np.stack([IMAGE, noisy((12, 10), 1), np.full((12, 10), 4.0)])
     alphas = np.asarray([3.0, 0.2, 1.0])
     together = jax.vmap(solve)(batch.astype(np.float32), alphas.astype(np.float32))
-    for i, (x, alpha) in enumerate(zip(batch, alphas, strict=True)):
-        alone = solve(x.astype(np.float32), np.float32(alpha))
+    for i, (y, alpha) in enumerate(zip(batch, alphas, strict=True)):
+        alone = solve(y.astype(np.float32), np.float32(alpha))
         assert together.num_steps[i] == alone.num_steps
         # a batch is fused in another order, and roundings of 3e-7 add up
         np.testing.assert_allclose(together.image[i], alone.image, atol=2e-4)
@@ -391,10 +391,10 @@ def test_each_item_of_a_batch_stops_on_its_own():
 
 
 def test_single_precision_follows_double_precision():
-    x = noisy((24, 25))
-    single = solve(x.astype(np.float32), 1.0)
+    y = noisy((24, 25))
+    single = solve(y.astype(np.float32), 1.0)
     with jax.enable_x64(True):
-        double = solve(x, 1.0)
+        double = solve(y, 1.0)
         assert double.image.dtype == np.float64
     # the same steps, but for the roundings
     assert single.num_steps == double.num_steps
@@ -403,44 +403,54 @@ def test_single_precision_follows_double_precision():
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.uint32, bool])
 def test_integers_are_taken_by_value(kind):
-    x = np.random.default_rng(5).integers(0, 2, (6, 7)).astype(kind)
-    solution = solve(x, 0.2)
+    y = np.random.default_rng(5).integers(0, 2, (6, 7)).astype(kind)
+    solution = solve(y, 0.2)
     assert solution.image.dtype == np.float32
-    expected = solve(x.astype(np.float32), 0.2).image
+    expected = solve(y.astype(np.float32), 0.2).image
     np.testing.assert_array_equal(solution.image, expected)
 
 
 @pytest.mark.parametrize("kind", [jnp.float16, jnp.bfloat16])
 def test_half_precision_is_solved_in_single(kind):
-    x = jnp.asarray(IMAGE, kind)
-    assert solve(x, 0.5).image.dtype == jnp.float32
+    y = jnp.asarray(IMAGE, kind)
+    assert solve(y, 0.5).image.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 5), (5, 1), (1, 1, 1)])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_images_one_pixel_wide_are_solved(shape, solver):
-    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 3
-    solution = solve(x, 0.5, solver=solver)
+    y = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 3
+    solution = solve(y, 0.5, solver=solver)
     assert solution.converged
     bound = np.sqrt(float(solution.gap)) + 1e-5
-    assert distance(solution.image, reference.rof(x, 0.5)) <= bound
+    assert distance(solution.image, reference.rof(y, 0.5)) <= bound
 
 
 @pytest.mark.parametrize(
-    ("x", "alpha", "options", "sentence"),
+    ("y", "alpha", "options", "sentence"),
     [
         (IMAGE, -1.0, {}, "`alpha` must not be negative, got -1.0"),
         (IMAGE, np.nan, {}, "`alpha`"),
         (IMAGE, np.ones(3), {}, "`alpha` must be a scalar or have the image's shape"),
-        (IMAGE, 1.0, {"mask": np.ones(3, bool)}, "`mask` must have the image's shape"),
-        (IMAGE, 1.0, {"dual": jnp.ones((2, 3))}, "`dual` must have shape"),
+        (
+            IMAGE,
+            1.0,
+            {"mask": np.ones(3, bool)},
+            r"`mask` must have the shape \(12, 10\), got \(3,\)",
+        ),
+        (
+            IMAGE,
+            1.0,
+            {"dual": jnp.ones((2, 3))},
+            r"`dual` must have the shape \(2, 12, 10\), got",
+        ),
         (IMAGE, 1.0, {"norm": "l2"}, "`norm` must be one of .* got 'l2'"),
         (IMAGE, 1.0, {"solver": "adam"}, "`solver` must be one of .* got 'adam'"),
-        (np.ones((0, 3)), 1.0, {}, r"`x` must be a non-empty image, got shape \(0, 3"),
-        (np.float32(1), 1.0, {}, "`x` must be a non-empty image"),
-        (IMAGE + 1j, 1.0, {}, "the image must be real"),
+        (np.ones((0, 3)), 1.0, {}, r"`y` must be a non-empty image, got shape \(0, 3"),
+        (np.float32(1), 1.0, {}, "`y` must be a non-empty image"),
+        (IMAGE + 1j, 1.0, {}, "`y` must be real, got complex"),
     ],
 )
-def test_static_mistakes_are_named(x, alpha, options, sentence):
+def test_static_mistakes_are_named(y, alpha, options, sentence):
     with pytest.raises(ValueError, match=sentence):
-        solve(x, alpha, **options)
+        solve(y, alpha, **options)

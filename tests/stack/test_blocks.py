@@ -1,13 +1,9 @@
+import h5py
 import numpy as np
 import pytest
 
 from tvjax.noise import Gaussian, Poisson
-from tvjax.stack.blocks import (
-    add_up,
-    Blocks,
-    project,
-)
-from tvjax.stack.pixel_noise import component_variances, follows_the_pixels
+from tvjax.stack.blocks import add_up, Blocks, project, Sliceable
 
 SHAPE = (5, 12, 7)
 
@@ -54,21 +50,15 @@ def test_passes_read_no_more_than_memory_allows_and_find_the_same(data):
     np.testing.assert_allclose(seen.power, np.sum(whitened**2, axis=0), rtol=1e-5)
 
 
-def test_variance_is_that_of_each_component(data):
-    counts = np.abs(data)
-    vectors, sigma = np.linalg.qr(np.ones((5, 2)) + np.eye(5, 2))[0], np.ones(5)
-    few = blocks(counts, memory=1)
-    assert add_up(few, Poisson(2.0)).variance == pytest.approx(
-        2 * counts.mean(axis=(1, 2)), rel=1e-5
-    )
-    images = project(few, vectors, sigma).images
-    # with all components the truncated stack is the stack
-    low = np.maximum(np.tensordot(vectors, images, 1), 0)
-    level = Gaussian(np.sqrt(2 * low))  # for each value, cut like the data
-    for noise in (Poisson(2.0), level):
-        found = component_variances(few, noise, images, vectors, sigma, 2)
-        expected = np.tensordot(vectors**2, 2 * low, (0, 0))
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
+def test_variance_is_that_of_the_model_and_never_negative(data):
+    b = blocks(data - 3, memory=1)
+    sums = add_up(b, Poisson(2.0))
+    expected = 2 * np.maximum(data - 3, 0).mean(axis=(1, 2))
+    np.testing.assert_allclose(sums.variance, expected, rtol=1e-5)
+    # a level for each pixel is cut like the data
+    level = np.random.default_rng(2).random(SHAPE[1:])
+    sums = add_up(b, Gaussian(level))
+    np.testing.assert_allclose(sums.variance, np.mean(level**2), rtol=1e-5)
 
 
 def test_invalid_pixels_count_nowhere(data):
@@ -91,8 +81,30 @@ def test_progress_counts_both_passes(data):
     assert told == [(row, 24) for row in range(1, 25)]
 
 
-def test_noise_of_one_level_a_frame_does_not_follow_the_pixels():
-    assert not follows_the_pixels(Gaussian(1.0))
-    assert not follows_the_pixels(Gaussian(np.ones((5, 1, 1))))
-    assert follows_the_pixels(Gaussian(np.ones(SHAPE)))
-    assert follows_the_pixels(Poisson())
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [(np.nan, r"frames 2 .* hold NaN or infinite"), (0, "frames 2 .* hold zero in")],
+)
+def test_bad_frames_are_named(data, value, sentence):
+    bad = np.where(np.arange(5)[:, None, None] == 2, value, data)
+    with pytest.raises(ValueError, match=sentence):
+        add_up(blocks(bad), None)
+
+
+def test_arrays_and_datasets_can_be_sliced(data, tmp_path):
+    assert isinstance(data, Sliceable)
+    assert not isinstance([1.0, 2.0], Sliceable)
+    with h5py.File(tmp_path / "stack.h5", "w") as file:
+        dataset = file.create_dataset("y", data=data)
+        assert isinstance(dataset, Sliceable)
+        gram = add_up(blocks(dataset), None).gram
+    np.testing.assert_array_equal(gram, add_up(blocks(data), None).gram)
+
+
+def test_coarse_sums_are_those_of_binned_pixels():
+    data = np.random.default_rng(3).random((3, 32, 16))
+    coarse = add_up(blocks(data), None).coarse
+    for side, gram in zip((4, 16), coarse, strict=True):
+        bins = data.reshape(3, 32 // side, side, 16 // side, side).sum((2, 4)) / side
+        flat = bins.reshape(3, -1)
+        np.testing.assert_allclose(gram, flat @ flat.T, rtol=1e-5)  # float32

@@ -57,11 +57,32 @@ def test_mean_of_the_risk_is_the_error_at_every_rank(truth):
         found = denoise_stack(y, noise=Gaussian(SIGMA), rank=6, key=key)
         errors.append(errors_by_rank(found, truth) / SIGMA**2)
         # the energy of the noise itself is common to risk and error
-        off.append(found.risks - mse(y, truth) / SIGMA**2 + 1 - errors[-1])
+        off.append(found.relative_risks - mse(y, truth) / SIGMA**2 + 1 - errors[-1])
     mean, scatter = np.mean(off, axis=0), np.std(off, axis=0) / len(off) ** 0.5
-    # strengths and weights are found from the same 2,700 pixels: a tenth too little
+    # all is chosen from the same 2,700 pixels: a tenth too little
     assert (np.abs(mean) < 0.15 * np.mean(errors, axis=0) + 2 * scatter).all()
     assert (scatter < 0.1 * np.mean(errors, axis=0)).all()
+
+
+def test_risk_in_the_unit_of_the_data_is_the_error(truth):
+    # noise that grows eightfold over the energies
+    sigma = np.geomspace(10, 80, ENERGIES)[:, None, None]
+    noise, risks, errors, relative = Gaussian(sigma), [], [], []
+    for seed in range(12):
+        y = draw(truth, seed, sigma)
+        found = denoise_stack(y, noise=noise, key=jax.random.key(seed))
+        # the energy of the noise itself is common to risk and relative risk
+        surplus = np.mean(((y - truth) / sigma) ** 2) - 1
+        relative.append(found.relative_risk - surplus)
+        risks.append(found.risk - (np.mean((y - truth) ** 2) - np.mean(sigma**2)))
+        errors.append(mse(found.image, truth))
+    np.testing.assert_allclose(np.mean(risks), np.mean(errors), rtol=0.1)
+    print(np.mean(risks), np.mean(errors), np.std(risks), np.mean(relative))
+
+
+def test_risk_of_even_noise_is_the_relative_risk_times_its_variance(noisy):
+    found = denoise_stack(noisy, noise=Gaussian(SIGMA))
+    assert found.risk == pytest.approx(SIGMA**2 * found.relative_risk, rel=1e-5)
 
 
 def test_rank_is_that_of_least_error(truth):
@@ -88,7 +109,7 @@ def test_photons_are_denoised_with_their_own_variance(truth, counts):
         scale = by_model.sigma[:, None, None]
         whitened.append(np.mean(((by_model.image - expected) / scale) ** 2))
         noise = np.mean((y - expected) ** 2 / scale**2) - 1
-        risks.append(by_model.risk - noise)
+        risks.append(by_model.relative_risk - noise)
     assert np.mean(risks) == pytest.approx(np.mean(whitened), rel=0.25)
     # told nothing, the variance over the frame is found in the data
     assert mse(denoise_stack(y).image, expected) < 1.2 * error
@@ -100,8 +121,8 @@ def test_a_low_rank_leaves_the_noise_as_it_is(truth):
     for noise in (Poisson(), None):
         # of three components that are clear
         one, three = (denoise_stack(y, noise=noise, rank=k) for k in (1, 3))
-        assert one.images.shape == (1, *SHAPE) and three.weights[2].any()
-        # the same variance, so the same strength, weights and image
+        assert one.images.shape == (1, *SHAPE) and three.coefficients[2].any()
+        # the same variance, so the same strength, coefficients and image
         np.testing.assert_array_equal(one.denoised[0], three.denoised[0])
 
 
@@ -140,9 +161,10 @@ def test_invalid_pixels_come_back_and_take_no_part(noisy):
 
 
 def test_result_tells_what_became_of_each_component(denoised, noisy):
-    assert len(denoised.verdict()) == len(denoised.risks) == len(denoised.alphas)
+    num = len(denoised.verdict())
+    assert num == len(denoised.relative_risks) == len(denoised.alphas)
     assert denoised.verdict()[0] == "kept"
-    assert denoised.risk == denoised.risks[denoised.rank - 1]
+    assert denoised.relative_risk == denoised.relative_risks[denoised.rank - 1]
     assert set(denoised.verdict()[denoised.rank :]) <= {"dropped"}
     assert not denoised.denoised[denoised.rank :].any()
     given = denoise_stack(jnp.asarray(noisy), rank=1)
@@ -165,9 +187,9 @@ def test_a_better_denoiser_takes_over(truth, noisy, denoised):
         return clean
 
     helped = denoise_stack(noisy, rank=1, extra=[cheat])
-    assert helped.weights.shape == (1, 5) and len(seen) == 2
-    assert helped.weights[0, 4] == pytest.approx(1, abs=0.1)
-    assert helped.risk < denoised.risks[0]
+    assert helped.coefficients.shape == (1, 5) and len(seen) == 2
+    assert helped.coefficients[0, 4] == pytest.approx(1, abs=0.1)
+    assert helped.relative_risk < denoised.relative_risks[0]
 
 
 @pytest.mark.slow
@@ -203,14 +225,21 @@ def test_either_pass_can_be_interrupted(noisy, reading):
 
 def test_edges_are_shared_on_request(noisy, truth, denoised):
     shared = denoise_stack(noisy, shared_edges=True)
-    assert shared.weights.shape[1] == denoised.weights.shape[1] + 1
+    assert shared.coefficients.shape[1] == denoised.coefficients.shape[1] + 1
     assert mse(shared.image, truth) < 1.1 * mse(denoised.image, truth)
+
+
+def test_traced_data_get_a_sentence(noisy):
+    with pytest.raises(TypeError, match="cannot trace: inside jit, vmap or grad use"):
+        jax.jit(lambda y: denoise_stack(y).image)(noisy)
+    with pytest.raises(ValueError, match="`noise` must be a noise model, got float"):
+        denoise_stack(noisy, noise=40.0)
 
 
 @pytest.mark.parametrize(
     ("change", "options", "sentence"),
     [
-        (lambda y: y[0], {}, r"expected a stack \(energy, y, x\)"),
+        (lambda y: y[0], {}, r"`y` must be a stack \(energy, height, width\)"),
         (lambda y: y[:1], {}, "two energies or more"),
         (lambda y: y * 1j, {}, "real numbers"),
         (lambda y: np.where(y > y.mean(), np.nan, y), {}, "NaN or infinite values"),

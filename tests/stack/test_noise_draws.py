@@ -1,14 +1,19 @@
 import jax
 import numpy as np
 
-from tvjax.stack.noise_draws import Draws, empty_directions, white_draws, without
+from tvjax.stack.noise_draws import (
+    NoiseDraws,
+    signal_free_directions,
+    white_draws,
+    without_components,
+)
 
 SHAPE, KEY = (40, 50), jax.random.key(0)
 
 
-def test_empty_directions_are_orthonormal_and_orthogonal_to_the_signal():
+def test_signal_free_directions_are_orthonormal_and_orthogonal_to_the_signal():
     signal, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(30, 4)))
-    found = empty_directions(signal, 20, KEY)
+    found = signal_free_directions(signal, 20, KEY)
     np.testing.assert_allclose(found.T @ found, np.eye(20), atol=1e-12)
     np.testing.assert_allclose(signal.T @ found, 0, atol=1e-12)
 
@@ -27,8 +32,8 @@ def test_white_draws_have_the_variance_of_each_pixel():
 
 def test_draws_serve_twice_where_they_are_few():
     images = np.arange(3.0)[:, None, None] * np.ones((3, 2, 2))
-    others, probes = (part[:, 0, 0].tolist() for part in Draws.of(images, 3))
-    assert others == [0, 2, 1] and probes == [1, 0, 2]
+    splitting, probes = (part[:, 0, 0].tolist() for part in NoiseDraws.of(images, 3))
+    assert splitting == [0, 2, 1] and probes == [1, 0, 2]
 
 
 def test_draws_are_independent_of_the_components():
@@ -37,11 +42,11 @@ def test_draws_are_independent_of_the_components():
     stack = rng.normal(size=(30, *SHAPE))
     rows = stack.reshape(30, -1)
     vectors = np.linalg.eigh(rows @ rows.T)[1][:, ::-1][:, :3]
-    directions = empty_directions(np.zeros((30, 0)), 10, KEY)
+    directions = signal_free_directions(np.zeros((30, 0)), 10, KEY)
     images, drawn = (np.tensordot(part.T, stack, 1) for part in (vectors, directions))
     common = np.tensordot(drawn, images, ((1, 2), (1, 2))) / images[0].size
     assert np.abs(common).max() > 0.2
-    left = without(drawn, directions, images, vectors)
+    left = without_components(drawn, directions, images, vectors)
     common = np.tensordot(left, images, ((1, 2), (1, 2))) / images[0].size
     np.testing.assert_allclose(common, 0, atol=1e-9)
     np.testing.assert_allclose(np.mean(left**2, axis=(1, 2)), 1, rtol=0.1)

@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 
 from tvjax.simulate import nickel_energies, scale_to_bytes, xanes_stack
-from tvjax.stack.noise_levels import noise_levels, temporal_basis_of
-from tvjax.stack.pixel_noise import uneven_variance
+from tvjax.stack.noise_levels import (
+    noise_levels,
+    num_above_noise,
+    temporal_basis_of,
+    with_signs,
+)
 
 SHAPE, ENERGIES = (48, 56), 24
 
@@ -35,15 +39,17 @@ def test_basis_is_that_of_the_stack(truth):
     )
 
 
-def test_even_noise_is_not_called_uneven_and_uneven_noise_is_found():
-    rng = np.random.default_rng(1)
-    z = rng.normal(size=(ENERGIES, *SHAPE))
-    shade = np.broadcast_to(np.linspace(0.5, 1.5, SHAPE[1]), SHAPE)
-    none = z[:0]
-    assert uneven_variance(none, np.sum(z**2, axis=0), ENERGIES, None) is None
-    power = np.sum(shade * z**2, axis=0)
-    found = uneven_variance(none, power, ENERGIES, None)
-    assert np.mean((found / shade - 1) ** 2) ** 0.5 < 0.1
-    mask = rng.random(SHAPE) < 0.8
-    found = uneven_variance(none, np.where(mask, power, 0), ENERGIES, mask)
-    assert np.mean((found / shade - 1)[mask] ** 2) ** 0.5 < 0.12
+def test_greatest_entries_are_made_positive():
+    vectors = np.array([[1.0, 0.2], [-3.0, 0.5]])
+    np.testing.assert_array_equal(with_signs(vectors), [[-1, 0.2], [3, 0.5]])
+
+
+def test_noise_alone_has_no_component_and_a_strong_signal_has_one():
+    rng, shape = np.random.default_rng(2), (500, 30)
+    noise = rng.normal(size=shape)
+    values = np.linalg.svd(noise, compute_uv=False)
+    assert num_above_noise(values, shape) == 0
+    # four times the power at which a component stands out of the noise
+    spike = 4 * (30 / 500) ** 0.5 * np.outer(rng.normal(size=500), np.eye(30)[0])
+    values = np.linalg.svd(noise + spike, compute_uv=False)
+    assert num_above_noise(values, shape) == 1

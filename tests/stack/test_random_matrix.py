@@ -5,9 +5,10 @@ from scipy.ndimage import gaussian_filter
 from tests.risk.test_singular import signal
 from tvjax.stack.random_matrix import (
     independent_rows,
-    noise_edge,
+    largest_noise_value,
+    largest_uneven_square,
     noise_level,
-    uneven_noise_edge,
+    singular_values_of_noise,
 )
 
 
@@ -19,19 +20,19 @@ def test_noise_level_is_that_of_the_noise():
         np.testing.assert_allclose(noise_level(d, shape), 2.5, rtol=0.02)
 
 
-def test_noise_ends_at_its_edge():
+def test_largest_value_of_noise_follows_the_law_of_tracy_and_widom():
     shape, rng = (300, 30), np.random.default_rng(5)
     d = [np.linalg.svd(rng.normal(size=shape), compute_uv=False)[0] for _ in range(200)]
     # quantiles of the law of Tracy and Widom for real matrices, in its own scale
     for quantile, x in ((0.5, -1.27), (0.9, 0.45), (0.99, 2.02)):
-        share = np.mean(np.array(d) < noise_edge(shape, x))
+        share = np.mean(np.array(d) < largest_noise_value(shape, x))
         assert share == pytest.approx(quantile, abs=0.09)
-    assert noise_edge(shape, 1.0) == noise_edge(shape[::-1], 1.0)
+    assert largest_noise_value(shape, 1.0) == largest_noise_value(shape[::-1], 1.0)
 
 
-def test_uneven_noise_ends_at_its_edge():
-    assert uneven_noise_edge(np.ones(300), 30) == pytest.approx(
-        noise_edge((300, 30)) ** 2
+def test_largest_value_of_uneven_noise_is_as_expected():
+    assert largest_uneven_square(np.ones(300), 30) == pytest.approx(
+        largest_noise_value((300, 30)) ** 2
     )
     powers = np.linspace(0, 2, 800)
     rng, greatest = np.random.default_rng(6), []
@@ -39,7 +40,8 @@ def test_uneven_noise_ends_at_its_edge():
         z = rng.normal(size=(800, 60))
         greatest.append(np.linalg.eigvalsh((z.T * powers) @ z)[-1])
     # finite matrices end a little before
-    assert np.mean(greatest) == pytest.approx(uneven_noise_edge(powers, 60), rel=0.03)
+    expected = largest_uneven_square(powers, 60)
+    assert np.mean(greatest) == pytest.approx(expected, rel=0.03)
 
 
 def test_correlated_rows_count_as_fewer():
@@ -55,3 +57,13 @@ def test_correlated_rows_count_as_fewer():
         found = independent_rows(d, (3000, shape[2])) / 3000
         assert found == pytest.approx(share, rel=0.2)
     assert independent_rows(np.ones(40), (3000, 40)) == 3000
+
+
+def test_noise_values_are_those_of_noise():
+    shape, rng = (400, 50), np.random.default_rng(8)
+    d = [np.linalg.svd(rng.normal(size=shape), compute_uv=False) for _ in range(20)]
+    # the quantiles are those of large matrices: a percent off at the ends of these
+    np.testing.assert_allclose(
+        singular_values_of_noise(shape, 50), np.mean(d, axis=0), rtol=0.015
+    )
+    assert singular_values_of_noise(shape, 0).shape == (0,)

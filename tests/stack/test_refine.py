@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from jax import numpy as jnp
 from scipy.ndimage import gaussian_filter
 
 from tvjax.risk.singular import basis_response, Response
@@ -25,7 +26,9 @@ def refined(stack, rng, **options):
     squares, vectors = np.linalg.eigh(rows @ rows.T)
     vectors = vectors[:, ::-1]
     values = np.sqrt(squares[::-1])
-    first = Response(*(z[0] for z in basis_response(values, rows.shape[1])))
+    first = Response(
+        *(z[0] for z in basis_response(jnp.asarray(values), rows.shape[1]))
+    )
     images = np.tensordot(vectors.T, stack, 1)
     draws = rng.normal(size=(24, *SHAPE))
     settings = {"variance": None, "num_energies": NUM, "least": 0, "surplus": 1}
@@ -54,8 +57,8 @@ def test_a_faint_component_is_found_that_the_stack_hides(sample, smooth):
         assert [part.clear for part in found] == [True, True, False]
         overlap = (faint @ vectors @ found[1].rotation) ** 2
         assert overlap > 0.5
-        assert (found[1].gathering.side > 1) == smooth
-        assert found[1].gathering.weight is not None or smooth
+        assert (found[1].binning.side > 1) == smooth
+        assert found[1].binning.weight is not None or smooth
         gains.append(overlap - (faint @ vectors[:, 1]) ** 2)
     assert np.mean(gains) > 0.2
 
@@ -77,7 +80,7 @@ def test_components_are_orthonormal_and_as_many_as_asked(sample):
 
 
 def test_noise_that_is_correlated_has_fewer_pixels(sample):
-    # of smoothed noise, which would stand clear of the edge of white noise
+    # of smoothed noise, which would stand clear of white noise
     rng = np.random.default_rng(1)
     size = (0, 0.8, 0.8)
     scale = np.std(gaussian_filter(rng.normal(size=(9, *SHAPE)), size))

@@ -51,7 +51,10 @@ def test_divergence_is_that_of_each_image(scene):
         found = shared(noisy, draws=draws)
         parts = zip(found, noisy, scene, draws.probes, strict=True)
         gains.append(
-            [np.vdot(f.image - x, y - x) - np.vdot(n, f.slope) for f, y, x, n in parts]
+            [
+                np.vdot(f.image - x, y - x) - np.vdot(n, f.derivative)
+                for f, y, x, n in parts
+            ]
         )
     np.testing.assert_allclose(np.mean(gains, axis=0) / scene[0].size, 0, atol=0.03)
 

@@ -53,11 +53,15 @@ def test_result_is_that_of_the_gram_matrix(noisy, monkeypatch):
     monkeypatch.setattr(survey, "LARGE", 100)
     sketched = fit_components(noisy)
     assert sketched.rank == exact.rank
-    assert sketched.risk == pytest.approx(exact.risk, abs=5e-3)  # of levels that differ
+    assert sketched.relative_risk == pytest.approx(
+        exact.relative_risk, abs=5e-3
+    )  # of levels that differ
     one, other = (found.frames(0, ENERGIES) for found in (exact, sketched))
     with pytest.raises(ValueError, match="`rank` must be from 1 to 64 for a stack"):
         fit_components(noisy, rank=65)
-    assert np.mean((one - other) ** 2) < 0.1 * np.mean((one - noisy) ** 2) * exact.risk
+    assert np.mean((one - other) ** 2) < 0.1 * np.mean((one - noisy) ** 2) * (
+        exact.relative_risk
+    )
 
 
 def test_a_stack_without_low_rank_and_frames_that_are_bad_are_refused(noisy):

@@ -1,33 +1,36 @@
 import numpy as np
 import pytest
+from jax import numpy as jnp
 
-from tvjax.symmetry.fallback import certainty, least_mixture
-from tvjax.symmetry.splits import Pair
+from tvjax.risk.splitting import Split
+from tvjax.symmetry.fallback import certainty, find_fallback
 
 SHAPE = (60, 200)
 
 
-def place():
+def position():
     """Four rings of fifty columns."""
     return np.broadcast_to(np.arange(SHAPE[1]) / 50, SHAPE)
 
 
-def mix(symmetric, own, parts):
+def fall_back(symmetric, own, parts):
     ones = np.ones(SHAPE)
-    return least_mixture(symmetric, own, parts, ones, ones, place())
+    return find_fallback(
+        symmetric, own, parts, level=ones, share=ones, position=position()
+    )
 
 
 def pair(rng, sigma):
-    held_out = 10 + sigma * rng.standard_normal(SHAPE)
-    variance = np.full(SHAPE, sigma**2)
-    return Pair(held_out, held_out, variance, np.ones(SHAPE, bool), 0.9)
+    held_out = jnp.asarray(10 + sigma * rng.standard_normal(SHAPE))
+    variance = jnp.full(SHAPE, sigma**2)
+    return Split(held_out, held_out, variance, jnp.ones(SHAPE, bool), 0.9)
 
 
 def test_independent_errors_are_weighed_by_their_variances():
     rng = np.random.default_rng(0)
     symmetric = 10 + 0.5 * rng.standard_normal(SHAPE)
     own = 10 + rng.standard_normal(SHAPE)
-    found = mix(symmetric, own, pair(rng, 3.0))
+    found = fall_back(symmetric, own, pair(rng, 3.0))
     # μ = 1/(1 + 1/4), and its scatter over the frame is 3/√(12000 · 1.25) = 2.4 %
     np.testing.assert_allclose(found.share.mean(), 0.8, atol=0.1)
     assert found.risk == pytest.approx(0.2, abs=0.25)  # 9 √(2/12000), twice
@@ -39,7 +42,7 @@ def test_a_ring_where_the_symmetry_is_broken_goes_to_the_own_estimate():
     symmetric = np.full(SHAPE, 10.0)
     symmetric[:, 150:] += rng.choice([-5, 5], (SHAPE[0], 50))
     own = 10 + rng.standard_normal(SHAPE)
-    found = mix(symmetric, own, pair(rng, 2.0))
+    found = fall_back(symmetric, own, pair(rng, 2.0))
     assert found.share[:, :100].mean() > 0.8
     assert found.share[:, 180:].mean() < 0.15
     assert found.helps
@@ -49,7 +52,7 @@ def test_what_brings_nothing_does_not_help():
     rng = np.random.default_rng(2)
     own = np.full(SHAPE, 10.0)
     symmetric = own + rng.choice([-3, 3], SHAPE)
-    certain = [mix(symmetric, own, pair(rng, 3.0)).helps for _ in range(50)]
+    certain = [fall_back(symmetric, own, pair(rng, 3.0)).helps for _ in range(50)]
     assert not any(certain)
 
 

@@ -28,3 +28,10 @@ def test_every_group_of_even_rotations_contains_the_two_fold_one():
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"must be one of .*'azimuthal'.*got '5'"):
         find_group("5")
+
+
+def test_a_mirror_fixes_one_axis_of_its_centre():
+    free = {name for name in GROUPS if not all(find_group(name).fixed_axes)}
+    assert free == {"mirror-x", "mirror-y"}
+    assert find_group("mirror-x").fixed_axes == (False, True)
+    assert find_group("mirror-y").fixed_axes == (True, False)

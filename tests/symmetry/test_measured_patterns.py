@@ -34,7 +34,7 @@ def valid(frames):
 
 @pytest.fixture(scope="module")
 def centre(frames, valid):
-    return find_centre(frames[5], valid, group="azimuthal", noise=POISSON)
+    return find_centre(frames[5], noise=POISSON, group="azimuthal", mask=valid)
 
 
 def test_a_beam_beside_the_detector_is_found_by_the_curvature_of_its_rings(centre):
@@ -48,12 +48,14 @@ def test_one_frame_is_closer_to_the_others_by_its_rings(frames, valid, centre, i
     others = np.delete(frames, index, axis=0).mean(axis=0)
     others *= frames[index][valid].sum() / others[valid].sum()
     own = tvjax.denoise(frames[index], noise=POISSON, mask=valid)
-    both = tvjax.denoise_symmetric(frames[index], "azimuthal", "auto", POISSON, valid)
+    both = tvjax.denoise_symmetric(
+        frames[index], noise=POISSON, group="azimuthal", mask=valid
+    )
     raw, alone, rings = (
         np.mean((x - others)[valid] ** 2)
         for x in (frames[index], own.image, both.image)
     )
-    assert both.blended and both.mixture.risk < both.mixture.own_risk
+    assert both.imperfect and both.fallback.risk < both.fallback.own_risk
     assert decibel(raw, rings) > 3
     assert rings < alone
 
@@ -65,7 +67,7 @@ def test_a_tenth_of_the_photons_is_closer_to_the_rest_by_its_rings(data):
     tenth = np.random.default_rng(0).binomial(counts, 0.1)
     rest = (counts - tenth) / 9
     own = tvjax.denoise(tenth, noise=POISSON, mask=mask)
-    both = tvjax.denoise_symmetric(tenth, "azimuthal", "auto", POISSON, mask)
+    both = tvjax.denoise_symmetric(tenth, noise=POISSON, group="azimuthal", mask=mask)
     level = np.maximum(rest, np.mean(rest[mask]) / 20)
     raw, alone, rings = (
         np.mean(((x - rest) ** 2 / level)[mask]) for x in (tenth, own.image, both.image)
@@ -79,7 +81,7 @@ def test_the_centre_of_a_powder_is_that_of_its_calibration(data):
     with fabio.open(str(file)) as image:
         counts = image.data
     mask = counts >= 0
-    found = find_centre(counts, mask, noise=POISSON)
+    found = find_centre(counts, noise=POISSON, mask=mask)
     # its .poni is of the image upside down: rings about (529.9, 487), tilt included
     assert abs(found.y - 529.6) < 1
     assert abs(found.x - 488) < 1.5

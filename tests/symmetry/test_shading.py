@@ -26,8 +26,9 @@ def mse(x, pattern):
 def test_a_symmetry_holds_up_to_the_smooth_factor_on_it(kind, group):
     pattern = shade(scattering_pattern(kind, SHAPE, mean=20.0))
     y, centre, mask = pattern.counts(0), pattern.centre, pattern.mask
-    assert not judge_symmetry(y, group, centre, mask, POISSON).holds
-    found = judge_symmetry(y, group, centre, mask, POISSON, shaded=True)
+    given = {"group": group, "centre": centre, "noise": POISSON, "mask": mask}
+    assert not judge_symmetry(y, **given).holds
+    found = judge_symmetry(y, **given, shaded=True)
     assert found.gain > 0.9
     assert found.broken_share < 0.05
     # mean over the orbit: one, but for the mask
@@ -41,8 +42,10 @@ def test_a_shaded_pattern_is_denoised_by_its_symmetry():
     pattern = shade(scattering_pattern("crystal", SHAPE, mean=5.0))
     y, mask = pattern.counts(1), pattern.mask
     own = tvjax.denoise(y, noise=POISSON, mask=mask)
-    both = tvjax.denoise_symmetric(y, "friedel", pattern.centre, POISSON, mask)
-    assert both.blended and both.mixture.helps
+    both = tvjax.denoise_symmetric(
+        y, noise=POISSON, group="friedel", centre=pattern.centre, mask=mask
+    )
+    assert both.imperfect and both.fallback.helps
     assert mse(both.image, pattern) < 0.8 * mse(own.image, pattern)
     assert "risk" in both.report() and "imperfect" in both.report()
 
@@ -54,9 +57,11 @@ def test_a_spot_stands_out_from_a_shaded_pattern():
     level = plain.truth[square].sum()
     pattern = add_spot(plain, place, 12 * level**0.5, 1.2)
     y = pattern.counts(0)
-    found = judge_symmetry(y, "friedel", plain.centre, plain.mask, POISSON, shaded=True)
+    given = {"group": "friedel", "centre": plain.centre}
+    given |= {"noise": POISSON, "mask": plain.mask}
+    found = judge_symmetry(y, **given, shaded=True)
     assert found.broken[place]
-    both = tvjax.denoise_symmetric(y, "friedel", plain.centre, POISSON, plain.mask)
+    both = tvjax.denoise_symmetric(y, **given)
     left = (both.image[square].sum() - level) / (y[square].sum() - level)
     assert left > 0.7
 
@@ -68,9 +73,10 @@ def test_a_pattern_without_the_symmetry_is_left_to_its_own():
     half = truth[: SHAPE[0] // 2]
     truth[: SHAPE[0] // 2] = half[:, rng.permutation(SHAPE[1])]
     y = rng.poisson(truth)
+    given = {"centre": other.centre, "noise": POISSON, "mask": other.mask}
     with pytest.raises(ValueError, match="the data refuse 'friedel'"):
-        tvjax.denoise_symmetric(y, "friedel", other.centre, POISSON, other.mask)
-    free = tvjax.denoise_symmetric(y, "auto", other.centre, POISSON, other.mask)
+        tvjax.denoise_symmetric(y, group="friedel", **given)
+    free = tvjax.denoise_symmetric(y, **given)
     own = tvjax.denoise(y, noise=POISSON, mask=other.mask)
     errors = [np.mean((x.image - truth)[other.mask] ** 2) for x in (free, own)]
     assert errors[0] < 1.02 * errors[1]

@@ -61,7 +61,9 @@ def test_the_way_is_recorded_step_by_step():
     tuned = tune(parameters(), bowl, key=KEY, num_steps=10)
     steps = int(tuned.num_steps)
     assert steps < 10
-    assert np.isnan(tuned.risks[steps:]).all() and np.isnan(tuned.visited.a[steps:]).all()
+    assert (
+        np.isnan(tuned.risks[steps:]).all() and np.isnan(tuned.visited.a[steps:]).all()
+    )
     for i in range(steps):
         at = parameters(tuned.visited.a[i], tuned.visited.b[i])
         np.testing.assert_allclose(tuned.risks[i], bowl(at, KEY), rtol=1e-6)

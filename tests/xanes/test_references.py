@@ -26,14 +26,14 @@ from tvjax.xanes import choose_energies, expected_errors
 def test_mixtures_are_taken_apart_exactly(dtype):
     # the one has the shape of another test, so that less is compiled
     pixels = (4000,) if dtype == np.float32 else PIXELS
-    weights = np.random.default_rng(6).dirichlet([0.5] * 3, pixels)
-    weights = np.moveaxis(weights, -1, 0)
-    weights.reshape(3, -1)[:, 0] = [0, 1, 0]
-    spectra = np.tensordot(references(), weights, (0, 0)).astype(dtype)
+    coefficients = np.random.default_rng(6).dirichlet([0.5] * 3, pixels)
+    coefficients = np.moveaxis(coefficients, -1, 0)
+    coefficients.reshape(3, -1)[:, 0] = [0, 1, 0]
+    spectra = np.tensordot(references(), coefficients, (0, 0)).astype(dtype)
     fit = fit_references(spectra, references(), sum_to_one=True)
-    assert fit.weights.dtype == dtype and fit.mask.all()
-    np.testing.assert_allclose(fit.weights, weights, **exact(dtype, 3))
-    np.testing.assert_allclose(fit.weights.sum(0), np.ones(pixels), **exact(dtype))
+    assert fit.coefficients.dtype == dtype and fit.mask.all()
+    np.testing.assert_allclose(fit.coefficients, coefficients, **exact(dtype, 3))
+    np.testing.assert_allclose(fit.coefficients.sum(0), np.ones(pixels), **exact(dtype))
     np.testing.assert_allclose(fit.residual, np.zeros(pixels), **exact(dtype))
 
 
@@ -43,15 +43,15 @@ def test_active_sets_are_those_of_nnls(double, num):
     spectra = noisy(7, (len(ENERGIES), 100), 1.0) + 0.1
     fit = fit_references(spectra, references(num))
     expected = np.stack([nnls(references(num).T, y)[0] for y in spectra.T], 1)
-    np.testing.assert_allclose(fit.weights, expected, atol=1e-10)
-    np.testing.assert_array_equal(fit.weights > 0, expected > 0)
+    np.testing.assert_allclose(fit.coefficients, expected, atol=1e-10)
+    np.testing.assert_array_equal(fit.coefficients > 0, expected > 0)
     patterns = {tuple(column) for column in (expected > 0).T}
     assert len(patterns) >= min(2**num - 1, 10)
 
 
 @pytest.fixture(scope="module")
 def noisy_fit():
-    """4000 times a mixture in which the second leads; at first with its own weights."""
+    """4000 times a mixture in which the second leads; the first two without noise."""
     mixture = np.asarray([0.5, 0.75, 0.7]) @ references()
     spectra = mixture[:, None] + noisy(12, (len(ENERGIES), 4000), 0.02)
     spectra[:, 0] = mixture
@@ -65,7 +65,7 @@ def noisy_fit():
 def check_errors(fit, sum_to_one):
     # the deviation of 4000 draws has an error of 1.1 %
     np.testing.assert_allclose(
-        np.mean(fit.errors, axis=1), np.std(fit.weights[:, 2:], axis=1), rtol=0.04
+        np.mean(fit.errors, axis=1), np.std(fit.coefficients[:, 2:], axis=1), rtol=0.04
     )
     np.testing.assert_allclose(np.mean(fit.sigma**2) ** 0.5, 0.02, rtol=0.01)
     planned = expected_errors(
@@ -75,11 +75,11 @@ def check_errors(fit, sum_to_one):
     np.testing.assert_allclose(at_one, planned, rtol=1e-4)
 
 
-def test_errors_are_the_scatter_of_the_weights(noisy_fit):
+def test_errors_are_the_scatter_of_the_coefficients(noisy_fit):
     check_errors(noisy_fit, sum_to_one=False)
 
 
-def test_errors_are_the_scatter_of_weights_that_sum_to_one():
+def test_errors_are_the_scatter_of_coefficients_that_sum_to_one():
     mixture = np.asarray([0.3, 0.3, 0.4]) @ references()
     spectra = mixture[:, None] + noisy(9, (len(ENERGIES), 4000), 0.02)
     fit = fit_references(spectra, references(), sum_to_one=True)
@@ -87,14 +87,14 @@ def test_errors_are_the_scatter_of_weights_that_sum_to_one():
 
 
 def test_fit_has_the_derivatives_of_differences(double):
-    # the third weight is held at zero
+    # the third coefficient is held at zero
     spectrum = np.asarray([0.6, 0.5, -0.2]) @ references() + 0.01 * np.cos(ENERGIES)
 
     @jax.jit
     @partial(jax.value_and_grad, argnums=(0, 1))
     def outcome(y, columns):
         fit = xanes.fit_references(y, columns)
-        return jnp.sum(fit.weights * jnp.asarray([1.0, 2, 3])) + fit.residual
+        return jnp.sum(fit.coefficients * jnp.asarray([1.0, 2, 3])) + fit.residual
 
     gradients = outcome(spectrum, references())[1]
     for index in (3, 30, 40):
@@ -102,7 +102,7 @@ def test_fit_has_the_derivatives_of_differences(double):
         np.testing.assert_allclose(gradients[0][index], expected, atol=1e-7)
         expected = slope(lambda r: outcome(spectrum, r)[0], references(), (1, index))
         np.testing.assert_allclose(gradients[1][1, index], expected, atol=1e-7)
-    # with the third weight at zero, its reference does not matter
+    # with the third coefficient at zero, its reference does not matter
     assert np.all(gradients[1][2] == 0)
 
 
@@ -112,7 +112,7 @@ def test_each_pixel_is_fitted_by_itself():
     one = jax.device_get(fit_one(spectra))
     expected = [nnls(references().T, y)[0] for y in spectra.T]
     # single precision, times the condition of the references of 40
-    np.testing.assert_allclose(one.weights, expected, atol=1e-4)
+    np.testing.assert_allclose(one.coefficients, expected, atol=1e-4)
 
 
 def test_what_cannot_be_fitted_is_refused():
@@ -122,7 +122,7 @@ def test_what_cannot_be_fitted_is_refused():
         (good.T, "`references` must be one spectrum a row, of 84 energies, got shape"),
         (twice, "3 `references` are mixtures of each other at these 84 energies"),
         (good * np.nan, "`references` must be finite"),
-        (references(9), "at most 8 for a fit without negative weights, got 9"),
+        (references(9), "at most 8 for a fit without negative coefficients, got 9"),
     ):
         with pytest.raises(ValueError, match=message):
             fit_references(spectra, columns)
@@ -133,8 +133,8 @@ def test_what_cannot_be_fitted_is_refused():
 @pytest.fixture(scope="module")
 def fit():
     """A pure pixel, one that is mixed, one that is thick, and one that is empty."""
-    weights = np.asarray([[1, 0.2, 0, 0], [0, 0.6, 0.5, 0], [0, 0.2, 1.5, 0]])
-    return fit_references(references().T @ weights, references(), sigma=0.01)
+    coefficients = np.asarray([[1, 0.2, 0, 0], [0, 0.6, 0.5, 0], [0, 0.2, 1.5, 0]])
+    return fit_references(references().T @ coefficients, references(), sigma=0.01)
 
 
 def test_the_leading_phase_and_the_mean_valence_are_those_of_the_mixture(fit):
@@ -157,7 +157,7 @@ def test_confidence_is_how_often_the_leading_phase_leads(noisy_fit):
 
 def test_the_error_of_the_valence_is_its_scatter(noisy_fit):
     found = chemical_map(noisy_fit, [2.0, 3.0, 4.0])
-    # 1.1 % of 4000 draws, and second order in an error of the weights of some percent
+    # 1.1 % of 4000 draws, and second order in errors of some percent
     np.testing.assert_allclose(
         np.mean(found.valence_error[2:]), np.std(found.valence[2:]), rtol=0.05
     )
@@ -167,7 +167,7 @@ def test_a_map_of_one_reference_or_of_other_valences_is_refused(fit):
     with pytest.raises(ValueError, match="`valences` must be one per reference, 3"):
         chemical_map(fit, [2.0])
     with pytest.raises(ValueError, match="at least two references, got 1"):
-        chemical_map(fit._replace(weights=fit.weights[:1]))
+        chemical_map(fit._replace(coefficients=fit.coefficients[:1]))
 
 
 @pytest.mark.real
@@ -184,9 +184,9 @@ def test_measured_iron_is_a_mixture_of_its_end_members(data):
     assert density.mask.all()
     # the window that holds the sample absorbs as well: a constant is a reference
     fit = fit_references(density.density, np.stack([*ends, np.ones(len(energies))]))
-    weights = np.asarray(fit.weights[:2])
-    assert np.mean((weights >= 0) & (weights <= 1)) > 0.97
-    thick = weights.sum(0) > 0.3
+    coefficients = np.asarray(fit.coefficients[:2])
+    assert np.mean((coefficients >= 0) & (coefficients <= 1)) > 0.97
+    thick = coefficients.sum(0) > 0.3
     signal = np.std(density.density, axis=0)
     assert np.median(fit.residual[thick] / signal[thick]) < 0.4
     design = choose_energies(np.stack(ends), energies, 2)

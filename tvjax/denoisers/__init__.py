@@ -1,4 +1,4 @@
-"""One method a file; any callable image -> image is a denoiser."""
+"""Denoisers, one method a file; any callable image -> image is one."""
 
 from tvjax.denoisers.mixture import Mixture as Mixture
 from tvjax.denoisers.network import (
@@ -8,8 +8,9 @@ from tvjax.denoisers.network import (
 )
 from tvjax.denoisers.protocol import (
     AbstractDenoiser as AbstractDenoiser,
+    AbstractMaskedDenoiser as AbstractMaskedDenoiser,
     Resumable as Resumable,
 )
 from tvjax.denoisers.subspace import SUM as SUM
-from tvjax.denoisers.tv import TV as TV, VectorTV as VectorTV
+from tvjax.denoisers.tv import TV as TV
 from tvjax.denoisers.wavelet import Wavelet as Wavelet, wavelet_risk as wavelet_risk

@@ -1,12 +1,12 @@
-"""An energy stack denoised in its own subspace.
+"""Denoisers of an energy stack in its own subspace.
 
     Y ≈ W Vᵀ,   W = Y V,   X = D(W) Vᵀ
 
-Y has a row a pixel and a column an energy; the orthonormal columns of the temporal
-basis V (energies × rank) are the leading right singular vectors of Y, the columns of W
-the coefficient images, each denoised by itself. The noise of W is that of Y: white, of
-the same standard deviation, where it is so in Y. This is the method of Li et al. 2021,
-who call the factors by each other's names.
+Y has a row for each pixel and a column for each energy; the orthonormal columns of the
+temporal basis V (energies × rank) are the leading right singular vectors of Y, the
+columns of W the coefficient images, each denoised by itself. Where the noise of Y is
+white, that of W is white and of the same standard deviation. This is the
+method of Li et al. 2021, who call the factors by each other's names.
 """
 
 import math
@@ -15,14 +15,23 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import numpy as np
 from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, PyTree
+from jaxtyping import Bool, Float, Num, PRNGKeyArray, PyTree
 
-from tvjax.denoisers.protocol import AbstractDenoiser
+from tvjax.arguments import as_floating, as_positive, is_traced
+from tvjax.denoisers.protocol import (
+    AbstractMaskedDenoiser,
+    as_pytree,
+    HeldMask,
+    hold_mask,
+)
 from tvjax.risk.singular import optimal_shrinkage, soft_threshold
 
-# Pixels that the factorization takes at a time, in multiples of the energies.
+# The factorization takes this many times as many pixels at a time as there are
+# energies: few enough to be small, and enough that the triangle before them is not most
+# of the work.
 BLOCK = 4
 
 
@@ -38,12 +47,12 @@ def temporal_basis(
 ) -> Basis:
     """The right singular vectors of a stack and its singular values.
 
-    Those of its triangular factor, which are the same. The sign is such that the entry
-    of greatest magnitude is positive. Constant to derivatives: a singular vector has
+    They are those of its triangular factor. The sign is such that the entry of greatest
+    magnitude is positive. The basis is constant to derivatives: a singular vector has
     none where two values meet.
 
     Args:
-        y: A stack, white noise in it of one level.
+        y: A stack with white noise of one level.
         mask: True where a pixel is valid at all energies; the others count nowhere.
     """
     _, values, transposed = jnp.linalg.svd(triangular_factor(y, mask))
@@ -55,11 +64,11 @@ def temporal_basis(
 def triangular_factor(
     y: Float[Array, " energy *pixels"], mask: Bool[Array, "*pixels"] | None = None
 ) -> Float[Array, "energy energy"]:
-    """R with RᵀR = YᵀY, upper triangular; constant to derivatives.
+    """The matrix R with RᵀR = YᵀY, upper triangular; constant to derivatives.
 
-    One block of pixels after another is taken in by an orthogonal transformation:
-    memory for the energies squared, and components down to the rounding of the largest,
-    where the Gram matrix would lose all below its root.
+    One block of pixels after another is taken in by an orthogonal transformation. This
+    needs memory for the energies squared, and keeps components down to the rounding of
+    the largest, where the Gram matrix would lose all below the root of the rounding.
 
     Args:
         y: A stack.
@@ -80,14 +89,14 @@ def triangular_factor(
     return lax.scan(absorb, empty, blocks)[0]
 
 
-def project(
+def coefficient_images(
     y: Float[Array, " energy *pixels"], vectors: Float[Array, "energy value"]
 ) -> Float[Array, " value *pixels"]:
     """The coefficient images W = Y V."""
     return jnp.tensordot(vectors, y, (0, 0))
 
 
-def expand(
+def expand_images(
     images: Float[Array, " value *pixels"], vectors: Float[Array, "energy value"]
 ) -> Float[Array, " energy *pixels"]:
     """The stack W Vᵀ."""
@@ -95,68 +104,98 @@ def expand(
 
 
 def soft_rank(rank: float | Array, num: int) -> Float[Array, " num"]:
-    """The weight of each component: one below the rank, zero above, in between linear.
+    """The factor of each component: one below the rank, zero above, linear in between.
 
-    At a whole rank the weights are those of the truncation; between, the last
-    component is shrunk, so that a risk can be descended on, in steps of less than one:
-    near a whole rank the risk may have a least value of its own, so begin half a
-    component above the rank that `tvjax.risk.singular.truncation_risks` tells.
+    At a whole rank the factors are those of the truncation; between whole ranks, the
+    last component is shrunk, so that a risk can be descended on. Near a whole rank the
+    risk may have a least value of its own: begin half a component above the rank that
+    `tvjax.risk.singular.truncation_risks` finds, in steps of less than one.
+
+    Args:
+        rank: Dimension of the subspace.
+        num: Number of components.
     """
     return jnp.clip(rank - jnp.arange(num), 0, 1)
 
 
-class SUM(AbstractDenoiser):
-    """X = D(Y V) diag(w(rank)) Vᵀ, with the basis V of Y itself.
+class SUM(AbstractMaskedDenoiser):
+    """X = D(Y V) diag(s) Vᵀ, with the basis V of the stack Y itself.
 
-    The noise is to be white and of one level over energies and pixels: whiten first.
+    The factors s are one below the rank and zero above; a fraction shrinks the last
+    component. The noise must be white and of one level over energies and pixels: divide
+    the stack by it first. Li, Chen, Zan, Qian, Pianetta, Liu 2021, who call the method
+    SUM; `tvjax.denoise_stack` chooses rank and denoisers from the data.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> rng = np.random.default_rng(0)
+        >>> truth = np.outer(np.linspace(1, 2, 20), rng.uniform(size=256))
+        >>> truth = truth.reshape(20, 16, 16)
+        >>> y = truth + 0.1 * rng.normal(size=truth.shape)
+        >>> x = tvjax.SUM(1)(y)
+        >>> bool(np.mean((x - truth) ** 2) < 0.1 * np.mean((y - truth) ** 2))
+        True
     """
 
     rank: Float[Array, ""]
     denoiser: PyTree | None
-    mask: Bool[Array, "*pixels"] | None
+    held_mask: HeldMask
     max_rank: int = eqx.field(static=True)
 
     def __init__(
         self,
-        rank: ArrayLike,
+        rank: Num[ArrayLike, ""],
         *,
         denoiser: PyTree | None = None,
         max_rank: int | None = None,
         mask: Bool[ArrayLike, "*pixels"] | None = None,
-    ):
+    ) -> None:
         """Start from a rank > 0.
 
         Args:
             rank: Dimension of the subspace; a fraction shrinks the last component.
-            denoiser: Of the coefficient images. Its arrays have a leading axis of
-                length `max_rank`, one denoiser a component, as from
+            denoiser: Denoiser of the coefficient images. Its arrays have a leading axis
+                of length `max_rank`, one denoiser for each component, as from
                 `jax.vmap(tvjax.TV)(alphas)`; a callable without arrays serves all. By
                 default the images are kept: the plain truncated decomposition.
-            max_rank: Components that are computed; by default 4 more than `rank`.
+            max_rank: Number of components that are computed; by default 4 more than
+                `rank`.
             mask: True where a pixel is valid at all energies.
-        """
-        known = not isinstance(rank, jax.core.Tracer)
-        if known and not rank > 0:
-            raise ValueError(f"`rank` must be positive, got {rank}.")
-        if max_rank is None and not known:
-            raise ValueError("`max_rank` must be given for a traced `rank`.")
-        self.rank = jnp.asarray(rank, dtype=float)
-        self.max_rank = math.ceil(rank) + 4 if max_rank is None else max_rank
-        self.denoiser = denoiser
-        self.mask = None if mask is None else jnp.asarray(mask, dtype=bool)
 
-    def __call__(self, y: Float[Array, " energy *pixels"]) -> Array:
+        Raises:
+            ValueError: The rank is not positive, or is traced by JAX without a
+                `max_rank`.
+        """
+        self.rank = as_positive("rank", rank)
+        if max_rank is None and is_traced(rank):
+            raise ValueError("`max_rank` must be given for a traced `rank`.")
+        if max_rank is None:
+            self.max_rank = math.ceil(float(np.asarray(rank))) + 4
+        else:
+            self.max_rank = max_rank
+        self.denoiser = None if denoiser is None else as_pytree(denoiser)
+        self.held_mask = hold_mask(mask)
+
+    def __call__(
+        self, y: Num[ArrayLike, " energy *pixels"], *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, " energy *pixels"]:
         """The stack; differentiable in the rank and in the denoiser's parameters.
 
         Derivatives in `y` take the basis as fixed, which a risk must not: take
         `tvjax.sugar`, whose finite step estimates the basis anew.
+
+        Args:
+            y: Noisy stack.
+            key: Ignored.
         """
+        del key
+        y = as_floating(y)
         num = min(self.max_rank, y.shape[0])
         vectors = temporal_basis(y, self.mask).vectors[:, :num]
         valid = y if self.mask is None else jnp.where(self.mask, y, 0)
-        images = denoise_each(self.denoiser, project(valid, vectors))
-        weights = soft_rank(self.rank.astype(y.dtype), num)
-        x = expand(images, vectors * weights)
+        images = denoise_each(self.denoiser, coefficient_images(valid, vectors))
+        factors = soft_rank(self.rank.astype(y.dtype), num)
+        x = expand_images(images, vectors * factors)
         return x if self.mask is None else jnp.where(self.mask, x, y)
 
 
@@ -176,31 +215,46 @@ def denoise_each(
     return lax.map(one, (arrays, images))
 
 
-class Shrinkage(AbstractDenoiser):
-    """The singular values of a stack, soft-thresholded; its vectors kept.
+class Shrinkage(AbstractMaskedDenoiser):
+    """min_X ½‖X − Y‖² + threshold ‖X‖_*, a soft threshold of the singular values.
 
-    min_X ½‖X − Y‖² + threshold ‖X‖_* ; the threshold has the unit of the data times the
-    root of the number of pixels, and is held as its logarithm. Its risk in closed form
-    is `tvjax.risk.singular.shrinkage_risk`.
+    The threshold has the unit of the data times the root of the number of pixels, and
+    is held as its logarithm. The risk in closed form is
+    `tvjax.risk.singular.shrinkage_risk`.
     """
 
     log_threshold: Float[Array, ""]
-    mask: Bool[Array, "*pixels"] | None
+    held_mask: HeldMask
 
     def __init__(
         self,
-        threshold: ArrayLike,
+        threshold: Num[ArrayLike, ""],
         *,
         mask: Bool[ArrayLike, "*pixels"] | None = None,
-    ):
-        """Start from a threshold > 0."""
-        if not isinstance(threshold, jax.core.Tracer) and not threshold > 0:
-            raise ValueError(f"`threshold` must be positive, got {threshold}.")
-        self.log_threshold = jnp.log(jnp.asarray(threshold, dtype=float))
-        self.mask = None if mask is None else jnp.asarray(mask, dtype=bool)
+    ) -> None:
+        """Start from a threshold > 0.
 
-    def __call__(self, y: Float[Array, " energy *pixels"]) -> Array:
-        """The stack; differentiable in the threshold."""
+        Args:
+            threshold: What each singular value loses.
+            mask: True where a pixel is valid at all energies.
+
+        Raises:
+            ValueError: The threshold is not positive.
+        """
+        self.log_threshold = jnp.log(as_positive("threshold", threshold))
+        self.held_mask = hold_mask(mask)
+
+    def __call__(
+        self, y: Num[ArrayLike, " energy *pixels"], *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, " energy *pixels"]:
+        """The stack; differentiable in the threshold.
+
+        Args:
+            y: Noisy stack.
+            key: Ignored.
+        """
+        del key
+        y = as_floating(y)
         threshold = jnp.exp(self.log_threshold).astype(y.dtype)
         return rescale(y, lambda d: soft_threshold(d, threshold), self.mask)
 
@@ -212,9 +266,14 @@ def shrink_optimally(
 ) -> Float[Array, " energy *pixels"]:
     """The stack with the singular values of least squared error.
 
-    See `tvjax.risk.singular.optimal_shrinkage`; nothing is to be tuned.
+    Nothing is to be tuned: `tvjax.risk.singular.optimal_shrinkage` has the formula.
+
+    Args:
+        y: Noisy stack.
+        sigma: Standard deviation of its noise, which is white.
+        mask: True where a pixel is valid at all energies; JAX must not trace it.
     """
-    num_pixels = y[0].size if mask is None else jnp.sum(mask)
+    num_pixels = y[0].size if mask is None else int(np.count_nonzero(mask))
     shape = (num_pixels, y.shape[0])
     return rescale(y, lambda d: optimal_shrinkage(d, shape, sigma), mask)
 
@@ -228,5 +287,5 @@ def rescale(
     vectors, d = temporal_basis(y, mask)
     factor = jnp.where(d > 0, shrink(d) / jnp.where(d > 0, d, 1), 0)
     valid = y if mask is None else jnp.where(mask, y, 0)
-    x = expand(project(valid, vectors), vectors * factor)
+    x = expand_images(coefficient_images(valid, vectors), vectors * factor)
     return x if mask is None else jnp.where(mask, x, y)

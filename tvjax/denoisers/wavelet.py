@@ -1,10 +1,10 @@
-"""Undecimated Haar wavelets, thresholded with the weights of least risk.
+"""Undecimated Haar wavelets, thresholded and summed with the least risk.
 
-    f(y) = a₀(y) + Σ_k w_k F_k(y),   w = argmin SURE
+    x = f(y) = F₀(y) + Σ_k a_k F_k(y),   a = argmin SURE
 
-a₀ is what the wavelets leave over, F_k one subband after one thresholding function,
-back in the image: a linear expansion of thresholds (Luisier, Blu, Unser 2007,
-10.1109/TIP.2006.891064; Blu, Luisier 2007, 10.1109/TIP.2007.906002).
+F₀ is what the wavelets leave over, F_k one subband after one thresholding function,
+transformed back to an image: a linear expansion of thresholds (Luisier, Blu, Unser
+2007, 10.1109/TIP.2006.891064; Blu, Luisier 2007, 10.1109/TIP.2007.906002).
 
 Along each axis, and at a step s that doubles from level to level, all pairs of values
 that are s apart become their mean and half of their difference; a value comes back as
@@ -16,6 +16,7 @@ of a thresholding follow by the same recursion, exactly, at borders and invalid 
 as well.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -24,115 +25,135 @@ import jax
 import numpy as np
 from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Num, PRNGKeyArray, Shaped
 
-from tvjax.denoisers.protocol import AbstractDenoiser
-from tvjax.risk.mixture_weights import least_risk_weights
-from tvjax.solvers.solve import as_floating
+from tvjax.arguments import as_floating, as_positive
+from tvjax.denoisers.protocol import AbstractMaskedDenoiser, HeldMask, hold_mask
+from tvjax.risk.mixture_coefficients import least_risk_coefficients
 
-# The mean energy of a coefficient's neighbors, in that of the noise, at which the
-# functions for quiet neighborhoods have faded to 1/e.
+# Mean energy of a coefficient's neighbors, over that of the noise, at which the factor
+# for quiet neighborhoods has faded to 1/e: pure noise has 1, features have many times
+# as much.
 QUIET = 2.0
 
 
 class LinearExpansion(NamedTuple):
-    """Images to be weighted, and what Stein's risk needs to know of them.
+    """Images to be summed with coefficients, and their divergences for Stein's risk.
 
     A divergence is Σ_i v_i ∂F_i/∂y_i with the variance v of the noise.
     """
 
-    low: Float[Array, "*shape"]  # of weight one
+    low: Float[Array, "*shape"]  # with a coefficient of one
     parts: Float[Array, " part *shape"]
     low_divergence: Float[Array, ""]
     divergences: Float[Array, " part"]
 
 
-class Wavelet(AbstractDenoiser):
-    """The image of least risk among weighted subbands and thresholds.
+class Wavelet(AbstractMaskedDenoiser):
+    """The sum F₀(y) + Σ_k a_k F_k(y) of thresholded subbands with the least risk.
 
     Nothing is to be tuned but the standard deviation of the noise, if it is not known;
-    it is held as its logarithm. Derivatives in the data include those of the weights,
-    so that `tvjax.sure` is unbiased. Takes the memory of some 50 images.
+    it is held as its logarithm. Derivatives in the data include those of the
+    coefficients a, so that `tvjax.sure` is unbiased. It takes the memory of some 50
+    images.
+
+    Luisier, Blu, Unser 2007 (10.1109/TIP.2006.891064); Blu, Luisier 2007
+    (10.1109/TIP.2007.906002).
     """
 
-    log_sigma: Float[Array, ""] | Float[Array, "*shape"]
-    mask: Bool[Array, "*shape"] | None
+    log_sigma: Float[Array, "..."]
+    held_mask: HeldMask
     num_levels: int = eqx.field(static=True)
 
     def __init__(
         self,
-        sigma: ArrayLike,
+        sigma: Num[ArrayLike, "..."] | Sequence[float],
         *,
-        mask: Bool[ArrayLike, "*shape"] | None = None,
+        mask: Bool[ArrayLike, "..."] | None = None,
         num_levels: int = 4,
-    ):
-        """For independent noise of deviation `sigma` > 0, in the unit of the image.
+    ) -> None:
+        """Take the standard deviation of independent noise.
 
         Args:
-            sigma: One for all pixels or one per pixel.
-            mask: True where a pixel is valid; the others count nowhere and are given
-                back as they are.
-            num_levels: Of the transform, the coarsest of which sees 2 to this power
-                pixels along each axis.
+            sigma: Standard deviation > 0 in the unit of the image, one for all pixels
+                or one per pixel.
+            mask: True where a pixel is valid; the others count nowhere and come back
+                as they are.
+            num_levels: Number of levels of the transform; the coarsest sees 2 to this
+                power pixels along each axis.
+
+        Raises:
+            ValueError: `sigma` is not positive, or there is no level.
         """
-        sigma = jnp.asarray(sigma, dtype=float)
-        if not isinstance(sigma, jax.core.Tracer) and not bool(jnp.all(sigma > 0)):
-            raise ValueError(f"`sigma` must be positive, got {jnp.min(sigma)}.")
+        log_sigma = jnp.log(as_positive("sigma", jnp.asarray(sigma)))
         if num_levels < 1:
             raise ValueError(f"`num_levels` must be at least 1, got {num_levels}.")
-        self.log_sigma = jnp.log(sigma)
-        self.mask = None if mask is None else jnp.asarray(mask, dtype=bool)
+        self.log_sigma = log_sigma
+        self.held_mask = hold_mask(mask)
         self.num_levels = num_levels
 
     @property
-    def sigma(self) -> Float[Array, ""] | Float[Array, "*shape"]:
+    def sigma(self) -> Float[Array, "..."]:
         """Standard deviation of the noise, in the unit of the image."""
         return jnp.exp(self.log_sigma)
 
-    def __call__(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """The image; differentiable in `y` and in `log_sigma`."""
+    def __call__(
+        self, y: Num[ArrayLike, "*shape"], *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "*shape"]:
+        """The image x; differentiable in `y` and in `log_sigma`.
+
+        Args:
+            y: Noisy data, an image of any number of axes.
+            key: Ignored.
+        """
+        del key
         y = as_floating(y)
         x, _ = _denoise(y, self.sigma, self.mask, self.num_levels)
         return x if self.mask is None else jnp.where(self.mask, x, y)
 
 
 def wavelet_risk(
-    y: Float[Array, "*shape"],
-    sigma: ArrayLike,
+    y: Num[ArrayLike, "*shape"],
+    sigma: Num[ArrayLike, ""] | Num[ArrayLike, "*shape"],
     *,
-    mask: Bool[Array, "*shape"] | None = None,
+    mask: Bool[ArrayLike, "*shape"] | None = None,
     num_levels: int = 4,
 ) -> Float[Array, ""]:
     """Stein's risk of `Wavelet` in closed form, in the unit of the data squared.
 
         Σ_i [(f_i − y_i)² − v_i] + 2 Σ_i v_i ∂f_i/∂y_i          over valid pixels, mean
 
-    The weights are taken as fixed though they are found from the same data, which makes
-    the risk too small, by the order of 2 σ²/N for each of some 50 weights.
+    The coefficients are taken as fixed although they are found from the same data,
+    which makes the risk too small, by the order of 2 σ²/N for each of some 50.
 
     Args:
-        y: Noisy data.
-        sigma: As for `Wavelet`, like the other arguments.
-        mask: See there.
-        num_levels: See there.
+        y: Noisy data, an image of any number of axes.
+        sigma: Standard deviation of the noise, one for all pixels or one per pixel.
+        mask: True where a pixel is valid.
+        num_levels: Number of levels of the transform.
     """
-    y = as_floating(y)
-    return _denoise(y, jnp.asarray(sigma), mask, num_levels)[1]
+    valid = None if mask is None else jnp.asarray(mask)
+    return _denoise(as_floating(y), jnp.asarray(sigma, float), valid, num_levels)[1]
 
 
 @partial(jax.jit, static_argnums=3)
 def _denoise(
-    y: Array, sigma: Array, mask: Array | None, num_levels: int
-) -> tuple[Array, Array]:
+    y: Float[Array, "*shape"],
+    sigma: Float[Array, ""] | Float[Array, "*shape"],
+    mask: Bool[Array, "*shape"] | None,
+    num_levels: int,
+) -> tuple[Float[Array, "*shape"], Float[Array, ""]]:
     """The image, zero where invalid, and its risk."""
     variance = jnp.square(sigma.astype(y.dtype))
     expansion = linear_expansion(y, variance, mask, num_levels)
     valid = jnp.ones(y.shape, bool) if mask is None else mask
     rest = jnp.where(valid, y - expansion.low, 0)
     mean = jnp.mean(jnp.broadcast_to(variance, y.shape), where=valid)
-    weights = least_risk_weights(expansion.parts, rest, expansion.divergences, mean)
-    x = expansion.low + jnp.tensordot(weights, expansion.parts, 1)
-    divergence = expansion.low_divergence + jnp.vdot(weights, expansion.divergences)
+    coefficients = least_risk_coefficients(
+        expansion.parts, rest, expansion.divergences, mean
+    )
+    x = expansion.low + jnp.tensordot(coefficients, expansion.parts, 1)
+    divergence = expansion.low_divergence + coefficients @ expansion.divergences
     terms = jnp.where(valid, jnp.square(x - y) - variance, 0)
     return x, (jnp.sum(terms) + 2 * divergence) / jnp.sum(valid)
 
@@ -152,9 +173,9 @@ def linear_expansion(
 
     Args:
         y: Image of any number of axes.
-        variance: Of its noise.
+        variance: Variance of its noise.
         mask: True where a pixel is valid; all parts are zero elsewhere.
-        num_levels: Of the transform.
+        num_levels: Number of levels of the transform.
     """
     valid = jnp.ones(y.shape, bool) if mask is None else mask
     variance = jnp.where(valid, variance, 0).astype(y.dtype)
@@ -163,11 +184,13 @@ def linear_expansion(
     def pad(u: Array) -> Array:
         return jnp.pad(u, [(margin, 0)] * u.ndim)
 
-    def descend(low: _Bands, step: Array) -> tuple[_Bands, tuple[Array, ...]]:
+    def descend(
+        low: _Bands, step: Array
+    ) -> tuple[_Bands, tuple[Array, Array, list[Array]]]:
         bands, valid = low, []
         for axis in range(y.ndim):
             valid.append(bands.valid)
-            bands = _split(bands, axis, step, margin)
+            bands = _halve(bands, axis, step, margin)
         details = jax.tree.map(lambda u: u[1:], bands)
         means = jax.tree.map(lambda u: u[:1], bands)
         return means, (*_threshold(details, 2 * step, margin), valid)
@@ -189,19 +212,20 @@ def linear_expansion(
 
 
 class _Bands(NamedTuple):
-    """Coefficients c = A y, whose way back is R; zero where invalid.
+    """Coefficients c = A y of the transform, whose inverse is R; zero where invalid.
 
     The leading axis counts the subbands, whose number in binary has a digit for each
     axis of the image, the first axis first: 0 for means, 1 for differences.
     """
 
-    values: Array
-    valid: Array  # whether any pixel is valid, or both sides of a difference
-    variance: Array  # Σ_i A_ki² v_i
-    share: Array  # Σ_i A_ki v_i R_ik
+    values: Float[Array, " band *shape"]
+    # whether any pixel of a mean is valid, or both sides of a difference
+    valid: Bool[Array, " band *shape"]
+    variance: Float[Array, " band *shape"]  # Σ_i A_ki² v_i
+    share: Float[Array, " band *shape"]  # Σ_i A_ki v_i R_ik
 
 
-def _split(first: _Bands, axis: int, step: Array, margin: int) -> _Bands:
+def _halve(first: _Bands, axis: int, step: Int[Array, ""], margin: int) -> _Bands:
     """Means and half differences of all pairs along an axis."""
     # each value is in two pairs
     first = first._replace(share=first.share / 2)
@@ -228,15 +252,19 @@ def _split(first: _Bands, axis: int, step: Array, margin: int) -> _Bands:
 
 
 def _synthesize(
-    images: Array, bands: np.ndarray, valid: list[Array], step: int, margin: int
-) -> Array:
+    images: Float[Array, " image *shape"],
+    bands: Int[np.ndarray, " image"],
+    valid: list[Bool[Array, "..."]],
+    step: int,
+    margin: int,
+) -> Float[Array, " image *shape"]:
     """Images one level finer, each from one subband of its own.
 
     Args:
-        images: In their leading axis.
-        bands: Of which subband each is.
-        valid: Of the subbands before the split along each axis.
-        step: Between the pairs.
+        images: Coefficients of one subband in each image.
+        bands: Number of the subband of each.
+        valid: Where the subbands before the split along each axis are valid.
+        step: Distance between the members of a pair.
         margin: Greatest step.
     """
     for axis in reversed(range(images.ndim - 1)):
@@ -248,11 +276,13 @@ def _synthesize(
     return images
 
 
-def _threshold(bands: _Bands, width: Array, margin: int) -> tuple[Array, Array]:
+def _threshold(
+    bands: _Bands, width: Int[Array, ""], margin: int
+) -> tuple[Float[Array, " part *shape"], Float[Array, " part"]]:
     """The four parts of each subband, each coefficient by itself; their divergences.
 
     The neighbors are a window's width away: they share no pixel with the coefficient,
-    and what is multiplied by a function of theirs has no more terms in its divergence.
+    so that a factor which depends on them adds no term to the divergence.
     """
     energy = jnp.square(bands.values) / jnp.where(bands.valid, bands.variance, 1)
     total, count = (
@@ -271,8 +301,10 @@ def _threshold(bands: _Bands, width: Array, margin: int) -> tuple[Array, Array]:
     return parts, jnp.sum(slopes, axis=range(1, slopes.ndim))
 
 
-def _sum_of_neighbors(u: Array, width: Array, margin: int) -> Array:
-    """Σ over what lies a width before or after along one or more of the axes."""
+def _sum_of_neighbors(
+    u: Float[Array, " band *shape"], width: Int[Array, ""], margin: int
+) -> Float[Array, " band *shape"]:
+    """The sum over what lies a width before or after along one or more of the axes."""
     total = u
     for axis in range(1, u.ndim):
         ahead, behind = (_shift(total, axis, by, margin + 1) for by in (width, -width))
@@ -280,8 +312,10 @@ def _sum_of_neighbors(u: Array, width: Array, margin: int) -> Array:
     return total - u
 
 
-def _shift(u: Array, axis: int, by: Array | int, most: int) -> Array:
-    """u[i + by] along an axis, zero beyond the ends; |by| ≤ `most`."""
+def _shift(
+    u: Shaped[Array, "*shape"], axis: int, by: Int[Array, ""] | int, most: int
+) -> Shaped[Array, "*shape"]:
+    """The values u[i + by] along an axis, zero beyond the ends; |by| ≤ `most`."""
     if isinstance(by, int):
         zero = jnp.zeros((), u.dtype)
         return lax.pad(

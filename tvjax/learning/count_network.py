@@ -1,11 +1,11 @@
-"""A network for counts: from counts and their exposure to a rate.
+"""A network for counts, from counts and their exposure to a rate.
 
     rate = m exp(w t + (1 − w) b),   t = log((c + ½) / (n m + ½)),
     w = 1 / (1 + exp(−a) / (n m + ½))
 
 c are counts, n their exposure, m the local mean rate; a U-net computes a and b. Where
-counts are many, w is near one, and the rate near c/n, unless the network has learned
-better: they can speak for themselves. It sees of each pixel
+there are many counts, w is near one and the rate near c/n, unless the network has
+learned better. The U-net sees of each pixel
 
 - the counts beyond the local mean in units of their noise, (c − n m)/√(n m + 1), in
   which even single counts add up, compressed for the brightest spots;
@@ -32,9 +32,9 @@ from tvjax.networks.unet import BLOCKS, UNet, WIDTHS
 from tvjax.networks.weights_file import read_weights, write_weights
 
 FORMAT = "tvjax counts 1"
-"""What a file of weights says it is."""
+"""What the header of a file of weights names as its format."""
 
-# Counts by which a block's mean is held to that of the four times larger block.
+# The rate of the four times larger block counts like this many counts of a block.
 PRIOR = 8.0
 
 # The greatest |b|: e⁸ is more than any contrast within the reach of a block of 4 × 4.
@@ -56,16 +56,16 @@ class CountNetwork(eqx.Module):
         blocks: Sequence[int] = BLOCKS,
         *,
         key: Key[Array, ""],
-    ):
+    ) -> None:
         """Draw random weights, for a training; `load_counts` has trained ones.
 
         Args:
             widths: Features at each resolution, from fine to coarse.
-            blocks: At each resolution, on the way down and again on the way up.
-            key: Of the weights.
+            blocks: Blocks at each resolution, on the way down and again on the way up.
+            key: Key of the random weights.
 
         Raises:
-            ValueError: Sizes that fit no network.
+            ValueError: The sizes fit no network.
         """
         self.unet = UNet(len(Features._fields), 2, widths, blocks, key=key)
 
@@ -77,12 +77,12 @@ class CountNetwork(eqx.Module):
         """The rate, in counts per unit of exposure; differentiable in the weights.
 
         Args:
-            counts: Summed over exposures; what is negative counts as none.
-            exposure: What the rate is to be multiplied by for the expected counts: how
-                many exposures were summed in each pixel, 0 where it is invalid.
+            counts: Counts, summed over exposures; negative ones are taken for zero.
+            exposure: Number of exposures that were summed in each pixel, 0 where it is
+                invalid: the rate times the exposure is the expected counts.
 
         Raises:
-            ValueError: Not two images of one shape.
+            ValueError: `counts` and `exposure` are not two images of one shape.
         """
         if counts.ndim != 2 or 0 in counts.shape or counts.shape != exposure.shape:
             raise ValueError(
@@ -93,7 +93,7 @@ class CountNetwork(eqx.Module):
 
 
 class Features(NamedTuple):
-    """What the network sees of each pixel."""
+    """What the network sees of each pixel; see the module."""
 
     excess: Float[Array, "height width"]
     ratio: Float[Array, "height width"]
@@ -120,18 +120,21 @@ def load_counts(path: str | os.PathLike[str] | None = None) -> CountNetwork:
     """Return a trained network from its file of weights, which is data and no code.
 
     Args:
-        path: As written by `save_counts`; by default the weights that come with the
+        path: File that `save_counts` wrote; by default the weights that come with the
             package, trained on patterns drawn at random.
 
     Raises:
-        ValueError: The file is no such file, is of another version or damaged.
+        ValueError: The file has another format or version, or it is damaged.
     """
     if path is None:
         shipped = resources.files("tvjax.learning") / "counts.safetensors"
         with resources.as_file(shipped) as file:
             return load_counts(file)
     contents = read_weights(path, version=FORMAT)
-    return contents.fill(lambda: CountNetwork(**contents.sizes, key=jax.random.key(0)))
+    sizes = contents.sizes
+    return contents.fill(
+        lambda: CountNetwork(sizes["widths"], sizes["blocks"], key=jax.random.key(0))
+    )
 
 
 def save_counts(
@@ -140,11 +143,12 @@ def save_counts(
     """Write weights in half precision, for `load_counts`.
 
     Args:
-        network: Trained.
-        path: A safetensors file.
-        facts: Where the weights come from, for the header.
+        network: A network to keep.
+        path: Name of a safetensors file.
+        facts: Where the weights come from, for the header of the file.
     """
-    write_weights(path, network, version=FORMAT, sizes=network.unet.sizes, **facts)
+    sizes = network.unet.sizes
+    write_weights(path, network, version=FORMAT, sizes=sizes, facts=facts)
 
 
 @eqx.filter_jit
@@ -156,13 +160,13 @@ def _predict(
     """The rate, computed in the precision of the counts."""
     network = jax.tree.map(lambda leaf: leaf.astype(counts.dtype), network)
     height, width = counts.shape
-    # Whatever an invalid pixel holds, NaN among it, must not enter.
+    # The value of an invalid pixel, which may be NaN, must not enter.
     counts = jnp.where(exposure > 0, jnp.maximum(counts, 0), 0)
-    # What is outside the image has no exposure, as if masked.
+    # Pixels outside the image have no exposure, as if masked.
     outside = [(0, -n % network.unet.multiple) for n in counts.shape]
     counts, exposure = jnp.pad(counts, outside), jnp.pad(exposure, outside)
     mean = local_rate(counts, exposure)
-    features = _look(counts, exposure, mean)
+    features = _make_features(counts, exposure, mean)
     gate, change = jnp.moveaxis(network.unet(jnp.stack(features, axis=-1)), -1, 0)
     own = jax.nn.sigmoid(gate + jnp.log(exposure * mean + 0.5))
     blend = own * features.ratio + (1 - own) * RANGE * jnp.tanh(change / RANGE)
@@ -170,12 +174,12 @@ def _predict(
     return rate[:height, :width]
 
 
-def _look(
+def _make_features(
     counts: Float[Array, "height width"],
     exposure: Float[Array, "height width"],
     mean: Float[Array, "height width"],
 ) -> Features:
-    """What the network sees."""
+    """What the network sees of each pixel."""
     expected = exposure * mean
     excess = (counts - expected) / jnp.sqrt(expected + 1)
     greatest = jnp.max(exposure)
@@ -191,7 +195,7 @@ def _look(
 def _block_rate(
     counts: Float[Array, "height width"], exposure: Float[Array, "height width"]
 ) -> Float[Array, "height width"]:
-    """The rate of each pixel, held to that of the larger blocks around it."""
+    """The rate of each block, drawn towards that of the larger blocks around it."""
     if counts.size == 1:
         return (counts + 0.5) / jnp.where(exposure > 0, exposure, 1)
     around = _enlarge(_block_rate(sum_quads(counts), sum_quads(exposure)))

@@ -1,4 +1,4 @@
-"""How wrong is a rate, judged by counts that the network has not seen?"""
+"""The loss of a training: the error of a rate, judged by counts it has not seen."""
 
 import jax
 from jax import Array, numpy as jnp
@@ -6,16 +6,18 @@ from jax.scipy.special import xlogy
 from jaxtyping import Float
 
 from tvjax.learning.count_network import CountNetwork, local_rate
-from tvjax.learning.pairs import Pair
+from tvjax.learning.pairs import TrainingPair
 
-# Of the squared error, beside the likelihood.
+# Share of the squared error that is added to the likelihood.
 SHARE_OF_SQUARES = 0.25
 
 
 def poisson_deviance(
-    rate: Float[Array, "height width"], pair: Pair
+    rate: Float[Array, "height width"], pair: TrainingPair
 ) -> Float[Array, "height width"]:
-    """n x − c + c log(c / (n x)): minus the log-likelihood ratio to x = c/n.
+    """Minus the log-likelihood ratio of Poisson counts to the rate x = c/n.
+
+        n x − c + c log(c / (n x))
 
     Its mean over c is least where n x is the mean of c, zero counts included.
     """
@@ -27,13 +29,14 @@ def poisson_deviance(
 
 
 def squared_error(
-    rate: Float[Array, "height width"], pair: Pair
+    rate: Float[Array, "height width"], pair: TrainingPair
 ) -> Float[Array, "height width"]:
-    """n (x − c/n)² / (2 m), m the local mean rate of the input.
+    """The squared error in units of the noise that the input tells around the pixel.
 
-    In units of the noise that is usual around the pixel. The input's noise has nothing
-    to do with the target's, whose own counts as weights would pull the rate to the low
-    ones.
+        n (x − c/n)² / (2 m),   m the local mean rate of the input
+
+    The noise of m has nothing to do with that of the target; weights by the target's
+    own counts would pull the rate to the low ones.
     """
     counts, exposure = pair.target
     known = exposure > 0
@@ -41,16 +44,17 @@ def squared_error(
     return exposure * (rate - measured) ** 2 / (2 * local_rate(*pair.input))
 
 
-def loss(network: CountNetwork, pairs: Pair) -> Float[Array, ""]:
+def loss(network: CountNetwork, pairs: TrainingPair) -> Float[Array, ""]:
     """Mean over images of log(1 + e), e the mean error of the pixels with a target.
 
     The error is the deviance and a share of the squared error: of order one for noise
-    alone, whatever the counts. The logarithm keeps an image of very many counts, of
-    which the network is still far in units of their noise, from outweighing all others.
+    alone, whatever the counts. The logarithm keeps an image of very many counts, for
+    which the network is still far off in units of the noise, from outweighing all
+    others.
 
     Args:
-        network: To be judged.
-        pairs: Arrays (image, height, width).
+        network: The network to judge.
+        pairs: Pairs of images, as arrays (image, height, width).
     """
     rate = jax.vmap(network)(*pairs.input)
     errors = jax.vmap(poisson_deviance)(rate, pairs)

@@ -1,94 +1,59 @@
 """Training without clean data: one part of each orbit predicts the other.
 
-Noise2Noise (Lehtinen et al. 2018, arXiv 1803.04189) on partners by symmetry, as Zhou et
-al. 2024 (10.1107/S1600576724002899) have proposed it, but with the detector's mask, all
-counts kept, any point group, and the exposure known to the network.
+This is Noise2Noise (Lehtinen et al. 2018, arXiv 1803.04189) on partners by symmetry, as
+Zhou et al. 2024 (10.1107/S1600576724002899) have proposed it, but with the detector's
+mask, all counts kept, any point group, and the exposure known to the network.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
 import optax
 from jax import Array, numpy as jnp
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
+from tvjax.learning.checkpoint import (
+    Hyperparameters,
+    make_fingerprint,
+    read_checkpoint,
+    Record,
+    save_checkpoint,
+    TrainingState,
+    write_log,
+)
 from tvjax.learning.count_network import CountNetwork
 from tvjax.learning.loss import loss
-from tvjax.learning.pairs import draw_batch, Pair, Series
-from tvjax.networks.weights_file import name_leaves, read_weights, write_weights
+from tvjax.learning.pairs import draw_batch, TrainingPair, TrainingSeries
 
-FORMAT = "tvjax training 1"
-"""What a checkpoint says it is."""
-
+# Greatest rate of learning, for random weights and for trained ones.
 RATE, FINE_RATE = 2e-3, 2e-4
-WARMUP = 0.05
-HELD_OUT = 1 / 8
-HELD_OUT_BATCHES = 4
 
-Record = dict[str, float]
+# Share of the steps in which the rate rises.
+WARMUP = 0.05
+
+# Share of the frames that are held out, and how many batches of crops of them are kept.
+HELD_OUT, HELD_OUT_BATCHES = 1 / 8, 4
 
 
 class Trained(NamedTuple):
-    """A network, and how it came about."""
+    """A network, and how it came about.
 
-    network: CountNetwork  # the one best on the held-out frames
-    log: tuple[Record, ...]  # at each check: step, loss since the last, held_out
-
-
-class Settings(NamedTuple):
-    """What decides the weights, besides data and key."""
-
-    num_steps: int
-    batch: int
-    side: int
-    rate: float
-    check_every: int
-    patience: int
-
-
-class State(eqx.Module):
-    """Everything that a training needs to go on."""
+    Attributes:
+        network: The network that was best on the held-out frames.
+        log: A record of each look at these: step, loss since the last look, held_out.
+    """
 
     network: CountNetwork
-    moments: optax.OptState
-    best: CountNetwork
-    least: Float[Array, ""]  # risk on the held-out frames, of the best network
-    step: Array
-    best_step: Array
+    log: tuple[Record, ...]
 
 
 def train(
-    frames: Sequence[Float[np.ndarray, "height width"]]
-    | Float[np.ndarray, "frame height width"],
-    group: str,
-    centre: tuple[float, float],
-    mask: Bool[np.ndarray, "height width"] | None = None,
-    **options: Any,
-) -> Trained:
-    """Train a network on one series; `train_on` says with what options.
-
-    Args:
-        frames: Counts, two frames or more.
-        group: A name that `tvjax.symmetry.find_group` knows; for rings "4mm".
-        centre: Of the beam, (y, x) in pixels; the first pixel's centre is 0.
-        mask: True where a pixel is valid: from the detector, never from the counts.
-        options: See `train_on`.
-
-    Raises:
-        ValueError: As `Series.of` and `train_on`.
-    """
-    return train_on([Series.of(frames, group, centre, mask)], **options)
-
-
-def train_on(
-    series: Sequence[Series],
+    series: TrainingSeries | Sequence[TrainingSeries],
     *,
     start: CountNetwork | None = None,
     num_steps: int,
@@ -102,68 +67,75 @@ def train_on(
     progress: Callable[[Record], None] | None = None,
     device: str | None = None,
 ) -> Trained:
-    """Train a network on several series, of several symmetries.
+    """Train a network on one series of patterns, or on several of other symmetries.
 
-    min_θ E [n_b x − c_b log x],   x = network_θ(c_a, n_a)
+        min_θ E [n_b x − c_b log x],   x = network_θ(c_a, n_a)
 
-    over partings of the orbits into parts a and b, plus a share of the squared error,
-    by Adam (10.48550/arXiv.1412.6980), its rate rising linearly and then falling like
-    a cosine. One frame of eight is held out, and the network that comes back is the one
+    over divisions of the orbits into parts a and b, plus a share of the squared error,
+    by Adam (10.48550/arXiv.1412.6980), whose rate rises linearly and then falls like a
+    cosine. One frame of eight is held out, and the network that comes back is the one
     whose risk on these frames' own pairs is least. Everything follows from data,
     options and key, whether the training was interrupted or not.
 
     Args:
-        series: From `Series.of`.
-        start: To be trained further; by default random weights of the usual sizes.
-        num_steps: At most so many.
-        batch: Crops a step.
-        side: Of a crop, in pixels.
+        series: A `TrainingSeries`, or several.
+        start: Network to train further; by default random weights of the usual sizes.
+        num_steps: Greatest number of steps.
+        batch: Number of crops in a step.
+        side: Side of a crop in pixels.
         rate: Greatest step of a weight; by default 2e-3, or 2e-4 from a `start`.
         check_every: Steps between looks at the held-out frames, and checkpoints.
         patience: Stop after so many looks without a better network.
-        key: Of the weights, the frames held out, and all that is drawn.
+        key: Key of the weights, the frames held out, and all that is drawn.
         checkpoint: File to go on from, if it exists, and to be replaced on the way;
             the log lies beside it, one JSON record a line, with ".jsonl" appended.
         progress: Called with each new record of the log.
         device: "cpu", "gpu" or "tpu"; by default what JAX prefers.
 
     Raises:
-        ValueError: A checkpoint of another training, damaged or of another version; no
-            such device; options that are not positive.
-        FloatingPointError: The weights went to infinity.
+        ValueError: The checkpoint belongs to another training, is damaged or of another
+            version; there is no such device; or an option is not positive.
+        FloatingPointError: The weights became infinite.
     """
+    series = [series] if isinstance(series, TrainingSeries) else list(series)
     default = RATE if start is None else FINE_RATE
-    settings = Settings(
+    hyperparameters = Hyperparameters(
         num_steps, batch, side, default if rate is None else rate, check_every, patience
     )
-    for name, value in settings._asdict().items():
+    for name, value in hyperparameters._asdict().items():
         if not value > 0:
             raise ValueError(f"`{name}` must be positive, got {value}.")
     if not series:
         raise ValueError("`series` must be one at least, got none.")
     with nullcontext() if device is None else jax.default_device(find_device(device)):
         first = CountNetwork(key=key) if start is None else start
-        plan = _plan(series, settings, start, key)
+        plan = _make_plan(series, hyperparameters, start, key)
         state, log = _begin(plan, first), []
-        if checkpoint is not None and Path(checkpoint).exists():
-            state, log = _resume(plan, first, Path(checkpoint))
+        if checkpoint is not None and checkpoint.exists():
+            state, log = read_checkpoint(
+                checkpoint, lambda: _begin(plan, first), fingerprint=plan.fingerprint
+            )
         if checkpoint is not None:
-            _log_file(checkpoint).write_text("".join(map(_line, log)))
+            write_log(checkpoint, log)
         while not _is_done(plan, state):
             state, record = _advance(plan, state)
             log = [*log, record]
             if checkpoint is not None:
-                _save(plan, state, log, Path(checkpoint))
+                save_checkpoint(checkpoint, state, log, fingerprint=plan.fingerprint)
             if progress is not None:
                 progress(record)
     return Trained(state.best, tuple(log))
 
 
-def find_device(kind: str) -> jax.Device:
-    """The first device of a kind: "cpu", "gpu" or "tpu".
+# JAX names the class Device by a variable, of which pyright makes no type.
+def find_device(kind: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]
+    """Find the first device of a kind.
+
+    Args:
+        kind: "cpu", "gpu" or "tpu".
 
     Raises:
-        ValueError: There is none.
+        ValueError: JAX finds no such device.
     """
     try:
         return jax.devices(kind)[0]
@@ -178,11 +150,11 @@ def find_device(kind: str) -> jax.Device:
 class _Plan(NamedTuple):
     """What stays the same from the first step to the last."""
 
-    series: Sequence[Series]
-    settings: Settings
+    series: list[TrainingSeries]
+    hyperparameters: Hyperparameters
     training: list[tuple[int, int]]  # numbers of a series and of a frame in it
-    checks: list[Pair]  # of the frames held out
-    solver: optax.GradientTransformation
+    checks: list[TrainingPair]  # pairs of the frames that are held out
+    optimizer: optax.GradientTransformation
     seed: list[int]
     fingerprint: str
 
@@ -191,9 +163,9 @@ class _Plan(NamedTuple):
         return np.random.default_rng([*self.seed, step + 1])
 
 
-def _plan(
-    series: Sequence[Series],
-    settings: Settings,
+def _make_plan(
+    series: list[TrainingSeries],
+    hyperparameters: Hyperparameters,
     start: CountNetwork | None,
     key: PRNGKeyArray,
 ) -> _Plan:
@@ -201,111 +173,91 @@ def _plan(
     rng = np.random.default_rng([*seed, 0])
     training, held_out = _hold_out(series, rng)
     checks = [
-        draw_batch(series, held_out, settings.batch, settings.side, rng)
+        draw_batch(series, held_out, hyperparameters.batch, hyperparameters.side, rng)
         for _ in range(HELD_OUT_BATCHES)
     ]
-    fingerprint = _fingerprint(series, settings, start, seed)
-    solver = _solver(settings)
-    return _Plan(series, settings, training, checks, solver, seed, fingerprint)
+    return _Plan(
+        series,
+        hyperparameters,
+        training,
+        checks,
+        _make_optimizer(hyperparameters),
+        seed,
+        make_fingerprint(series, hyperparameters, start, seed),
+    )
 
 
-def _begin(plan: _Plan, network: CountNetwork) -> State:
-    """Nothing learned yet."""
+def _begin(plan: _Plan, network: CountNetwork) -> TrainingState:
+    """The state of a training that has learned nothing yet."""
     zero = jnp.zeros((), jnp.int32)
     infinite = jnp.full((), jnp.inf, jnp.float32)
-    moments = plan.solver.init(network)
-    return State(network, moments, network, infinite, zero, zero)
+    moments = plan.optimizer.init(eqx.filter(network, eqx.is_inexact_array))
+    return TrainingState(network, moments, network, infinite, zero, zero)
 
 
-def _is_done(plan: _Plan, state: State) -> bool:
+def _is_done(plan: _Plan, state: TrainingState) -> bool:
     step, best = int(state.step), int(state.best_step)
-    waited = step - best >= plan.settings.patience * plan.settings.check_every
-    return step >= plan.settings.num_steps or waited
+    wanted = plan.hyperparameters
+    waited = step - best >= wanted.patience * wanted.check_every
+    return step >= wanted.num_steps or waited
 
 
-def _advance(plan: _Plan, state: State) -> tuple[State, Record]:
-    """The steps up to the next check, and the check."""
-    settings, network, moments = plan.settings, state.network, state.moments
+def _advance(plan: _Plan, state: TrainingState) -> tuple[TrainingState, Record]:
+    """Take the steps up to the next look at the held-out frames, and look."""
+    wanted, network, moments = plan.hyperparameters, state.network, state.moments
     first = int(state.step)
-    last = min(first + settings.check_every, settings.num_steps)
+    last = min(first + wanted.check_every, wanted.num_steps)
     losses = []
     for step in range(first, last):
         pairs = draw_batch(
-            plan.series, plan.training, settings.batch, settings.side, plan.rng(step)
+            plan.series, plan.training, wanted.batch, wanted.side, plan.rng(step)
         )
-        network, moments, value = _step(plan.solver, network, moments, pairs)
+        network, moments, value = _step(plan.optimizer, network, moments, pairs)
         losses.append(float(value))
     risk = float(np.mean([float(_risk(network, pairs)) for pairs in plan.checks]))
     record = {"step": last, "loss": float(np.mean(losses)), "held_out": risk}
     if not np.isfinite(risk + record["loss"]):
         raise FloatingPointError(
             f"The loss is no number any more after step {last}: try a lower `rate` "
-            f"than {settings.rate}."
+            f"than {wanted.rate}."
         )
-    step, risk = jnp.asarray(last, jnp.int32), jnp.asarray(risk, jnp.float32)
-    if risk < state.least:
-        return State(network, moments, network, risk, step, step), record
-    kept = State(network, moments, state.best, state.least, step, state.best_step)
-    return kept, record
-
-
-def _save(plan: _Plan, state: State, log: list[Record], checkpoint: Path) -> None:
-    """Replace the checkpoint, and add to the log beside it."""
-    write_weights(
-        checkpoint,
-        state,
-        version=FORMAT,
-        sizes=state.network.unet.sizes,
-        half=False,
-        training=plan.fingerprint,
-        log=json.dumps(log),
+    step, least = jnp.asarray(last, jnp.int32), jnp.asarray(risk, jnp.float32)
+    if least < state.least:
+        return TrainingState(network, moments, network, least, step, step), record
+    kept = TrainingState(
+        network, moments, state.best, state.least, step, state.best_step
     )
-    with _log_file(checkpoint).open("a") as file:
-        file.write(_line(log[-1]))
-
-
-def _resume(
-    plan: _Plan, first: CountNetwork, checkpoint: Path
-) -> tuple[State, list[Record]]:
-    """The state and the log to go on from."""
-    contents = read_weights(checkpoint, version=FORMAT)
-    if contents.facts.get("training") != plan.fingerprint:
-        raise ValueError(
-            f"{checkpoint} is of a training with other data, options or key: repeat "
-            "those, or name another `checkpoint`."
-        )
-    state = contents.fill(lambda: _begin(plan, first))
-    return state, json.loads(contents.facts["log"])
+    return kept, record
 
 
 @eqx.filter_jit
 def _step(
-    solver: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     network: CountNetwork,
     moments: optax.OptState,
-    pairs: Pair,
-) -> tuple[CountNetwork, optax.OptState, Array]:
+    pairs: TrainingPair,
+) -> tuple[CountNetwork, optax.OptState, Float[Array, ""]]:
     value, slope = eqx.filter_value_and_grad(loss)(network, pairs)
-    change, moments = solver.update(slope, moments)
+    change, moments = optimizer.update(slope, moments)
     return eqx.apply_updates(network, change), moments, value
 
 
 @eqx.filter_jit
-def _risk(network: CountNetwork, pairs: Pair) -> Float[Array, ""]:
+def _risk(network: CountNetwork, pairs: TrainingPair) -> Float[Array, ""]:
     return loss(network, pairs)
 
 
-def _solver(settings: Settings) -> optax.GradientTransformation:
+def _make_optimizer(hyperparameters: Hyperparameters) -> optax.GradientTransformation:
     """Adam with a warm-up and a cosine."""
-    warmup = max(1, int(WARMUP * settings.num_steps))
+    warmup = max(1, int(WARMUP * hyperparameters.num_steps))
     rate = optax.warmup_cosine_decay_schedule(
-        0.0, settings.rate, warmup, max(settings.num_steps, warmup + 1)
+        0.0, hyperparameters.rate, warmup, max(hyperparameters.num_steps, warmup + 1)
     )
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
 
 def _hold_out(
-    series: Sequence[Series], rng: np.random.Generator
+    series: Sequence[TrainingSeries], rng: np.random.Generator
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Frames to train on, and at least one of each series to judge by."""
     training, held_out = [], []
@@ -315,25 +267,3 @@ def _hold_out(
         held_out += [(which, frame) for frame in order[:num]]
         training += [(which, frame) for frame in order[num:]]
     return training, held_out
-
-
-def _fingerprint(
-    series: Sequence[Series],
-    settings: Settings,
-    start: CountNetwork | None,
-    seed: Sequence[int],
-) -> str:
-    """SHA-256 of all that the result follows from."""
-    told = [*(part.digest for part in series), repr(settings), repr(list(seed))]
-    digest = hashlib.sha256(json.dumps(told).encode())
-    for leaf in name_leaves(start).values():
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
-def _log_file(checkpoint: Path) -> Path:
-    return Path(checkpoint).with_name(f"{Path(checkpoint).name}.jsonl")
-
-
-def _line(record: Record) -> str:
-    return json.dumps(record) + "\n"

@@ -1,7 +1,5 @@
 """Layers that the networks share: convolutions, and blocks of pixels as features."""
 
-import math
-
 import jax
 from jax import Array, lax, numpy as jnp
 from jaxtyping import Float, Key
@@ -12,11 +10,14 @@ def convolve(
     kernels: Float[Array, "size size inputs outputs"],
     padding: str = "SAME",
 ) -> Float[Array, "image ... outputs"]:
-    """Convolutions of stride one."""
-    if features.dtype == jnp.float64:
-        # XLA's compiler takes minutes over convolutions in double precision on a CPU.
-        patches = _patches(features, len(kernels), padding)
-        return patches @ kernels.reshape(-1, kernels.shape[-1])
+    """Convolve each image with all kernels, at every pixel.
+
+    Args:
+        features: Inputs of each pixel.
+        kernels: Square kernels from all inputs to all outputs.
+        padding: "SAME" keeps height and width, with zeros around the image; "VALID"
+            keeps only pixels whose kernel lies within the image.
+    """
     layout = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(
         features, kernels, (1, 1), padding, dimension_numbers=layout
@@ -26,7 +27,7 @@ def convolve(
 def fold(
     features: Float[Array, "image height width feature"],
 ) -> Float[Array, "image height/2 width/2 4*feature"]:
-    """Each 2 × 2 pixels as one, of four times the features."""
+    """Turn each 2 × 2 pixels into one pixel with four times the features."""
     images, height, width, num = features.shape
     quads = features.reshape(images, height // 2, 2, width // 2, 2, num)
     quads = quads.transpose(0, 1, 3, 2, 4, 5)
@@ -34,17 +35,19 @@ def fold(
 
 
 def unfold(
-    features: Float[Array, "image height width 4*feature"],
-) -> Float[Array, "image 2*height 2*width feature"]:
-    """The inverse of `fold`."""
+    features: Float[Array, "image height width four_features"],
+) -> Float[Array, "image 2*height 2*width four_features/4"]:
+    """Turn each pixel into 2 × 2 pixels: the inverse of `fold`."""
     images, height, width, num = features.shape
     quads = features.reshape(images, height, width, 2, 2, num // 4)
     quads = quads.transpose(0, 1, 3, 2, 4, 5)
     return quads.reshape(images, 2 * height, 2 * width, num // 4)
 
 
-def sum_quads(y: Float[Array, "height width"]) -> Float[Array, "height/2 width/2"]:
-    """The sums of 2 × 2 pixels, of fewer at a border of odd length."""
+def sum_quads(
+    y: Float[Array, "height width"],
+) -> Float[Array, " (height+1)//2 (width+1)//2"]:
+    """Sum each 2 × 2 pixels, and fewer at a border of odd length."""
     height, width = ((n + 1) // 2 for n in y.shape)
     even = jnp.pad(y, [(0, n % 2) for n in y.shape])
     return even.reshape(height, 2, width, 2).sum(axis=(1, 3))
@@ -53,21 +56,10 @@ def sum_quads(y: Float[Array, "height width"]) -> Float[Array, "height/2 width/2
 def draw_kernels(
     key: Key[Array, ""], shape: tuple[int, int, int, int], gain: float
 ) -> Float[Array, "size size inputs outputs"]:
-    """Normal numbers that keep the size of the features, but for the gain."""
-    deviation = gain * math.sqrt(2 / math.prod(shape[:3]))
-    return deviation * jax.random.normal(key, shape, jnp.float32)
+    """Draw normal numbers that keep the size of the features, times a gain.
 
-
-def _patches(
-    features: Float[Array, "image height width inputs"], size: int, padding: str
-) -> Float[Array, "image ... size*size*inputs"]:
-    """What the kernels see at each pixel."""
-    margin = size // 2 if padding == "SAME" else 0
-    padded = jnp.pad(features, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
-    height, width = (n - size + 1 for n in padded.shape[1:3])
-    shifted = [
-        padded[:, i : i + height, j : j + width]
-        for i in range(size)
-        for j in range(size)
-    ]
-    return jnp.concatenate(shifted, axis=-1)
+    The variance is 2 gain² over the inputs of a kernel (He et al. 2015,
+    10.1109/ICCV.2015.123).
+    """
+    initializer = jax.nn.initializers.variance_scaling(2 * gain**2, "fan_in", "normal")
+    return initializer(key, shape, jnp.float32)

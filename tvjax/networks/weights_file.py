@@ -1,7 +1,8 @@
-"""How are weights kept in a file? As numbers with a header, never as code.
+"""Files of weights: numbers with a header, never code.
 
-A safetensors file, whose header has the version of the format, the sizes of the
-network, the SHA-256 of the sizes and of all numbers, and where the weights come from.
+A file is a safetensors file, whose header has the version of the format, the sizes of
+the network, the SHA-256 of the sizes and of all numbers, and where the weights come
+from.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -20,6 +21,7 @@ from safetensors import safe_open, SafetensorError
 from safetensors.numpy import save
 
 Sizes = Mapping[str, Sequence[int]]
+Tree = TypeVar("Tree")
 
 
 class Contents(NamedTuple):
@@ -30,11 +32,11 @@ class Contents(NamedTuple):
     sizes: dict[str, list[int]]
     facts: dict[str, str]
 
-    def fill(self, build: Callable[[], PyTree]) -> PyTree:
-        """The tree that `build` would make, with the numbers of the file in it.
+    def fill(self, build: Callable[[], Tree]) -> Tree:
+        """Return the tree that `build` makes, with the numbers of the file in it.
 
         Args:
-            build: Only its shapes are computed.
+            build: Makes a tree of arrays. Only their shapes are computed.
 
         Raises:
             ValueError: The file has other names or shapes.
@@ -43,7 +45,7 @@ class Contents(NamedTuple):
         named = name_leaves(like)
         shapes = {name: leaf.shape for name, leaf in named.items()}
         if {name: array.shape for name, array in self.arrays.items()} != shapes:
-            raise _of_another_architecture(self.path, self.sizes)
+            raise _other_architecture(self.path, self.sizes)
         leaves = [
             jnp.asarray(self.arrays[name], leaf.dtype) for name, leaf in named.items()
         ]
@@ -56,18 +58,18 @@ def write_weights(
     *,
     version: str,
     sizes: Sizes,
+    facts: Mapping[str, str],
     half: bool = True,
-    **facts: str,
 ) -> None:
-    """Write all arrays of a tree, in one go: a cut leaves the old file.
+    """Write all arrays of a tree at once: an interruption leaves the old file whole.
 
     Args:
-        path: A safetensors file.
-        tree: Of floating-point arrays.
-        version: Of the format.
-        sizes: From which a tree of these shapes is built again.
-        half: In half precision; else as they are.
+        path: Name of a safetensors file.
+        tree: Tree of floating-point arrays.
+        version: Version of the format.
+        sizes: The `widths` and `blocks` that build a tree of these shapes again.
         facts: Where the weights come from, for the header.
+        half: Whether to write half precision instead of the precision of the arrays.
     """
     arrays = {
         name: np.asarray(leaf, np.float16 if half else None)
@@ -77,18 +79,22 @@ def write_weights(
     own = {"format": version, "sizes": text, "sha256": _digest(arrays, text)}
     path = Path(path)
     unfinished = path.with_name(f"{path.name}.new")
-    unfinished.write_bytes(save(arrays, metadata=facts | own))
+    unfinished.write_bytes(save(arrays, metadata=dict(facts) | own))
     os.replace(unfinished, path)
 
 
 def read_weights(path: str | os.PathLike[str], *, version: str) -> Contents:
     """Read what `write_weights` wrote.
 
-    The sizes are lists of whole numbers, one item for each level of a network, and no
+    The sizes are lists of whole numbers, one for each resolution of a network, and no
     more than a network of so many arrays can have.
 
+    Args:
+        path: Name of a safetensors file.
+        version: Version of the format that the caller reads.
+
     Raises:
-        ValueError: The file is no such file, is of another version or damaged.
+        ValueError: The file has another format or version, or it is damaged.
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -127,7 +133,7 @@ def name_leaves(tree: PyTree) -> dict[str, Any]:
 def _parse_sizes(
     path: str | os.PathLike[str], text: str, num_arrays: int
 ) -> dict[str, list[int]]:
-    """The sizes, if building the network's shapes from them is no trap."""
+    """Read the sizes, and refuse those that would take for ever to build."""
     try:
         sizes = json.loads(text)
         fair = set(sizes) == {"widths", "blocks"} and all(
@@ -140,10 +146,10 @@ def _parse_sizes(
                 return sizes
     except (TypeError, ValueError, AttributeError):
         pass
-    raise _of_another_architecture(path, text)
+    raise _other_architecture(path, text)
 
 
-def _of_another_architecture(path: object, sizes: object) -> ValueError:
+def _other_architecture(path: str | os.PathLike[str], sizes: str | Sizes) -> ValueError:
     return ValueError(
         f"{path} holds the weights of another architecture than its header says, "
         f"{sizes}: fetch or write it anew."

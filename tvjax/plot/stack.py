@@ -316,14 +316,14 @@ def _side_by_side(
     colors: Colormap,
     limits: tuple[float, float],
     label: str,
-) -> tuple[Figure, Sequence[Axes]]:
+) -> tuple[Figure, list[Axes]]:
     """Draw images on one color scale, with the panels to draw more into."""
     height, width = np.shape(next(iter(images.values())))
     size = 3.6
     figure = Figure(
         (size * len(images) + 1.0, size * height / width + 0.7), layout="compressed"
     )
-    panels = figure.subplots(1, len(images), squeeze=False)[0]
+    panels = list(figure.subplots(1, len(images), squeeze=False)[0])
     norm = Normalize(*limits)
     for axes, (title, image) in zip(panels, images.items(), strict=True):
         axes.imshow(image, colors, norm, interpolation="nearest")

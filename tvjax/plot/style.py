@@ -1,7 +1,7 @@
 """Colors, scales and the format that all pictures share."""
 
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Real
@@ -20,7 +20,7 @@ CHEMICAL = colormaps["viridis"].with_extremes(bad="#dddddd")
 SIGNED = colormaps["RdBu_r"].with_extremes(bad=GRAY)
 
 
-def save(figure: Figure, file: str | Path | BinaryIO) -> None:
+def save(figure: Figure, file: str | Path | BufferedIOBase) -> None:
     """Write a figure as PNG, in a resolution that serves the screen and the page."""
     figure.savefig(file, format="png", dpi=160)
 

@@ -1,7 +1,7 @@
-"""By how much did each frame move, and what does the stack look like at rest?
+"""Displacements of the frames of a stack, and the stack at rest.
 
-A shift is the displacement of a frame in pixels, (y, x): where frame i shows the scene
-moved by sᵢ,
+A shift is the displacement of a frame in pixels, (row, column): where frame i shows the
+scene moved by sᵢ,
 
     yᵢ(r) = scene(r − sᵢ),
 
@@ -9,7 +9,7 @@ moved by sᵢ,
 invalid, whatever the mask says.
 """
 
-from tvjax.registration.arguments import By as By, Mask as Mask, StackMask as StackMask
+from tvjax.registration.features import By as By
 from tvjax.registration.low_rank import (
     remaining_shifts as remaining_shifts,
     shift_bound as shift_bound,

@@ -220,6 +220,7 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
 def _pictures(folder: Path) -> list[str]:
     """The pictures of an earlier report, as it names them."""
     try:
-        return json.loads((folder / "report.json").read_bytes())["pictures"]
+        pictures = json.loads((folder / "report.json").read_bytes())["pictures"]
+        return [str(name) for name in pictures]
     except (OSError, ValueError, KeyError, TypeError):
         return []

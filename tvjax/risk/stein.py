@@ -27,8 +27,8 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.noise import Noise, Poisson
 
-# Length of a finite probe's step, in standard deviations of the noise. Shorter steps meet
-# the jumps of ∂f/∂y singly, longer ones are biased.
+# Length of a finite probe's step, in standard deviations of the noise. Shorter ones do
+# not blur the jumps of ∂f/∂y, longer ones are biased.
 WIDTH = 0.15
 
 Denoiser: TypeAlias = Callable[[Array], Array]

@@ -1,4 +1,4 @@
-"""Data of which the truth is known: for the demo, for tests and for experiments."""
+"""Simulated data of which the truth is known."""
 
 from tvjax.simulate.camera import (
     count as count,

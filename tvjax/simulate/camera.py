@@ -1,4 +1,4 @@
-"""What does a camera count, with a sample and without?"""
+"""Counts of a camera, with a sample and without."""
 
 import math
 from typing import NamedTuple
@@ -19,10 +19,14 @@ class Counts(NamedTuple):
 def illumination(
     energies: Float[np.ndarray, " energy"], shape: tuple[int, int]
 ) -> Float32[np.ndarray, "energy height width"]:
-    """Return what falls on the camera without a sample, of mean 1.
+    """Return the light on the camera without a sample, of mean 1.
 
     The condenser's light fades toward the corners and has stripes; the beam weakens
     over the scan, wavers, and dips at one energy where the monochromator has a glitch.
+
+    Args:
+        energies: In eV, ascending.
+        shape: Height and width in pixels.
     """
     y, x = (np.linspace(-1, 1, n) for n in shape)
     pattern = np.exp(-0.3 * (y[:, None] ** 2 + x**2))
@@ -49,8 +53,8 @@ def count(
         sample ~ Poisson(I e^(−truth)) + dark + N(0, read_noise²), rounded,
         flat   ~ the mean of `num_flats` such exposures at truth 0, not rounded,
 
-    so that −ln((sample − dark) / (flat − dark)) is the truth but for noise, and but
-    for a bias of about e^truth / 2I where counts are few. Nothing is cut off at zero.
+    so that −ln((sample − dark) / (flat − dark)) is the truth with noise, and with a
+    bias of about e^truth / 2I where counts are few. Nothing is cut off at zero.
 
     Args:
         stack: The truth in optical density.
@@ -59,15 +63,18 @@ def count(
             default.
         dark: Counts of the camera without light.
         read_noise: Standard deviation of the camera's reading, in counts.
-        num_flats: Exposures that `flat` is the mean of.
+        num_flats: Number of exposures that `flat` is the mean of.
         seed: Seed of all noise.
+
+    Raises:
+        ValueError: For a number out of range, or a flat that fits no frame.
     """
     _check_camera(photons, dark, read_noise, num_flats)
     light = photons * _light(flat, stack)
     rng = np.random.default_rng((seed, 5))
     sample = np.empty(stack.truth.shape, np.int32)
     empty = np.empty(stack.truth.shape, np.float32)
-    # Frame by frame, since the draws come in 64 bits.
+    # frame by frame, since the draws come in 64 bits
     for n, truth in enumerate(stack.truth):
         drawn = rng.poisson(light[n] * np.exp(-truth))
         sample[n] = np.rint(drawn + _reading(rng, truth.shape, dark, read_noise))
@@ -77,7 +84,9 @@ def count(
     return Counts(sample, empty)
 
 
-def _light(flat, stack):
+def _light(
+    flat: Real[np.ndarray, "*energy height width"] | None, stack: XanesStack
+) -> Float[np.ndarray, "energy height width"]:
     """Relative intensity without the sample, of mean 1, for each energy."""
     if flat is None:
         return illumination(stack.energies, stack.truth.shape[1:])
@@ -95,12 +104,16 @@ def _light(flat, stack):
     return np.broadcast_to(flat / flat.mean(), stack.truth.shape)
 
 
-def _reading(rng, shape, dark, spread):
+def _reading(
+    rng: np.random.Generator, shape: tuple[int, ...], dark: float, spread: float
+) -> Float[np.ndarray, "height width"] | float:
     """What a camera adds to the photons."""
     return dark + (spread * rng.standard_normal(shape) if spread > 0 else 0)
 
 
-def _check_camera(photons, dark, read_noise, num_flats):
+def _check_camera(
+    photons: float, dark: float, read_noise: float, num_flats: int
+) -> None:
     if not 0 < photons <= 1e8:  # beyond, counts do not fit into 32 bits
         raise ValueError(f"`photons` must be positive and at most 1e8, got {photons}.")
     if not (dark >= 0 and read_noise >= 0):

@@ -1,13 +1,14 @@
-"""What does a battery cathode look like at each energy of a scan over the Ni K edge?
+"""A battery cathode at each energy of a scan over the Ni K edge.
 
 The axes of a stack are (energy, height, width). Energies are in eV, the truth is
-optical density, shifts are in pixels (y, x).
+optical density, shifts are (row, column) in pixels.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Real
+from jaxtyping import Bool, Float, Float32, Int, Num, Real
 
 from tvjax.simulate.nickel import EDGE, nickel_energies, nickel_spectra, valences_of
 from tvjax.simulate.particle import check_shape, part_into_grains, particle
@@ -31,7 +32,7 @@ class XanesStack(NamedTuple):
 
     @property
     def mask(self) -> Bool[np.ndarray, "height width"]:
-        """True where there is something: elsewhere no spectrum can be told."""
+        """True where there is any material: elsewhere there is no spectrum to find."""
         return self.thickness > 0
 
     @property
@@ -48,8 +49,10 @@ class XanesStack(NamedTuple):
 def xanes_stack(
     shape: tuple[int, int] | None = None,
     *,
-    thickness: Real[np.ndarray, "height width"] | None = None,
-    energies: Float[np.ndarray, " energy"] | None = None,
+    thickness: Num[np.ndarray, "height width"]
+    | Bool[np.ndarray, "height width"]
+    | None = None,
+    energies: Real[np.ndarray, " energy"] | Sequence[float] | None = None,
     spectra: Float[np.ndarray, "state energy"] | None = None,
     num_states: int | None = None,
     arrangement: Arrangement = "regions",
@@ -63,23 +66,26 @@ def xanes_stack(
 
         density · (μ(E) + background · (1 − 3 (E − E₀) / E₀)),
 
-    the line being the tangent at the edge E₀ to what falls as E⁻³ without an edge.
+    where the line is the tangent at the edge E₀ to a background that falls as E⁻³.
 
     Args:
-        shape: Height and width; that of `thickness`, or else (128, 128), by default.
+        shape: Height and width; by default that of `thickness`, or else (128, 128).
         thickness: An image of values of order 1 in place of `particle(shape, seed)`.
         energies: In eV, ascending; `nickel_energies()` by default.
         spectra: Normalized, one a state, at the `energies`, which must be given too,
             and taken for valences spread evenly from 2 to 4; those of
             `nickel_spectra` by default.
-        num_states: Number of states; that of `spectra`, or else 5, by default.
-        arrangement: `"regions"` gives each grain one state, `"random"` each pixel, as
-            in simulations of TXM-XANES movies; `"gradient"` goes from the last state
-            in the core to the first at the surface, mixing two next to each other,
-            with a valence that falls as the share of material enclosed rises.
+        num_states: Number of states; by default that of `spectra`, or else 5.
+        arrangement: "regions" gives each grain one state, "random" each pixel, as in
+            simulations of TXM-XANES movies; "gradient" goes from the last state in the
+            core to the first at the surface, mixing two next to each other, with a
+            valence that falls as the share of material enclosed rises.
         density: Optical density of the edge step at thickness 1.
         background: Optical density below the edge over that of the step.
         seed: Seed of particle and states.
+
+    Raises:
+        ValueError: For arguments out of range, or that do not fit each other.
     """
     if energies is None and spectra is not None:
         raise ValueError("`spectra` needs the `energies` that it was sampled at.")
@@ -112,6 +118,9 @@ def scale_to_bytes(stack: XanesStack) -> XanesStack:
 
     Only the unit changes, nothing is rounded. In this unit noise levels from 10 to 150
     are given for movies, whose peak signal-to-noise ratio is 20 log₁₀(255 / σ) dB.
+
+    Args:
+        stack: A stack in optical density.
     """
     scale = 255 / float(stack.truth.max())
     return stack._replace(
@@ -126,6 +135,14 @@ def add_gaussian(
 
     Nothing is cut off: values may be negative. For a level on the scale from 0 to 255,
     give the stack of `scale_to_bytes`.
+
+    Args:
+        stack: The truth.
+        sigma: Standard deviation of the noise, in the unit of the truth.
+        seed: Seed of the noise.
+
+    Raises:
+        ValueError: For a negative deviation.
     """
     if not sigma >= 0:
         raise ValueError(f"`sigma` must not be negative, got {sigma}.")
@@ -141,15 +158,18 @@ def draw_shifts(
     *,
     kind: Literal["white", "walk"] = "white",
 ) -> Float[np.ndarray, "energy 2"]:
-    """Return shifts in pixels (y, x) of mean zero and deviation `rms` in y and in x.
+    """Return shifts (row, column) of mean zero and deviation `rms` along each axis.
 
     Mean and deviation are exact, not only expected.
 
     Args:
-        num_shifts: One for each energy, at least 2.
+        num_shifts: Number of shifts, one for each energy, at least 2.
         rms: Root mean square in pixels, along each axis.
         seed: Seed of the shifts.
-        kind: `"white"` draws each frame's by itself, `"walk"` adds them up.
+        kind: "white" draws each shift by itself, "walk" adds them up.
+
+    Raises:
+        ValueError: For arguments out of range.
     """
     if num_shifts < 2 or not rms >= 0:
         raise ValueError(
@@ -165,39 +185,49 @@ def draw_shifts(
     return rms * shifts / shifts.std(axis=0)
 
 
-def jitter(stack: XanesStack, shifts: Real[np.ndarray, "energy 2"]) -> XanesStack:
+def jitter(
+    stack: XanesStack, shifts: Real[np.ndarray, "energy 2"] | Sequence[Sequence[float]]
+) -> XanesStack:
     """Return the stack whose frame i shows the scene moved: truthᵢ(r − shiftᵢ).
 
-    Whole pixels are moved exactly, fractions by the Fourier transform, which is exact
-    for what is band-limited, as a particle's thickness nearly is, and rings by some
-    percent at sharp edges, as between pixels of random states. What comes into view is
-    the scene mirrored at the border, which for a particle is nothing; nothing comes
-    back at the other side. Thickness and fractions stay those of the scene at rest.
+    Whole pixels are moved exactly, fractions by the Fourier transform. That is exact
+    for a band-limited scene, as a particle's thickness nearly is, and rings by some
+    percent at sharp edges, as between pixels of random states. Into view comes the
+    scene mirrored at the border, which for a particle is empty; nothing comes back at
+    the other side. Thickness and fractions stay those of the scene at rest.
 
     Args:
         stack: The scene at rest.
-        shifts: (y, x) in pixels for each energy, positive down and to the right, less
-            than the frame's length.
+        shifts: (row, column) in pixels for each energy, positive down and to the
+            right, less than the frame's length.
+
+    Raises:
+        ValueError: For another number of shifts, or shifts beyond the frame.
     """
-    shifts = np.asarray(shifts, float)
+    moves = np.asarray(shifts, float)
     energies, *shape = stack.truth.shape
-    if shifts.shape != (energies, 2):
+    if moves.shape != (energies, 2):
         raise ValueError(
-            f"`shifts` must hold (y, x) for each of the {energies} energies, "
-            f"got shape {shifts.shape}."
+            f"`shifts` must hold (row, column) for each of the {energies} energies, "
+            f"got shape {moves.shape}."
         )
-    if not np.all(np.abs(shifts) <= np.asarray(shape) - 1):
+    if not np.all(np.abs(moves) <= np.asarray(shape) - 1):
         raise ValueError(
             f"`shifts` must be finite and less than the frame of {tuple(shape)} "
-            f"pixels, got up to {np.abs(shifts).max()}."
+            f"pixels, got up to {np.abs(moves).max()}."
         )
     truth = np.empty_like(stack.truth)
-    for n, (down, right) in enumerate(shifts):
+    for n, (down, right) in enumerate(moves):
         truth[n] = _move(_move(stack.truth[n], down, 0), right, 1)
     return stack._replace(truth=truth)
 
 
-def _fractions(arrangement, num_states, thickness, seed):
+def _fractions(
+    arrangement: Arrangement,
+    num_states: int,
+    thickness: Float32[np.ndarray, "height width"],
+    seed: int,
+) -> Float32[np.ndarray, "state height width"]:
     """The share of each state in each pixel."""
     states = np.arange(num_states)[:, None, None]
     rng = np.random.default_rng((seed, 7))
@@ -216,15 +246,17 @@ def _fractions(arrangement, num_states, thickness, seed):
     return np.maximum(1 - np.abs(position - states), 0).astype(np.float32)
 
 
-def _enclosed(thickness):
-    """The share of all there is that lies nearer to the centre than each pixel.
+def _enclosed(
+    thickness: Float32[np.ndarray, "height width"],
+) -> Float[np.ndarray, "height width"]:
+    """The share of the material that lies nearer to the centre than each pixel.
 
     A gradient along the distance itself would leave next to nothing to the first
     state, whose shell is where a sphere is thinnest.
     """
     y, x = np.indices(thickness.shape)
     down, right = (np.average(c, weights=thickness) for c in (y, x))
-    # Rounded, so that pixels at the same distance lie in the same shell.
+    # rounded, so that pixels at the same distance lie in the same shell
     distance = np.round(np.hypot(y - down, x - right), 6)
     _, shell = np.unique(distance, return_inverse=True)
     amount = np.bincount(shell.ravel(), weights=thickness.ravel())
@@ -232,7 +264,9 @@ def _enclosed(thickness):
     return (nearer / amount.sum())[shell].reshape(thickness.shape)
 
 
-def _move(image, shift, axis):
+def _move(
+    image: Float[np.ndarray, "height width"], shift: float, axis: int
+) -> Float[np.ndarray, "height width"]:
     """Shift along one axis an image that is mirrored at its borders."""
     whole = round(shift)
     fraction = shift - whole
@@ -246,17 +280,24 @@ def _move(image, shift, axis):
     return np.take(period, places, axis)
 
 
-def _energies(energies):
-    energies = np.asarray(energies, float)
-    if energies.ndim != 1 or not energies.size or not np.all(np.diff(energies) > 0):
-        shown = np.array2string(energies, threshold=6, edgeitems=2)
+def _energies(
+    energies: Real[np.ndarray, "..."] | Sequence[float],
+) -> Float[np.ndarray, " energy"]:
+    """The given energies, checked."""
+    grid = np.asarray(energies, float)
+    if grid.ndim != 1 or not grid.size or not np.all(np.diff(grid) > 0):
+        shown = np.array2string(grid, threshold=6, edgeitems=2)
         raise ValueError(
             f"`energies` must be one ascending list, got {shown}; sort it."
         )
-    return energies
+    return grid
 
 
-def _spectra(spectra, energies, num_states):
+def _spectra(
+    spectra: Float[np.ndarray, "..."] | None,
+    energies: Float[np.ndarray, " energy"],
+    num_states: int | None,
+) -> Float[np.ndarray, "state energy"]:
     """The given spectra, checked, or those of nickel."""
     if spectra is None:
         return nickel_spectra(energies, 5 if num_states is None else num_states)
@@ -274,7 +315,11 @@ def _spectra(spectra, energies, num_states):
     return spectra
 
 
-def _thickness(thickness, shape, seed):
+def _thickness(
+    thickness: Num[np.ndarray, "..."] | Bool[np.ndarray, "..."] | None,
+    shape: tuple[int, int] | None,
+    seed: int,
+) -> Float32[np.ndarray, "height width"]:
     """The given image, checked, or a particle."""
     if thickness is None:
         return particle((128, 128) if shape is None else shape, seed)

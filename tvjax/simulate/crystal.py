@@ -1,4 +1,4 @@
-"""Which reflections does a crystal have, where, and how strong?"""
+"""Reflections of a crystal, with their intensities."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class Crystal:
     b_factor: float = 5.0
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not min(*self.cell, self.d_min) > 0:
             raise ValueError(
                 "`cell` and `d_min` must be positive, "
@@ -61,7 +61,9 @@ class Crystal:
         hkl = hkl[present]
         return Reflections(hkl, hkl / cell @ self._rotation().T, intensity[present])
 
-    def _unique_intensities(self, limits):
+    def _unique_intensities(
+        self, limits: Int[np.ndarray, "3"]
+    ) -> Float[np.ndarray, "h k l"]:
         """Draw |F|² for h, k, l ≥ 0, of mean 1 for a general reflection."""
         h, k, l = np.ogrid[tuple(slice(0, n + 1) for n in limits)]  # noqa: E741
         real, imaginary = np.random.default_rng(self.seed).standard_normal(
@@ -69,7 +71,7 @@ class Crystal:
         )
         num_zeros = (h == 0) + 1 * (k == 0) + (l == 0)
         intensity = np.where(num_zeros > 0, real**2, (real**2 + imaginary**2) / 2)
-        # On an axis two symmetry mates scatter in phase, or cancel if odd.
+        # on an axis two symmetry mates scatter in phase, or cancel if odd
         odd = (h + k + l) % 2 == 1
         return np.select(
             [num_zeros == 3, (num_zeros == 2) & odd, num_zeros == 2],
@@ -77,7 +79,7 @@ class Crystal:
             intensity,
         )
 
-    def _rotation(self):
+    def _rotation(self) -> Float[np.ndarray, "3 3"]:
         """Matrix of the turns about x, then y, then z."""
         turn = np.eye(3)
         for axis, angle in enumerate(np.deg2rad(self.rotation)):

@@ -1,4 +1,4 @@
-"""Where are a detector's pixels, and which of them can be trusted?"""
+"""Geometry of a detector, and the pixels of it that see nothing or too much."""
 
 from dataclasses import dataclass
 
@@ -19,15 +19,15 @@ class Detector:
     and runs down a column where `swing` is zero.
 
     Attributes:
-        num_columns: Pixels in x.
-        num_modules: Modules in y.
-        module_rows: Rows of pixels of one module.
-        gap_rows: Rows between two modules that see nothing.
-        pixel_size: Edge of a pixel in mm.
-        distance: From the crystal to the detector's centre, in mm.
+        num_columns: Number of pixels in x.
+        num_modules: Number of modules in y.
+        module_rows: Number of rows of pixels of one module.
+        gap_rows: Number of rows between two modules, which see nothing.
+        pixel_size: Length of a side of a pixel in mm.
+        distance: Distance from the crystal to the detector's centre, in mm.
         swing: Angle in degrees by which the detector is turned about x, toward −y.
-        num_dead: Pixels that see nothing, flagged in the mask.
-        num_noisy: Pixels that see too much, flagged in the mask.
+        num_dead: Number of pixels that see nothing, flagged in the mask.
+        num_noisy: Number of pixels that see too much, flagged in the mask.
         saturation: Count at which a pixel stops.
         seed: Seed of the flagged pixels' places.
     """
@@ -51,7 +51,7 @@ class Detector:
         return self.num_modules * pitch - self.gap_rows, self.num_columns
 
     @property
-    def beam_center(self) -> tuple[float, float]:
+    def beam_centre(self) -> tuple[float, float]:
         """Row and column, in pixels, where the unscattered beam would arrive."""
         y, x = self.project(np.asarray([[0.0, 0.0, 1.0]]))
         return y.item(), x.item()
@@ -102,7 +102,7 @@ class Detector:
         x = scale * direction[:, 0] + (columns - 1) / 2
         return y, x
 
-    def _axes(self):
+    def _axes(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
         """The plane's normal and the direction of its columns."""
         angle = np.deg2rad(self.swing)
         normal = np.asarray([0.0, -np.sin(angle), np.cos(angle)])

@@ -1,4 +1,4 @@
-"""What would a detector count behind a rotating crystal, and what is the truth?"""
+"""Counts of a detector behind a rotating crystal, with their truth."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int, UInt32
 from tvjax.simulate.crystal import Crystal
 from tvjax.simulate.detector import Detector
 
+# The detector writes this count into pixels that its mask flags, as an EIGER does.
 MASKED = np.uint32(2**32 - 1)
-"""Count that the detector writes into pixels of no use."""
 
 
 class Spots(NamedTuple):
@@ -35,8 +35,8 @@ class Scan:
     axis and the normal of the plane of diffraction.
 
     Attributes:
-        crystal: What diffracts.
-        detector: What counts.
+        crystal: The crystal that diffracts.
+        detector: The detector that counts.
         wavelength: λ in Å.
         omega_start: ω in degrees at which the first frame begins.
         omega_step: Degrees of ω per frame.
@@ -47,7 +47,8 @@ class Scan:
         polarization: Share of the beam whose electric field is normal to the axis.
         rocking_width: Standard deviation in degrees of the crystal's mosaic spread.
         spot_width: Standard deviation in pixels of a spot.
-        num_zingers: Pixels per frame struck by a stray event, which no mask knows of.
+        num_zingers: Number of pixels per frame struck by a stray event, which are not
+            in the mask.
         seed: Seed of the counts.
     """
 
@@ -83,7 +84,7 @@ class Scan:
         return np.where(self.mask, counts, MASKED)
 
     def zingers(self, frame: int) -> Bool[np.ndarray, "height width"]:
-        """True where a stray event strikes, of which neither truth nor mask know."""
+        """True where a stray event strikes, which is in neither truth nor mask."""
         struck = np.zeros(self.detector.shape, bool)
         rng = np.random.default_rng((self.seed, frame, 1))
         struck.flat[rng.choice(struck.size, self.num_zingers, replace=False)] = True
@@ -115,8 +116,8 @@ class Scan:
         lorentz = 1 / np.maximum(zeta * sine, 1e-9)
         middle = self.omega_start + (frame + 0.5) * self.omega_step
         ahead = (omega - middle + 180) % 360 - 180  # degrees, the short way round
-        edges = np.asarray([[-0.5], [0.5]]) * self.omega_step - ahead
-        before, after = _normal_cdf(edges * zeta / self.rocking_width)
+        ends = np.asarray([[-0.5], [0.5]]) * self.omega_step - ahead
+        before, after = _normal_cdf(ends * zeta / self.rocking_width)
         counts = self.brightness * intensity * lorentz * (after - before)
         counts = counts * self._polarization_factor(ray[:, 0], ray[:, 1])
         y, x = self.detector.project(ray)
@@ -130,7 +131,14 @@ class Scan:
         )
         return Spots(hkl[seen], y[seen], x[seen], counts[seen])
 
-    def _crossings(self):
+    def _crossings(
+        self,
+    ) -> tuple[
+        Int[np.ndarray, "crossing 3"],
+        Float[np.ndarray, " crossing"],
+        Float[np.ndarray, "crossing 3"],
+        Float[np.ndarray, " crossing"],
+    ]:
         """Where reflections cross the Ewald sphere: hkl, ω, diffracted ray, |F|²."""
         hkl, vector, intensity = self.crystal.reflections()
         radius = np.hypot(vector[:, 1], vector[:, 2])  # about the axis, 1/Å
@@ -148,11 +156,13 @@ class Scan:
         ray[:, 2] += 1
         return np.tile(hkl, (2, 1)), omega, ray, np.tile(intensity, 2)
 
-    def _polarization_factor(self, x, y):
+    def _polarization_factor(
+        self, x: Float[np.ndarray, "*shape"], y: Float[np.ndarray, "*shape"]
+    ) -> Float[np.ndarray, "*shape"]:
         """Share of intensity scattered into rays of components x, y."""
         return self.polarization * (1 - y**2) + (1 - self.polarization) * (1 - x**2)
 
-    def _background(self):
+    def _background(self) -> Float[np.ndarray, "height width"]:
         """Air scatter and a diffuse ring, smooth but for the beam stop's shadow."""
         x, y, z = self.detector.directions()
         q = np.sqrt(np.maximum(2 - 2 * z, 0)) / self.wavelength  # 1/d = 2 sin θ / λ
@@ -160,8 +170,8 @@ class Scan:
         ring = 0.7 * np.exp(-(((q - 0.27) / 0.08) ** 2))  # glass or oil, near 3.7 Å
         level = (air + ring) * self._polarization_factor(x, y)
         level *= self.background / level.mean()
-        edge = 2 * np.sin(np.deg2rad(self.beam_stop) / 2) / self.wavelength
-        return level * (0.5 + 0.5 * np.tanh((q - edge) / (0.03 * edge)))
+        shaded = 2 * np.sin(np.deg2rad(self.beam_stop) / 2) / self.wavelength
+        return level * (0.5 + 0.5 * np.tanh((q - shaded) / (0.03 * shaded)))
 
 
 def diffraction_image(
@@ -194,15 +204,22 @@ def diffraction_image(
     low, high = background
     truth = low + (high - low) * (0.5 + 0.5 * np.cos(np.pi * radius))
     place = rng.uniform(size=(2, num_spots)) * np.asarray(shape)[:, None] - 0.5
-    totals = _log_uniform(rng, *spot_counts, num_spots)
-    truth += _render(shape, *place, totals, spot_width)
+    faintest, brightest = spot_counts
+    totals = _log_uniform(rng, faintest, brightest, num_spots)
+    truth += _render(shape, place[0], place[1], totals, spot_width)
     return rng.poisson(truth).astype(np.uint32), truth
 
 
-def _render(shape, y, x, counts, width):
+def _render(
+    shape: tuple[int, int],
+    y: Float[np.ndarray, " spot"],
+    x: Float[np.ndarray, " spot"],
+    counts: Float[np.ndarray, " spot"],
+    width: float,
+) -> Float[np.ndarray, "height width"]:
     """Sum of Gaussian spots, each integrated over the pixels."""
     reach = math.ceil(6 * width)  # beyond it lie less than 1e-8 of the counts
-    margin = reach + 1  # so that spots at the edge need no case of their own
+    margin = reach + 1  # so that spots at the border need no case of their own
     image = np.zeros([n + 2 * margin for n in shape])
     rows, share_y = _integrate(y, width, reach)
     columns, share_x = _integrate(x, width, reach)
@@ -214,14 +231,16 @@ def _render(shape, y, x, counts, width):
     return image[margin:-margin, margin:-margin]
 
 
-def _integrate(centre, width, reach):
+def _integrate(
+    centre: Float[np.ndarray, " spot"], width: float, reach: int
+) -> tuple[Int[np.ndarray, "spot pixel"], Float[np.ndarray, "spot pixel"]]:
     """Pixels about each centre along one axis, and the share that each receives."""
     pixels = np.rint(centre).astype(int)[:, None] + np.arange(-reach, reach + 2)
     below = _normal_cdf((pixels - 0.5 - centre[:, None]) / width)
     return pixels[:, :-1], np.diff(below)
 
 
-def _normal_cdf(z):
+def _normal_cdf(z: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Share of a unit normal distribution below z."""
     return 0.5 + 0.5 * _erf(z / math.sqrt(2))
 
@@ -229,6 +248,8 @@ def _normal_cdf(z):
 _erf = np.vectorize(math.erf, otypes=[float])  # NumPy has none
 
 
-def _log_uniform(rng, low, high, size):
+def _log_uniform(
+    rng: np.random.Generator, low: float, high: float, size: int
+) -> Float[np.ndarray, " draw"]:
     """Draw numbers whose logarithm is uniform between those of `low` and `high`."""
     return np.exp(rng.uniform(math.log(low), math.log(high), size))

@@ -1,22 +1,19 @@
-"""What spectrum has nickel of a valence, and at which energies is it measured?
+"""Spectra of nickel by its valence, and the energies at which they are measured.
 
-Nothing here is tabulated data: spectra have the shapes of measured ones, and are known
+No data are tabulated here: the spectra have the shapes of measured ones, and are known
 exactly. Energies are in eV.
 """
 
 import numpy as np
 from jaxtyping import Float
 
+# Threshold of Ni 2+ in eV. With the flank of the white line on it, NiO is at half
+# height at 8340.0 eV, as measured, and steepest some 2 eV above.
 EDGE = 8340.3
-"""Threshold of Ni 2+ in eV.
-
-With the white line's flank on it, NiO is at half height at 8340.0 eV as measured, and
-steepest some 2 eV above.
-"""
-# The valences of the first and of the last state.
+# Valences of the first and of the last state.
 VALENCES = (2.0, 4.0)
-# Amplitude, radius in Å less the phase shift's share, and contraction in Å a unit of
-# valence: oxygen, then the next metal ions.
+# Shells of neighbors, oxygen and then the next metal ions: the amplitude, the radius in
+# Å less the share of the phase shift, and the contraction in Å a unit of valence.
 SHELLS = ((0.6, 1.68, 0.10), (0.3, 2.55, 0.06))
 
 
@@ -26,6 +23,12 @@ def nickel_energies(num_energies: int = 117) -> Float[np.ndarray, " energy"]:
     As many lie between two energies as the integral of 1 + 24 / (1 + (ΔE / 12 eV)²)
     says, ΔE being the distance from 8344.5 eV: with 117, the steps grow from 0.4 eV at
     the edge to 11 eV at the ends.
+
+    Args:
+        num_energies: Number of energies, at least 2.
+
+    Raises:
+        ValueError: For fewer than two.
     """
     if num_energies < 2:
         raise ValueError(f"`num_energies` must be at least 2, got {num_energies}.")
@@ -52,6 +55,9 @@ def nickel_spectra(
     Args:
         energies: In eV.
         num_states: Number of valences; one alone is 2+.
+
+    Raises:
+        ValueError: For no state at all.
     """
     if num_states < 1:
         raise ValueError(f"`num_states` must be at least 1, got {num_states}.")
@@ -63,17 +69,19 @@ def nickel_spectra(
     return step * (1 + _oscillation(beyond, oxidation)) + height * line
 
 
-def valences_of(num_states):
+def valences_of(num_states: int) -> Float[np.ndarray, " state"]:
+    """Valences of the states, evenly spread."""
     return np.linspace(*VALENCES, num_states)
 
 
-def _oscillation(beyond, oxidation):
+def _oscillation(
+    beyond: Float[np.ndarray, "state energy"], oxidation: Float[np.ndarray, "state 1"]
+) -> Float[np.ndarray, "state energy"]:
     """χ of the shells, which sets in gradually within some ten eV of the edge."""
     k = np.sqrt(0.2625 * np.maximum(beyond, 0))  # 1/Å
     onset = 1 - np.exp(-((k / 2.2) ** 4))
     damping = np.exp(-k / 6 - 0.012 * k**2) / np.maximum(k, 0.5)
-    sines = sum(
-        amplitude * np.sin(2 * (radius - contraction * oxidation) * k + 0.8)
-        for amplitude, radius, contraction in SHELLS
-    )
+    sines = np.zeros(k.shape)
+    for amplitude, radius, contraction in SHELLS:
+        sines += amplitude * np.sin(2 * (radius - contraction * oxidation) * k + 0.8)
     return onset * damping * sines

@@ -1,13 +1,14 @@
-"""What does a particle look like: how thick is it, and where are its grains?"""
+"""Thickness of a battery particle, and its grains."""
 
 import math
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, Int
 
-# Share of the frame's shorter side that a particle's radius takes.
+# The radius of a particle is this share of the shorter side of the frame, so that some
+# empty frame is left around it.
 RADIUS = 0.36
-# Standard deviation in pixels of the microscope's resolution.
+# The microscope blurs the particle by a Gaussian of this deviation in pixels.
 RESOLUTION = 1.0
 
 
@@ -23,6 +24,9 @@ def particle(
     Args:
         shape: Height and width in pixels, at least 16 each.
         seed: Seed of outline, grains and pores.
+
+    Raises:
+        ValueError: For a smaller frame.
     """
     check_shape(shape)
     y, x = _coordinates(shape)
@@ -32,8 +36,14 @@ def particle(
     return (thickness / thickness.max()).astype(np.float32)
 
 
-def part_into_grains(shape, seed):
-    """Each pixel's nearest and second nearest grain, its way to their boundary."""
+def part_into_grains(
+    shape: tuple[int, ...], seed: int
+) -> tuple[
+    Int[np.ndarray, "height width"],
+    Int[np.ndarray, "height width"],
+    Float[np.ndarray, "height width"],
+]:
+    """Nearest and second nearest grain of each pixel, and the way to their boundary."""
     rng = np.random.default_rng((seed, 1))
     y, x = _coordinates(shape)
     sides = np.asarray([np.ptp(y), np.ptp(x)])
@@ -50,7 +60,12 @@ def part_into_grains(shape, seed):
     return first, second, (far - near) / 2
 
 
-def check_shape(shape):
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Refuse what is no frame of 16 pixels a side or more.
+
+    Raises:
+        ValueError: It is none.
+    """
     if len(shape) != 2 or min(shape) < 16:
         raise ValueError(
             "`shape` must be a height and a width of at least 16 pixels, "
@@ -58,16 +73,20 @@ def check_shape(shape):
         )
 
 
-def _coordinates(shape):
+def _coordinates(
+    shape: tuple[int, ...],
+) -> tuple[Float[np.ndarray, "height 1"], Float[np.ndarray, "1 width"]]:
     """Distances from the frame's centre, in radii of its particle."""
     radius = RADIUS * min(shape)
     y, x = ((np.arange(n) - (n - 1) / 2) / radius for n in shape)
     return y[:, None], x[None, :]
 
 
-def _outline(y, x, seed):
+def _outline(
+    y: Float[np.ndarray, "height 1"], x: Float[np.ndarray, "1 width"], seed: int
+) -> Float[np.ndarray, "height width"]:
     """Radius of the outline in each pixel's direction."""
-    # The second number keeps apart what one seed draws for different purposes.
+    # the second number keeps apart what one seed draws for different purposes
     rng = np.random.default_rng((seed, 0))
     angle = np.arctan2(y, x)
     radius = np.ones(angle.shape)
@@ -77,7 +96,7 @@ def _outline(y, x, seed):
     return radius
 
 
-def _texture(shape, seed):
+def _texture(shape: tuple[int, int], seed: int) -> Float[np.ndarray, "height width"]:
     """The density of the grains, less at boundaries, least in those that cracked."""
     first, second, way = part_into_grains(shape, seed)
     number = max(first.max(), second.max()) + 1
@@ -88,8 +107,10 @@ def _texture(shape, seed):
     return density[first] * (1 - depth * np.exp(-((way / 0.025) ** 2)))
 
 
-def _pores(y, x, seed):
-    """What holes of various sizes leave of the thickness."""
+def _pores(
+    y: Float[np.ndarray, "height 1"], x: Float[np.ndarray, "1 width"], seed: int
+) -> Float[np.ndarray, "height width"]:
+    """Share of the thickness that is left by holes of various sizes."""
     rng = np.random.default_rng((seed, 3))
     share = np.ones(np.broadcast_shapes(y.shape, x.shape))
     for _ in range(8):
@@ -100,7 +121,9 @@ def _pores(y, x, seed):
     return share
 
 
-def _blur(image, width):
+def _blur(
+    image: Float[np.ndarray, "height width"], width: float
+) -> Float[np.ndarray, "height width"]:
     """Convolution with a Gaussian, cut off where it has fallen below 1e-3."""
     reach = math.ceil(4 * width)
     kernel = np.exp(-((np.arange(-reach, reach + 1) / width) ** 2) / 2)
@@ -108,5 +131,8 @@ def _blur(image, width):
     for _ in range(2):
         wide = np.pad(image, ((reach, reach), (0, 0)))
         rows = len(image)
-        image = sum(k * wide[n : n + rows] for n, k in enumerate(kernel)).T
+        total = np.zeros(image.shape)
+        for n, k in enumerate(kernel):
+            total += k * wide[n : n + rows]
+        image = total.T
     return image

@@ -1,7 +1,8 @@
 """Scattering patterns that have a symmetry, with their truth in counts per pixel.
 
-Rings of a powder, small-angle scattering of spheres, a fibre, and a still of a single
-crystal whose spots come in Friedel pairs; on a detector with gaps and a beam stop.
+They are the rings of a powder, small-angle scattering of spheres, a fibre, and a still
+of a single crystal whose spots come in Friedel pairs, on a detector with gaps and a
+beam stop.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 Kind = Literal["powder", "saxs", "fibre", "crystal"]
 
-# The largest group that each has; `tvjax.symmetry.find_group` knows the names.
+# Name of the largest group of symmetry of each kind, as in `tvjax.symmetry`.
 SYMMETRY: dict[Kind, str] = {
     "powder": "azimuthal",
     "saxs": "azimuthal",
@@ -20,7 +21,7 @@ SYMMETRY: dict[Kind, str] = {
     "crystal": "friedel",
 }
 
-# h² + k² + l² and relative intensity of the first rings of CeO₂, face-centred
+# The first rings of CeO₂, face-centred: h² + k² + l², and the relative intensity.
 _RINGS = ((3, 100), (4, 28), (8, 50), (11, 40), (12, 8), (16, 7), (19, 14), (20, 9))
 
 
@@ -57,7 +58,7 @@ def scattering_pattern(
 ) -> Pattern:
     """Return a pattern of a given mean count.
 
-    Lengths scale with the frame: its half diagonal is reached by the last ring.
+    Lengths scale with the frame: the last ring nearly reaches half its diagonal.
 
     Args:
         kind: "powder", "saxs", "fibre" or "crystal".
@@ -65,7 +66,7 @@ def scattering_pattern(
         mean: Counts per pixel, averaged over the valid ones.
         centre: (y, x) of the beam; by default near the middle of the frame.
         gaps: Whether there are gaps between modules and a beam stop.
-        seed: Of the spots of a crystal.
+        seed: Seed of the spots of a crystal.
 
     Raises:
         ValueError: For an unknown kind or a mean that is not positive.
@@ -75,7 +76,8 @@ def scattering_pattern(
     if not mean > 0:
         raise ValueError(f"`mean` must be positive, got {mean}.")
     if centre is None:
-        centre = tuple(float(round(0.48 * size)) for size in shape)
+        height, width = shape
+        centre = float(round(0.48 * height)), float(round(0.48 * width))
     y, x = (np.arange(size) - c for size, c in zip(shape, centre, strict=True))
     y, x = y[:, None], x[None, :]
     reach = 0.5 * float(np.hypot(*shape))
@@ -89,12 +91,12 @@ def scattering_pattern(
 def add_spot(
     pattern: Pattern, place: tuple[int, int], counts: float, width: float
 ) -> Pattern:
-    """The pattern with one Gaussian spot that has no partner.
+    """Add one Gaussian spot to a pattern, without the mates that symmetry asks for.
 
     Args:
-        pattern: What the spot is added to.
-        place: (y, x) of its middle.
-        counts: In all of it.
+        pattern: Pattern that the spot is added to.
+        place: (row, column) of its middle.
+        counts: Counts of the whole spot.
         width: Standard deviation in pixels.
     """
     squares = [
@@ -106,7 +108,12 @@ def add_spot(
     return Pattern(truth, pattern.mask, pattern.centre, pattern.group)
 
 
-def _powder(y, x, reach, rng):
+def _powder(
+    y: Float[np.ndarray, "height 1"],
+    x: Float[np.ndarray, "1 width"],
+    reach: float,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "height width"]:
     """Rings without texture on a background that falls off."""
     radius = np.hypot(y, x)
     truth = 12 * np.exp(-radius / (0.5 * reach)) + 2
@@ -119,7 +126,12 @@ def _powder(y, x, reach, rng):
     return truth
 
 
-def _saxs(y, x, reach, rng):
+def _saxs(
+    y: Float[np.ndarray, "height 1"],
+    x: Float[np.ndarray, "1 width"],
+    reach: float,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "height width"]:
     """Spheres of one material with 8 % spread in size, about six maxima."""
     radius = np.hypot(y, x)
     grid = np.linspace(0, 2 * reach, 4096)
@@ -130,7 +142,12 @@ def _saxs(y, x, reach, rng):
     return np.interp(radius, grid, factor + 3e-3)
 
 
-def _fibre(y, x, reach, rng):
+def _fibre(
+    y: Float[np.ndarray, "height 1"],
+    x: Float[np.ndarray, "1 width"],
+    reach: float,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "height width"]:
     """Layer lines and an equator, mirrored in both axes."""
     radius, up, across = np.hypot(y, x), np.abs(y) / reach, np.abs(x) / reach
     equator = 1 + 0.5 * x**2 / (radius**2 + 1)
@@ -145,7 +162,12 @@ def _fibre(y, x, reach, rng):
     return truth
 
 
-def _crystal(y, x, reach, rng):
+def _crystal(
+    y: Float[np.ndarray, "height 1"],
+    x: Float[np.ndarray, "1 width"],
+    reach: float,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "height width"]:
     """A still: spots of many strengths in pairs on a round background."""
     radius = np.hypot(y, x)
     ring = np.exp(-(((radius - 0.35 * reach) / (0.12 * reach)) ** 2))
@@ -160,7 +182,12 @@ def _crystal(y, x, reach, rng):
     return truth
 
 
-def _detector(y, x, shape, reach):
+def _detector(
+    y: Float[np.ndarray, "height 1"],
+    x: Float[np.ndarray, "1 width"],
+    shape: tuple[int, int],
+    reach: float,
+) -> Bool[np.ndarray, "height width"]:
     """Two gaps between modules, a beam stop and its arm."""
     rows, columns = np.indices(shape)
     width = max(2, round(0.012 * min(shape)))

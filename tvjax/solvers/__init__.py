@@ -1,4 +1,4 @@
-"""The ROF problem: one algorithm a file, behind one contract."""
+"""Solvers of the ROF problem: one algorithm a file, behind one contract."""
 
 from tvjax.solvers.derivative import (
     Accuracy as Accuracy,

@@ -1,11 +1,12 @@
-"""How does the solution of the ROF problem move with its data and its strength?
+"""The derivatives of the solution of the ROF problem in its data and its strength.
 
-y(x, α) is differentiable almost everywhere, its Jacobian J = ∂y/∂x is symmetric with
-0 ≼ J ≼ I, and y is homogeneous of degree one in (x, α). Hence, with no stored iterate,
+The solution x(y, α) is differentiable almost everywhere, its Jacobian J = ∂x/∂y is
+symmetric with 0 ≼ J ≼ I, and x is homogeneous of degree one in (y, α). Hence, with no
+stored iterate,
 
-    data          dy = J dx,              cotangent  J w
-    scalar α      dy = dα (y − J x)/α     (Euler's identity)
-    alpha map     dy = −J div(dα p)
+    data          dx = J dy,              cotangent  J w
+    scalar α      dx = dα (x − J y)/α     (Euler's identity)
+    alpha map     dx = −J div(dα p)
 
 (Bolte, Pauwels, Silveti-Falls 2022, arXiv 2212.07844.) J v is the fixed point of the
 primal-dual iteration linearized at the solution: the same steps with v in place of
@@ -13,22 +14,30 @@ the data and the derivative of the projection in place of the projection. It
 converges later than the image does, and has a tolerance of its own.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import equinox as eqx
 import jax
 from jax import Array, lax, numpy as jnp
-from jaxtyping import Float
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Bool, Float, Int
 
 from tvjax.solvers import pdhg, problem as rof
 from tvjax.solvers.problem import Dual, Problem
 
 
 class Accuracy(NamedTuple):
-    """When a tangent is good enough."""
+    """When a tangent is good enough.
 
-    tol: float = 1e-3  # of the residual ‖w − (v + div dq)‖ relative to ‖v‖
+    Attributes:
+        tol: Greatest residual ‖w − (v + div dq)‖, relative to ‖v‖.
+        max_steps: Greatest number of steps.
+        steps_per_check: Number of steps from one look at the residual to the next.
+    """
+
+    tol: float = 1e-3
     max_steps: int = 2000
     steps_per_check: int = 10
 
@@ -39,16 +48,17 @@ DEFAULT_ACCURACY = Accuracy()
 def differentiable_correction(
     problem: Problem, q: Dual, tangent_dual: Dual, accuracy: Accuracy
 ) -> tuple[Float[Array, " pixels"], Dual]:
-    """div q = y − x of a solved problem, with the derivatives of the solution map.
+    """The correction div q = x − y of a solved problem, as a differentiable function.
 
     Args:
-        problem: Differentiable in `data` and `alpha`.
-        q: Its solution; constant.
-        tangent_dual: Where to start the tangent solve for J x; constant.
-        accuracy: Of the tangents.
+        problem: The problem; differentiable in `data` and `alpha`.
+        q: The dual field that solves it; constant.
+        tangent_dual: The dual field from which the tangent solve for J y starts;
+            constant.
+        accuracy: The accuracy of the tangents.
 
     Returns:
-        The correction, and the dual field of J x where a derivative in a scalar α was
+        The correction, and the dual field of J y where a derivative in a scalar α was
         taken, else `tangent_dual`: a warm start for the next derivative nearby.
     """
     return _correction(accuracy, problem, q, tangent_dual)
@@ -83,7 +93,7 @@ def _correction_jvp(
     elif not _is_zero(alpha_dot):
         positive = alpha > 0
         ratio = jnp.where(positive, alpha_dot / jnp.where(positive, alpha, 1), 0)
-        moved = rof.join([ratio * component for component in rof.split(q)])
+        moved = rof.from_components([ratio * c for c in rof.to_components(q)])
         pull = rof.divergence(problem, moved)
         dot = dot + _jacobian(problem, linear, pull, accuracy)
     still = jax.tree.map(jnp.zeros_like, start)
@@ -92,7 +102,7 @@ def _correction_jvp(
 
 @jax.custom_jvp
 def _once(constants: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What the first derivative depends on, and no second derivative knows."""
+    """The constants of the first derivative, which has no derivative itself."""
     return constants
 
 
@@ -115,9 +125,9 @@ class Linearization(NamedTuple):
 def linearize(problem: Problem, q: Dual) -> Linearization:
     """Differentiate the projection at the fixed point of the primal-dual iteration."""
     size = pdhg.dual_size(problem, pdhg.primal_size(problem))
-    y = problem.data + rof.divergence(problem, q)
-    steps = rof.differences(problem, rof.pad_rows(problem, y))
-    z = [c + size * d for c, d in zip(rof.split(q), steps, strict=True)]
+    x = problem.data + rof.divergence(problem, q)
+    steps = rof.differences(problem, rof.pad_rows(problem, x))
+    z = [c + size * d for c, d in zip(rof.to_components(q), steps, strict=True)]
     factors = rof.shrink_factors(problem, z)
     # |z| = α/m outside the ball, so that z m/α is the unit vector along z
     inverse = 1 / jnp.where(problem.alpha > 0, problem.alpha, 1)
@@ -127,6 +137,10 @@ def linearize(problem: Problem, q: Dual) -> Linearization:
     return Linearization(factors, directions)
 
 
+# The state of the iteration, its residual ‖u − (v + div q)‖², and its number of steps.
+_Carry: TypeAlias = tuple[pdhg.State, Float[Array, ""], Int[Array, ""]]
+
+
 def tangent(
     problem: Problem,
     linear: Linearization,
@@ -134,21 +148,29 @@ def tangent(
     start: Dual,
     accuracy: Accuracy,
 ) -> tuple[Float[Array, " pixels"], Dual]:
-    """J v, and the dual field dq with J v = v + div dq."""
+    """The product J v, and the dual field dq with J v = v + div dq.
+
+    Args:
+        problem: A solved problem.
+        linear: Its linearization.
+        v: A direction of the data.
+        start: The dual field to start from.
+        accuracy: When to stop.
+    """
     moved = eqx.tree_at(lambda p: p.data, problem, v)
 
-    def project(_, z):
+    def project(_: Problem, z: list[Array]) -> list[Array]:
         inner = rof.inner_products(problem, linear.directions, z)
         parts = zip(linear.factors, z, linear.directions, inner, strict=True)
         return [m * (c - e * along) for m, c, e, along in parts]
 
     scale = jnp.vdot(v, v)
 
-    def unfinished(carry):
+    def unfinished(carry: _Carry) -> Bool[Array, ""]:
         _, residual, num_steps = carry
         return (residual > accuracy.tol**2 * scale) & (num_steps < accuracy.max_steps)
 
-    def advance(carry):
+    def advance(carry: _Carry) -> _Carry:
         state, _, num_steps = carry
         state = lax.fori_loop(
             0,
@@ -158,7 +180,7 @@ def tangent(
         )
         return state, _residual(moved, state), num_steps + accuracy.steps_per_check
 
-    # The step size belongs to the data, not to the direction.
+    # the step size depends on the data, and not on the direction
     state = pdhg.init(moved, start)._replace(size=pdhg.primal_size(problem))
     carry = (state, jnp.full_like(scale, jnp.inf), jnp.zeros((), jnp.int32))
     state, _, _ = lax.while_loop(unfinished, advance, carry)
@@ -174,18 +196,21 @@ def _residual(problem: Problem, state: pdhg.State) -> Float[Array, ""]:
 
 
 def _jacobian(
-    problem: Problem, linear: Linearization, v: Array, accuracy: Accuracy
-) -> Array:
-    """J v, linear and symmetric in v for JAX's transposition."""
+    problem: Problem,
+    linear: Linearization,
+    v: Float[Array, " pixels"],
+    accuracy: Accuracy,
+) -> Float[Array, " pixels"]:
+    """The product J v, linear and symmetric in v for JAX's transposition."""
 
-    def solve(_, v):
+    def solve(_: Callable[[Array], Array], v: Array) -> Array:
         return tangent(problem, linear, v, rof.zero_dual(problem), accuracy)[0]
 
-    # JAX knows a symmetric linear map only as the solution of a linear system. The
-    # system itself (J may be singular) is never applied: nothing it depends on is
-    # differentiated.
+    # JAX has symmetric linear maps only as the solutions of linear systems. The system
+    # itself (J may be singular) is never applied, because nothing that it depends on
+    # is differentiated.
     return lax.custom_linear_solve(lambda v: v, v, solve, solve, symmetric=True)
 
 
-def _is_zero(tangent: Array) -> bool:
-    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+def _is_zero(tangent: Array | SymbolicZero) -> bool:
+    return isinstance(tangent, SymbolicZero)

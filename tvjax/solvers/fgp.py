@@ -1,11 +1,11 @@
 """Fast gradient projection on the dual, with restart.
 
-    q⁺ = P(r + s ∇(x + div r)),   s = 1/‖∇‖²
+    q⁺ = P(r + s ∇(y + div r)),   s = 1/‖∇‖²
     r  = q⁺ + (t − 1)/t⁺ (q⁺ − q),   t⁺ = (1 + √(1 + 4t²))/2
 
 Beck and Teboulle 2009 (10.1109/TIP.2009.2028250); the momentum is dropped where it
 points uphill, O'Donoghue and Candès 2015 (10.1007/s10208-013-9150-3). Its steps are
-not stationary, so derivatives are never taken along them.
+not stationary, so that derivatives are never taken along them.
 """
 
 from typing import NamedTuple
@@ -36,13 +36,11 @@ def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
     """One projected gradient step from the extrapolated point; always feasible."""
     pairs = zip(state.q, state.previous, strict=True)
     extrapolated = tuple(q + state.weight * (q - before) for q, before in pairs)
-    q = rof.join(rof.project(problem, ascend(problem, extrapolated)))
+    q = rof.from_components(rof.project_on_ball(problem, ascend(problem, extrapolated)))
     t = (1 + jnp.sqrt(1 + 4 * state.t**2)) / 2
-    uphill = sum(
-        jnp.sum((r - new) * (new - old))
-        for r, new, old in zip(
-            rof.split(extrapolated), rof.split(q), rof.split(state.q), strict=True
-        )
+    fields = map(rof.to_components, (extrapolated, q, state.q))
+    uphill = rof.total(
+        jnp.sum((r - new) * (new - old)) for r, new, old in zip(*fields, strict=True)
     )
     restart = uphill > 0
     weight = jnp.where(restart, 0, (state.t - 1) / t)
@@ -50,8 +48,8 @@ def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
 
 
 def ascend(problem: Problem, q: Dual) -> list[Array]:
-    """q + s ∇(x + div q), a gradient step of the dual problem; ‖∇‖² < 4 ndim."""
+    """Take q + s ∇(y + div q), a gradient step of the dual problem; ‖∇‖² < 4 ndim."""
     size = 1 / (4 * len(problem.shape))
     u = problem.data + rof.divergence(problem, q)
     steps = rof.differences(problem, rof.pad_rows(problem, u))
-    return [c + size * d for c, d in zip(rof.split(q), steps, strict=True)]
+    return [c + size * d for c, d in zip(rof.to_components(q), steps, strict=True)]

@@ -1,6 +1,6 @@
 """The over-relaxed primal-dual hybrid gradient method, the default.
 
-    ũ = (u + τ (div q + x)) / (1 + τ)
+    ũ = (u + τ (div q + y)) / (1 + τ)
     q̃ = P(q + s ∇(2ũ − u)),   s = 1 / (‖∇‖² τ)
     (u, q) ← (u, q) + ρ ((ũ, q̃) − (u, q)),   ρ = 1.9
 
@@ -21,13 +21,15 @@ from tvjax.solvers.problem import Dual, Problem
 
 Projection: TypeAlias = Callable[[Problem, list[Array]], list[Array]]
 
+# A step goes this many times as far as the unrelaxed one, ρ above; the iteration
+# converges for 0 < ρ < 2, in the fewest steps near the upper end.
 RELAXATION = 1.9
 
 
 class State(NamedTuple):
     """One iterate."""
 
-    u: Float[Array, "rows+2 row"]  # image, with a row on either side
+    u: Float[Array, "padded_rows row"]  # image, with a row on either side
     q: Dual
     size: Float[Array, ""]  # primal step τ
 
@@ -44,30 +46,33 @@ def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
     The last step before the dual is read goes no further than the feasible point.
     """
     relaxation = jnp.where(last, 1, RELAXATION).astype(problem.data.dtype)
-    return advance(problem, state, relaxation, rof.project)
+    return advance(problem, state, relaxation, rof.project_on_ball)
 
 
 def advance(
     problem: Problem, state: State, relaxation: Array | float, project: Projection
 ) -> State:
-    """(u, q) + ρ ((ũ, q̃) − (u, q)).
+    """Move to (u, q) + ρ ((ũ, q̃) − (u, q)).
 
     Args:
-        problem: What is solved.
-        state: Where from.
-        relaxation: ρ in (0, 2).
-        project: Applied to the ascended dual field; another than the projection on
-            the feasible set gives the linearized iteration of `derivative`.
+        problem: The problem to solve.
+        state: The iterate (u, q).
+        relaxation: The factor ρ in (0, 2).
+        project: The projection that is applied to the ascended dual field; another one
+            than that on the feasible set gives the linearized iteration of
+            `derivative`.
     """
     ahead = _look_ahead(problem, state)
     size = dual_size(problem, state.size)
-    q = rof.split(state.q)
+    q = rof.to_components(state.q)
     steps = zip(q, rof.differences(problem, ahead), strict=True)
     projected = project(problem, [c + size * d for c, d in steps])
     pairs = zip(q, projected, strict=True)
     return State(
         u=state.u + (relaxation / 2) * (ahead - state.u),
-        q=rof.join([(1 - relaxation) * c + relaxation * p for c, p in pairs]),
+        q=rof.from_components(
+            [(1 - relaxation) * c + relaxation * p for c, p in pairs]
+        ),
         size=state.size,
     )
 
@@ -86,11 +91,11 @@ def primal_size(problem: Problem) -> Float[Array, ""]:
     """
     steps = rof.differences(problem, rof.pad_rows(problem, problem.data))
     # one kernel for both components, as in the gap
-    length = jnp.sqrt(rof.sum_channels(problem, sum(d * d for d in steps)))
+    length = jnp.sqrt(rof.sum_channels(problem, rof.total(d * d for d in steps)))
     length = jnp.where(rof.anywhere(problem), length, 0)
     num_pixels = problem.num_valid / problem.num_channels
     sigma = 0.56 * jnp.sum(length) / jnp.maximum(num_pixels, 1)
-    # powers of zero are not asked for: both ends of the range are harmless
+    # the limits keep zero and infinity out of the power, and are harmless themselves
     alpha = problem.alpha
     if alpha.ndim:
         alpha = jnp.mean(alpha[problem.row :])
@@ -98,8 +103,8 @@ def primal_size(problem: Problem) -> Float[Array, ""]:
     return jnp.clip(0.05 * ratio**1.2, 0.01, 0.5)
 
 
-def _look_ahead(problem: Problem, state: State) -> Array:
-    """2ũ − u, with a row of zeros on either side."""
+def _look_ahead(problem: Problem, state: State) -> Float[Array, "padded_rows row"]:
+    """The image 2ũ − u, with a row of zeros on either side."""
     u = state.u[1:-1].reshape(-1)
     weight = 2 / (1 + state.size)
     pull = state.size * weight * (rof.divergence(problem, state.q) + problem.data)

@@ -1,15 +1,16 @@
-"""Solve the ROF problem to a certified tolerance."""
+"""The solution of the ROF problem to a certified tolerance."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, get_args, NamedTuple, Protocol, runtime_checkable
 
 import jax
-from jax import Array, core, lax, numpy as jnp
+from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
-from tvjax.operators import check_norm, Norm
+from tvjax.arguments import as_floating, as_full_mask, as_non_negative, check_choice
+from tvjax.operators import Norm
 from tvjax.solvers import chambolle, fgp, pdhg, problem as rof
 from tvjax.solvers.derivative import (
     Accuracy,
@@ -19,71 +20,127 @@ from tvjax.solvers.derivative import (
 from tvjax.solvers.problem import Dual, Problem
 
 
+@runtime_checkable
 class Solver(Protocol):
-    """What an algorithm's module provides: three pure functions over its state."""
+    """Two pure functions over a state with a dual field `q`; modules provide them.
 
-    init: Callable[[Problem, Dual], Any]
-    step: Callable[[Problem, Any, Array], Any]  # to a feasible `q` if told it is last
+    The state is `Any` because each solver has a type of its own for it.
+    """
+
+    @property
+    def init(self) -> Callable[[Problem, Dual], Any]:
+        """Start from a dual field."""
+        ...
+
+    @property
+    def step(self) -> Callable[[Problem, Any, Bool[Array, ""]], Any]:
+        """Go one step, to a feasible `q` if told that it is the last."""
+        ...
 
 
 SOLVERS: dict[str, Solver] = {"pdhg": pdhg, "fgp": fgp, "chambolle": chambolle}
 
 
 class Solution(NamedTuple):
-    """A denoised image and the certificate of how exact it is."""
+    """A denoised image x and the certificate of how near it is to the solution x*.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> y = np.random.default_rng(0).normal(size=(32, 32))
+        >>> solution = tvjax.solve(y, 1.0)
+        >>> bool(solution.converged), solution.dual.shape
+        (True, (2, 32, 32))
+
+        The next, similar problem starts from the dual field, and takes fewer steps.
+
+        >>> again = tvjax.solve(y, 1.01, dual=solution.dual)
+        >>> bool(again.num_steps < solution.num_steps)
+        True
+
+    Attributes:
+        image: The denoised image x, in the unit of the data.
+        dual: The dual field p in the unit ball, with x = y − α div p: an axis for the
+            components, then those of the image.
+        gap: The duality gap, ‖x − x*‖² ≤ gap, summed over the valid pixels, in the unit
+            of the data squared.
+        relative_gap: The gap divided by the primal objective.
+        rmse: √(gap / number of valid pixels), in the unit of the data: the
+            root-mean-square distance to x* is no greater.
+        num_steps: How many steps it took.
+        converged: Whether a tolerance was met before `max_steps`.
+    """
 
     image: Float[Array, "*shape"]
-    dual: Float[Array, " ndim *shape"]  # p in the unit ball, y = x − α div p
-    gap: Float[Array, ""]  # ‖y − y*‖² ≤ gap, summed over the valid pixels
-    relative_gap: Float[Array, ""]  # gap over the primal objective
-    rmse: Float[Array, ""]  # √(gap / valid pixels), bounds the error to y*
+    dual: Float[Array, " ndim *shape"]
+    gap: Float[Array, ""]
+    relative_gap: Float[Array, ""]
+    rmse: Float[Array, ""]
     num_steps: Int[Array, ""]
     converged: Bool[Array, ""]
 
 
 class Stop(NamedTuple):
-    """When to end: as soon as one of the two tolerances is met, or at `max_steps`."""
+    """When to end: as soon as one of the two tolerances is met, or at `max_steps`.
 
-    relative_gap: float = 1e-4
-    rmse: float | Array = 0.0  # in the unit of the image
-    max_steps: int = 10_000
-    steps_per_check: int = 10  # how often to look
+    Attributes:
+        relative_gap: Greatest duality gap, divided by the objective.
+        rmse: Greatest certified distance to the solution, in the unit of the image.
+        max_steps: Greatest number of steps.
+        steps_per_check: Number of steps from one look at the gap to the next.
+    """
+
+    relative_gap: Num[ArrayLike, ""] = 1e-4
+    rmse: Num[ArrayLike, ""] = 0.0
+    max_steps: Int[ArrayLike, ""] = 10_000
+    steps_per_check: Int[ArrayLike, ""] = 10
 
 
 def solve(
-    x: Float[ArrayLike, "*shape"],
-    alpha: Float[ArrayLike, ""] | Float[ArrayLike, "*shape"],
+    y: Num[ArrayLike, "*shape"] | Bool[ArrayLike, "*shape"],
+    alpha: Num[ArrayLike, ""] | Num[ArrayLike, "*pixels"],
     *,
-    mask: Bool[ArrayLike, "*shape"] | None = None,
-    dual: Float[Array, " ndim *shape"] | None = None,
-    tol: float = 1e-4,
-    rmse: float | Array = 0.0,
+    mask: Bool[ArrayLike, "..."] | None = None,
+    dual: Float[ArrayLike, " ndim *shape"] | None = None,
+    tol: Num[ArrayLike, ""] = 1e-4,
+    rmse: Num[ArrayLike, ""] = 0.0,
     norm: Norm = "isotropic",
     channels: bool = False,
     solver: str = "pdhg",
-    max_steps: int = 10_000,
-    steps_per_check: int = 10,
+    max_steps: Int[ArrayLike, ""] = 10_000,
+    steps_per_check: Int[ArrayLike, ""] = 10,
     tangent: Accuracy = DEFAULT_ACCURACY,
 ) -> Solution:
-    """Solve min_y ½‖y − x‖² + Σ_i α_i |∇y|_i for one image or volume.
+    """Solve min_x ½‖x − y‖² + Σ_i α_i |∇x|_i for one image, volume or line.
 
-    The solution is differentiable in `x` and `alpha`, forward and reverse, without
+    The solution is differentiable in `y` and `alpha`, forward and reverse, without
     stored iterates; everything else in the `Solution` is constant. Under `jax.vmap`
     each item stops on its own.
 
+    Rudin, Osher, Fatemi 1992 (10.1016/0167-2789(92)90242-F).
+
+    Example:
+        A step between plateaus of three pixels shrinks by α/3 on either side.
+
+        >>> import numpy as np, tvjax
+        >>> step = np.repeat([1.0, 5.0], 3)
+        >>> print(tvjax.solve(step, 0.6, tol=1e-6).image.round(2))
+        [1.2 1.2 1.2 4.8 4.8 4.8]
+
     Args:
-        x: Data, in its own unit. Integers are converted by value.
+        y: Noisy data, an image of any number of axes in its own unit. Integers are
+            converted by value.
         alpha: Strength ≥ 0, in the unit of the data; a scalar or one per pixel.
         mask: True where a pixel is valid. No difference touches an invalid pixel, and
             the image has the data there.
-        dual: Where to start, from a `Solution` of a similar problem; else zero.
+        dual: Dual field to start from, taken from the `Solution` of a similar problem;
+            zero by default.
         tol: Stop when the duality gap over the objective is at most this. Below 1e-6
             single precision cannot follow.
         rmse: Or stop when the certified root-mean-square distance to the solution, in
             the unit of the data, is at most this: a twentieth of the noise, say.
         norm: "isotropic" (Euclidean length of a gradient) or "anisotropic" (ℓ₁).
-        channels: Whether the leading axis of `x` counts images that share their edges:
-            |∇y|_i is the length over all of them, and `alpha` and `mask` are for all
+        channels: Whether the leading axis of `y` counts images that share their edges:
+            |∇x|_i is the length over all of them, and `alpha` and `mask` are for all
             (Bresson and Chan 2008, 10.3934/ipi.2008.2.455).
         solver: "pdhg", "fgp" or "chambolle"; all three reach the same solution.
         max_steps: Give up after so many steps, with `converged` False.
@@ -94,15 +151,18 @@ def solve(
         ValueError: For an empty image, a negative or misshapen `alpha`, a mask or dual
             of another shape, or an unknown norm or solver.
     """
-    x, alpha, mask = _check(x, alpha, mask, norm, channels, solver)
-    dual_shape = (x.ndim - channels, *x.shape)
-    if dual is not None and dual.shape != dual_shape:
-        raise ValueError(f"`dual` must have shape {dual_shape}, got {dual.shape}.")
+    check_choice("solver", solver, tuple(SOLVERS))
+    y, alpha, mask = _check(y, alpha, mask, norm, channels)
+    dual_shape = (y.ndim - channels, *y.shape)
+    if dual is not None and jnp.shape(dual) != dual_shape:
+        raise ValueError(
+            f"`dual` must have the shape {dual_shape}, got {jnp.shape(dual)}."
+        )
     return _solve(
-        x,
+        y,
         alpha,
         mask,
-        dual,
+        None if dual is None else jnp.asarray(dual, y.dtype),
         Stop(tol, rmse, max_steps, steps_per_check),
         norm=norm,
         channels=channels,
@@ -112,41 +172,68 @@ def solve(
 
 
 class Memory(NamedTuple):
-    """What one solve leaves for the next similar one, in the solvers' layout."""
+    """What one solve leaves for the next similar one, in the solvers' layout.
 
-    p: Dual  # the dual field, in the unit ball
-    tangent: Dual  # the dual field of J x
+    Attributes:
+        p: The dual field, in the unit ball.
+        tangent: The dual field of J y, where a derivative was taken.
+    """
+
+    p: Dual
+    tangent: Dual
 
 
-def blank_memory(x: Float[Array, "*shape"], *, channels: bool = False) -> Memory:
-    """The memory of a solver that has not solved anything."""
-    zero = jnp.zeros((x.ndim - channels, *x.shape), as_floating(x).dtype)
-    zero = rof.lay_out_dual(zero, channels)
+def blank_memory(
+    y: Num[ArrayLike, "*shape"] | Bool[ArrayLike, "*shape"], *, channels: bool = False
+) -> Memory:
+    """The memory of a solver that has not solved anything.
+
+    Args:
+        y: Data of the shape and type that is to be solved for.
+        channels: Whether the leading axis counts images that share their edges.
+    """
+    y = as_floating(y)
+    zero = rof.lay_out_dual(jnp.zeros((y.ndim - channels, *y.shape), y.dtype), channels)
     return Memory(zero, zero)
 
 
 def resume(
-    x: Float[ArrayLike, "*shape"],
-    alpha: Float[ArrayLike, ""] | Float[ArrayLike, "*shape"],
+    y: Num[ArrayLike, "*shape"] | Bool[ArrayLike, "*shape"],
+    alpha: Num[ArrayLike, ""] | Num[ArrayLike, "*pixels"],
     memory: Memory,
     *,
-    mask: Bool[ArrayLike, "*shape"] | None = None,
-    tol: float = 1e-4,
+    mask: Bool[ArrayLike, "..."] | None = None,
+    tol: Num[ArrayLike, ""] = 1e-4,
     norm: Norm = "isotropic",
     channels: bool = False,
-    max_steps: int = 10_000,
-    steps_per_check: int = 10,
+    max_steps: Int[ArrayLike, ""] = 10_000,
+    steps_per_check: Int[ArrayLike, ""] = 10,
     tangent: Accuracy = DEFAULT_ACCURACY,
 ) -> tuple[Solution, Memory]:
-    """Like `solve`, from where a similar problem ended, its derivative included.
+    """Solve like `solve`, from where a similar problem ended, its derivative included.
 
     The memory is constant to derivatives. Where a derivative in a scalar `alpha` is
     taken, the memory that comes back holds its dual field, too, so that the next
     derivative of the same image begins there.
+
+    Args:
+        y: Noisy data, as for `solve`.
+        alpha: Strength ≥ 0, as for `solve`.
+        memory: The memory of a similar problem, or `blank_memory`.
+        mask: True where a pixel is valid.
+        tol: Stop when the duality gap over the objective is at most this.
+        norm: "isotropic" or "anisotropic".
+        channels: Whether the leading axis of `y` counts images that share their edges.
+        max_steps: Greatest number of steps.
+        steps_per_check: Number of steps from one look at the gap to the next.
+        tangent: Accuracy of the derivatives.
+
+    Raises:
+        ValueError: For the same mistakes as `solve`.
     """
-    x, alpha, mask = _check(x, alpha, mask, norm, channels, "pdhg")
+    y, alpha, mask = _check(y, alpha, mask, norm, channels)
     return _resume(
-        x,
+        y,
         alpha,
         mask,
         memory,
@@ -159,7 +246,7 @@ def resume(
 
 
 class Certificate(NamedTuple):
-    """What the gap of a dual field certifies."""
+    """What the gap of a dual field certifies; the fields are those of `Solution`."""
 
     gap: Float[Array, ""]
     relative_gap: Float[Array, ""]
@@ -173,27 +260,40 @@ _compiled = partial(jax.jit, static_argnames=("norm", "channels", "solver", "tan
 
 @_compiled
 def _solve(
-    x: Array,
-    alpha: Array,
-    mask: Array | None,
-    dual: Array | None,
+    y: Float[Array, "*shape"],
+    alpha: Float[Array, ""] | Float[Array, "*shape"],
+    mask: Bool[Array, "*shape"] | None,
+    dual: Float[Array, " ndim *shape"] | None,
     stop: Stop,
     *,
+    norm: Norm,
     channels: bool,
-    **options: Any,
+    solver: str,
+    tangent: Accuracy,
 ) -> Solution:
     """Start from a dual field in the shape of the image, if any."""
     memory = None
     if dual is not None:
-        p = rof.lay_out_dual(dual.astype(x.dtype), channels)
+        p = rof.lay_out_dual(dual, channels)
         memory = Memory(p, jax.tree.map(jnp.zeros_like, p))
-    return _run(x, alpha, mask, memory, stop, channels=channels, **options)[0]
+    solution, _ = _run(
+        y,
+        alpha,
+        mask,
+        memory,
+        stop,
+        norm=norm,
+        channels=channels,
+        solver=solver,
+        tangent=tangent,
+    )
+    return solution
 
 
 def _run(
-    x: Array,
-    alpha: Array,
-    mask: Array | None,
+    y: Float[Array, "*shape"],
+    alpha: Float[Array, ""] | Float[Array, "*shape"],
+    mask: Bool[Array, "*shape"] | None,
     memory: Memory | None,
     stop: Stop,
     *,
@@ -203,7 +303,7 @@ def _run(
     tangent: Accuracy,
 ) -> tuple[Solution, Memory]:
     """Enter the solvers' layout, iterate, attach the derivatives, and leave it."""
-    problem = rof.lay_out(x, alpha, mask, norm, channels)
+    problem = rof.lay_out(y, alpha, mask, norm, channels)
     constant = lax.stop_gradient(problem)
     start = before = rof.zero_dual(constant)
     if memory is not None:
@@ -211,12 +311,12 @@ def _run(
         before = lax.stop_gradient(memory.tangent)
     q, certificate = iterate(constant, start, SOLVERS[solver], stop)
     correction, along = differentiable_correction(problem, q, before, tangent)
-    image = x + correction.reshape(x.shape)
+    x = y + correction.reshape(y.shape)
     p = rof.to_unit_ball(constant, q)
     solution = Solution(
         # no cotangent enters through an invalid pixel, NaN or not
-        image=image if mask is None else jnp.where(mask, image, x),
-        dual=rof.dual_field(constant, p, x.shape),
+        image=x if mask is None else jnp.where(mask, x, y),
+        dual=rof.dual_field(constant, p, y.shape),
         gap=certificate.gap,
         relative_gap=certificate.relative_gap,
         rmse=certificate.rmse,
@@ -234,14 +334,14 @@ def iterate(
 ) -> tuple[Dual, Certificate]:
     """Run a solver until its gap meets the tolerance."""
 
-    def certify(q: Dual, num_steps: Array) -> Certificate:
+    def certify(q: Dual, num_steps: Int[Array, ""]) -> Certificate:
         gap, objective = rof.gap_and_objective(problem, q)
         rmse = jnp.sqrt(gap / problem.num_valid)
         met = (gap <= stop.relative_gap * objective) | (rmse <= stop.rmse)
         relative_gap = gap / jnp.maximum(objective, jnp.finfo(gap.dtype).tiny)
         return Certificate(gap, relative_gap, rmse, num_steps, met)
 
-    def unfinished(carry: tuple[Any, Certificate]) -> Array:
+    def unfinished(carry: tuple[Any, Certificate]) -> Bool[Array, ""]:
         _, certificate = carry
         return ~certificate.converged & (certificate.num_steps < stop.max_steps)
 
@@ -263,54 +363,39 @@ def iterate(
 
 
 def _check(
-    x: ArrayLike,
-    alpha: ArrayLike,
-    mask: ArrayLike | None,
+    y: Num[ArrayLike, "*shape"] | Bool[ArrayLike, "*shape"],
+    alpha: Num[ArrayLike, ""] | Num[ArrayLike, "*pixels"],
+    mask: Bool[ArrayLike, "..."] | None,
     norm: str,
     channels: bool,
-    solver: str,
-) -> tuple[Array, Array, Array | None]:
+) -> tuple[
+    Float[Array, "*shape"],
+    Float[Array, ""] | Float[Array, "*shape"],
+    Bool[Array, "*shape"] | None,
+]:
     """Arrays of one floating-point type, or a sentence that says what is wrong.
 
     Maps of strengths and masks come back in the shape of the data.
     """
-    check_norm(norm)
-    if solver not in SOLVERS:
-        raise ValueError(f"`solver` must be one of {tuple(SOLVERS)}, got {solver!r}.")
-    x = as_floating(x)
-    if x.ndim == 0 or x.size == 0:
-        raise ValueError(f"`x` must be a non-empty image, got shape {x.shape}.")
-    if channels and x.ndim == 1:
+    check_choice("norm", norm, get_args(Norm))
+    y = as_floating(y)
+    if y.ndim == 0 or y.size == 0:
+        raise ValueError(f"`y` must be a non-empty image, got shape {y.shape}.")
+    if channels and y.ndim == 1:
         raise ValueError(
-            f"`x` must have an axis of channels and those of the image, got {x.shape}."
+            f"`y` must have an axis of channels and those of the image, got {y.shape}."
         )
-    shape = x.shape[int(channels) :]
-    alpha = jnp.asarray(alpha, dtype=x.dtype)
+    shape = y.shape[int(channels) :]
+    alpha = as_non_negative("alpha", alpha).astype(y.dtype)
     if alpha.shape not in ((), shape):
         raise ValueError(
             f"`alpha` must be a scalar or have the image's shape {shape}, "
             f"got shape {alpha.shape}."
         )
-    # a traced value has no sign to look at
-    if not isinstance(alpha, core.Tracer) and not bool(jnp.all(alpha >= 0)):
-        raise ValueError(f"`alpha` must not be negative, got {jnp.min(alpha)}.")
     if channels and alpha.ndim:
-        alpha = jnp.broadcast_to(alpha[None], x.shape)
+        alpha = jnp.broadcast_to(alpha[None], y.shape)
     if mask is None:
-        return x, alpha, None
-    mask = jnp.asarray(mask, dtype=bool)
-    if mask.shape != shape:
-        raise ValueError(
-            f"`mask` must have the image's shape {shape}, got {mask.shape}."
-        )
-    if channels:
-        mask = jnp.broadcast_to(mask[None], x.shape)
-    return x, alpha, mask
-
-
-def as_floating(x: ArrayLike) -> Array:
-    """The same values in floating point, at least single precision."""
-    x = jnp.asarray(x)
-    if jnp.iscomplexobj(x):
-        raise ValueError("the image must be real, got complex values.")
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        return y, alpha, None
+    # it may be False everywhere: the image is then the data
+    mask = as_full_mask(mask, shape)
+    return y, alpha, jnp.broadcast_to(mask, y.shape)

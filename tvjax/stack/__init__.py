@@ -1,8 +1,8 @@
-"""Energy stacks denoised in their own subspace, with nothing to set."""
+"""Energy stacks denoised in the subspace of their own leading components."""
 
 from tvjax.stack.components import Components as Components
 from tvjax.stack.denoise import (
     denoise_stack as denoise_stack,
     fit_components as fit_components,
-    StackResult as StackResult,
 )
+from tvjax.stack.result import StackResult as StackResult

@@ -1,41 +1,56 @@
-"""What is left of a stack when its noise is gone: a few images and their spectra."""
+"""A denoised stack as a few images and their spectra."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tvjax.noise import Noise
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Components:
     """A denoised stack, Σ_k denoised_k spectrum_k, and how it came about.
 
     Attributes:
-        rank: Components that are used.
+        noise: Noise model that was given; by default white noise of the estimated level
+            at each energy.
+        rank: Number of components that are used.
         sigma: Standard deviation of the noise at each energy, in the unit of the data.
-        risk: Estimated mean squared error over the variance of the noise.
-        risks: The same at each rank from 1 to the greatest tried.
-        alphas: Strength of TV for each component, in units of the noise.
-        weights: Of the raw and of each denoised image in the mixture, a row a
-            component; zero beyond the rank.
-        singular_values: Of the stack divided by `sigma`, descending.
-        spectra: The basis, in the unit of the data.
-        images: Coefficient images, of unit noise.
-        denoised: What the mixture makes of them; zero beyond the rank.
+        risk: Estimated mean squared error, in the unit of the data squared: unbiased,
+            so it may be negative.
+        relative_risk: Estimated mean squared error of the stack divided by `sigma`,
+            hence 1 for the noisy stack itself.
+        relative_risks: The relative risk at each rank from 1 to the greatest tried.
+            The rank is chosen by the same whitened stack.
+        alphas: Strength of TV for each component, over the deviation of the noise.
+        coefficients: Coefficients of the mixture, a row a component: of its noisy image
+            and of what each denoiser makes of it; zero beyond the rank.
+        singular_values: Singular values of the stack divided by `sigma`, descending.
+        spectra: Spectrum of each component, in the unit of the data.
+        images: Coefficient images, with noise of variance one.
+        denoised: The coefficient images denoised; zero beyond the rank.
         mask: True where a pixel is valid.
     """
 
+    noise: Noise
     rank: int
     sigma: Float[np.ndarray, " energy"]
-    risk: float
-    risks: Float[np.ndarray, " component"]
+    risk: Float[np.ndarray, ""]
+    relative_risk: float
+    relative_risks: Float[np.ndarray, " component"]
     alphas: Float[np.ndarray, " component"]
-    weights: Float[np.ndarray, "component member"]
+    coefficients: Float[np.ndarray, "component member"]
     singular_values: Float[np.ndarray, " value"]
     spectra: Float[np.ndarray, "component energy"]
     images: Float[np.ndarray, "component height width"]
     denoised: Float[np.ndarray, "component height width"]
     mask: Bool[np.ndarray, "height width"] | None
+
+    def __repr__(self) -> str:
+        """The number of components, and the shape of the stack."""
+        shape = " x ".join(map(str, (len(self.sigma), *self.images.shape[1:])))
+        return f"<{type(self).__name__} rank {self.rank} of {shape}>"
 
     def frames(self, start: int, stop: int) -> Float[np.ndarray, "frame height width"]:
         """Denoised frames from `start` to `stop` (excluded); zero where invalid."""
@@ -45,8 +60,9 @@ class Components:
 
     def verdict(self) -> list[str]:
         """What became of each component: "kept", "shrunk" or "dropped"."""
-        total = self.weights.sum(axis=1)
+        total = self.coefficients.sum(axis=1)
         words = np.where(np.abs(total - 1) < 0.1, "kept", "shrunk")
-        words = np.where(np.abs(self.weights).sum(axis=1) < 0.05, "dropped", words)
+        none = np.abs(self.coefficients).sum(axis=1) < 0.05
+        words = np.where(none, "dropped", words)
         words[self.rank :] = "dropped"
         return words.tolist()

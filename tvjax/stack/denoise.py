@@ -1,47 +1,45 @@
-"""Denoise an energy stack with rank and strengths chosen from the data."""
+"""Denoising of an energy stack, with rank and strengths chosen from the data."""
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float, Num, PRNGKeyArray
 
-from tvjax.noise import Noise
+from tvjax.arguments import check_noise, is_traced
+from tvjax.noise import Gaussian, Noise
 from tvjax.stack.blocks import Blocks, project, Sliceable
 from tvjax.stack.coefficients import denoise_coefficients, Denoised, Denoiser, Probed
 from tvjax.stack.components import Components
-from tvjax.stack.noise_draws import Draws, empty_directions, white_draws, without
+from tvjax.stack.noise_draws import (
+    NoiseDraws,
+    signal_free_directions,
+    white_draws,
+    without_components,
+)
 from tvjax.stack.noise_levels import with_signs
 from tvjax.stack.pixel_noise import PixelNoise
 from tvjax.stack.refine import refine, Refined
+from tvjax.stack.result import StackResult
 from tvjax.stack.shared_edges import share_edges
 from tvjax.stack.survey import FEW, num_passes, Survey, survey
 
-# Components that are tried beyond those that stand out of the noise: denoised, they may
-# be worth keeping.
+# This many components are tried beyond those that stand out of the noise: once they are
+# denoised, they may be worth keeping.
 SURPLUS = 2
-# Draws of the noise that are taken from the stack.
+# Samples of the noise that are taken from the stack: two for each component that is
+# usually tried, and enough to see by how far the noise is correlated.
 NUM_DRAWS = 24
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StackResult(Components):
-    """A denoised stack, whole, and how it came about.
-
-    Attributes:
-        image: The stack, NumPy for NumPy, JAX for JAX.
-    """
-
-    image: Any
+# Bytes that a block of a stack in memory may take: larger blocks are no faster.
+BLOCK_MEMORY = 2**27
 
 
 def denoise_stack(
-    stack: Float[ArrayLike, "energy height width"],
+    y: Num[ArrayLike, "energy height width"],
     *,
     noise: Noise | None = None,
     rank: int | None = None,
@@ -50,55 +48,76 @@ def denoise_stack(
     extra: Sequence[Denoiser] = (),
     key: PRNGKeyArray | None = None,
 ) -> StackResult:
-    """Denoise a stack in its own subspace: SUM with nothing to set.
+    """Denoise an energy stack in the subspace of its own leading components (SUM).
 
         X = Σ_k Σ_j a_kj F_kj(w_k) v_kᵀ,   k ≤ rank
 
     on the stack divided by its noise level at each energy, with the temporal basis v of
     the data themselves and their coefficient images w. The F_kj are the identity, TV
-    with an α_k chosen as `tvjax.denoise` does it, wavelets and the network; the weights
-    a_kj are those of least risk of the whole, with the basis' own dependence on the
-    noise in it, and the rank is that of the last component that is more than noise. Li
-    et al. 2021 have one denoiser for all, and a basis taken as fixed.
+    with a strength α_k chosen as `tvjax.denoise` does it, wavelets and a network. The
+    coefficients a_kj are those of least risk of the whole stack, in which the basis
+    depends on the noise as well, and the rank is that of the last component that is
+    more than noise.
+
+    Looks at the numbers of its data to choose, so that JAX cannot trace it: inside
+    `jax.jit`, `jax.vmap` or `jax.grad` take a `tvjax.SUM` of a given rank.
+
+    Li et al. 2021 have one denoiser for all components, and take the basis as fixed.
 
     Args:
-        stack: Optical density or counts, energies along the first axis.
-        noise: By default white, its level estimated for each energy, and over the frame
-            where it differs. A model may follow the signal, as counts do, or have a
-            level for each value.
-        rank: By default chosen.
+        y: Optical density or counts, the energies along the first axis.
+        noise: How noisy the data is. By default white noise, its level estimated for
+            each energy, and over the frame where it differs. A model may follow the
+            signal, as counts do, or have a level for each value.
+        rank: Number of components; by default chosen.
         mask: True where a pixel is valid, at all energies. The others come back as
             they are.
         shared_edges: Whether to mix in what vector TV makes of all clear components
-            together: worth it where faint components have the edges of stronger ones.
+            together, which helps where faint components have the edges of stronger
+            ones.
         extra: Denoisers to be mixed in for what they are worth, callables from an image
             with noise of variance one to an image.
-        key: Of the random probes; the same by default in every call.
+        key: Key of the random probes; the same by default in every call.
 
     Raises:
         ValueError: For anything but a stack, values that are not finite under the mask,
             a frame of zeros, or a rank that the stack does not have.
+        TypeError: For data that JAX traces.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> rng = np.random.default_rng(0)
+        >>> spectra, amounts = rng.random((6, 2)), rng.random((2, 20, 20))
+        >>> y = np.tensordot(spectra, amounts, 1) + 0.1 * rng.normal(size=(6, 20, 20))
+        >>> result = tvjax.denoise_stack(y, rank=1)
+        >>> result.image.shape, result.rank
+        ((6, 20, 20), 1)
     """
-    in_numpy = not isinstance(stack, jax.Array)
-    y = np.asarray(stack)
+    if is_traced(y):
+        raise TypeError(
+            "`tvjax.denoise_stack` looks at the numbers to choose rank and strengths, "
+            "which JAX cannot trace: inside jit, vmap or grad use `tvjax.SUM`."
+        )
+    in_numpy = not isinstance(y, jax.Array)
+    data = np.asarray(y)
     found = fit_components(
-        y,
+        data,
         noise=noise,
         rank=rank,
         mask=mask,
         shared_edges=shared_edges,
         extra=extra,
         key=key,
-        memory=2**27,
+        memory=BLOCK_MEMORY,
     )
-    x = found.frames(0, len(y))
+    x = found.frames(0, len(data))
     if found.mask is not None:
-        x = np.where(found.mask, x, y)
+        x = np.where(found.mask, x, data)
     return StackResult(**vars(found), image=x if in_numpy else jnp.asarray(x))
 
 
 def fit_components(
-    stack: Sliceable,
+    y: Sliceable,
     *,
     noise: Noise | None = None,
     rank: int | None = None,
@@ -109,29 +128,32 @@ def fit_components(
     memory: int = 2**30,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Components:
-    """What `denoise_stack` does, for a stack that need not fit in memory.
+    """Denoise a stack that need not fit in memory, as `denoise_stack` does.
 
     The stack is read twice, in blocks of rows, or a few times where there are more than
-    1500 energies; what is kept are a few images.
+    1500 energies. What is kept are a few images and their spectra.
 
     Args:
-        stack: Anything with a shape (energy, y, x), a type and NumPy's slices.
-        noise: As for `denoise_stack`, like the other arguments.
-        rank: See there.
-        mask: See there.
-        shared_edges: See there.
-        extra: See there.
-        key: See there.
-        memory: Bytes that a block may take.
-        progress: Called with what is done and how much there is.
+        y: Anything with a shape (energy, height, width), a type and NumPy's slices.
+        noise: Noise model, as for `denoise_stack`.
+        rank: Number of components; by default chosen.
+        mask: True where a pixel is valid, at all energies.
+        shared_edges: Whether to mix in what vector TV makes of all clear components.
+        extra: Denoisers to be mixed in, as for `denoise_stack`.
+        key: Key of the random probes; the same by default in every call.
+        memory: Bytes that a block of rows may take.
+        progress: Called with the number of rows read so far, and with all that will be
+            read.
 
     Raises:
         ValueError: As `denoise_stack`.
     """
-    mask = _check(stack, mask, rank)
+    valid = _check(y, mask, rank)
+    if noise is not None:
+        check_noise(noise)
     key = jax.random.key(0) if key is None else key
-    blocks = Blocks(stack, mask, memory, progress, num_passes=num_passes(stack))
-    found = survey(stack, blocks, noise, key)
+    blocks = Blocks(y, valid, memory, progress, num_passes=num_passes(y))
+    found = survey(y, blocks, noise, key)
     known = found.basis.vectors.shape[1]
     if rank is not None and rank > known:
         raise ValueError(
@@ -140,9 +162,9 @@ def fit_components(
         )
     parts = _find_components(blocks, found, noise, rank, key)
     denoised = _denoise_each(
-        parts, rank, shared_edges=shared_edges, extra=extra, mask=mask
+        parts, rank, shared_edges=shared_edges, extra=extra, mask=valid
     )
-    return _gather(denoised, parts, found, blocks.num_valid, rank, mask)
+    return _gather(denoised, parts, found, noise, blocks.num_valid, rank, valid)
 
 
 class _Parts(NamedTuple):
@@ -152,8 +174,8 @@ class _Parts(NamedTuple):
     vectors: Float[np.ndarray, "energy component"]
     origins: list[Refined]
     variances: Float[np.ndarray, "component height width"] | None
-    draws: Draws
-    independent: float  # share of the pixels
+    draws: NoiseDraws
+    independent: float  # share of the pixels whose noise is independent
 
 
 def _find_components(
@@ -163,26 +185,27 @@ def _find_components(
     rank: int | None,
     key: PRNGKeyArray,
 ) -> _Parts:
-    """The pass for the images, and the components that they are best made of."""
+    """The pass for the coefficient images, and the components refined from them."""
     sigma, mask = found.sigma, blocks.mask
     clear = found.num_clear(blocks.num_valid)
     least = max(rank or 0, min(clear + SURPLUS, found.basis.vectors.shape[1]))
     candidates = found.directions(clear, least)
-    of_empty, of_scales, of_draws = jax.random.split(key, 3)
-    empty = np.empty((len(sigma), 0))
+    of_free, of_binnings, of_draws = jax.random.split(key, 3)
+    free = np.empty((len(sigma), 0))
     if noise is None and FEW <= len(sigma) - clear < blocks.num_valid:
         num_draws = min(len(sigma) - clear, NUM_DRAWS)
-        empty = empty_directions(found.basis.vectors[:, :clear], num_draws, of_empty)
-    projected = project(blocks, np.concatenate([candidates, empty], axis=1), sigma)
+        signal = found.basis.vectors[:, :clear]
+        free = signal_free_directions(signal, num_draws, of_free)
+    projected = project(blocks, np.concatenate([candidates, free], axis=1), sigma)
     images, drawn = np.split(projected.images, [candidates.shape[1]])
 
     independent = found.num_independent / blocks.num_valid
     pixels = PixelNoise(noise, blocks, sigma, projected.power, independent)
     variances = pixels.variances(images[:clear], candidates[:, :clear], clear)
-    if not empty.size:
+    if not free.size:
         shape = (NUM_DRAWS, *images.shape[1:])
         one = None if variances is None else np.broadcast_to(variances[0], shape)
-        drawn = white_draws(shape, one, mask, of_scales).others
+        drawn = white_draws(shape, one, mask, of_binnings).splitting
     origins = refine(
         images,
         drawn,
@@ -199,8 +222,9 @@ def _find_components(
     images = np.tensordot(rotation.T, images, 1)
     clear = sum(origin.clear for origin in origins)
     variances = pixels.variances(images, vectors, clear)
-    if empty.size:
-        draws = Draws.of(without(drawn, empty, images, vectors), len(images))
+    if free.size:
+        left = without_components(drawn, free, images, vectors)
+        draws = NoiseDraws.of(left, len(images))
     else:
         draws = white_draws(images.shape, variances, mask, of_draws)
     return _Parts(images, vectors, origins, variances, draws, independent)
@@ -214,7 +238,7 @@ def _denoise_each(
     extra: Sequence[Denoiser],
     mask: Bool[np.ndarray, "height width"] | None,
 ) -> list[Denoised]:
-    """The coefficient images denoised, the leading one first: it is a guide to all."""
+    """The coefficient images denoised, the leading one first: the others follow it."""
     images, variances = parts.images, parts.variances
     clear = sum(origin.clear for origin in parts.origins)
     together: list[Probed] = []
@@ -239,7 +263,7 @@ def _denoise_each(
             extra=extra,
         )
         denoised.append(one)
-        if rank is None and not origin.clear and not one.weights.any():
+        if rank is None and not origin.clear and not one.coefficients.any():
             break  # what is fainter than noise is not worth its time
     return denoised
 
@@ -248,31 +272,40 @@ def _gather(
     denoised: list[Denoised],
     parts: _Parts,
     found: Survey,
+    noise: Noise | None,
     num_pixels: int,
     rank: int | None,
-    mask: np.ndarray | None,
+    mask: Bool[np.ndarray, "height width"] | None,
 ) -> Components:
     """Choose the rank, and drop what is beyond it."""
-    num = len(denoised)
+    num, size, sigma = len(denoised), len(found.sigma), found.sigma
     images, vectors = parts.images[:num], parts.vectors[:, :num]
     costs = np.cumsum([d.cost for d in denoised])
     total, kept = np.sum(found.basis.values**2), np.sum(images**2, axis=(1, 2))
     left = total - np.cumsum(kept, dtype=float)
-    risks = (costs + left) / (num_pixels * len(found.sigma)) - 1
-    weights = np.zeros((num, max(len(d.weights) for d in denoised)))
-    for row, d in zip(weights, denoised, strict=True):
-        row[: len(d.weights)] = d.weights
-    rank = rank or 1 + int(np.max(np.flatnonzero(weights.any(axis=1)), initial=0))
+    relative = (costs + left) / (num_pixels * size) - 1
+    coefficients = np.zeros((num, max(len(d.coefficients) for d in denoised)))
+    for row, d in zip(coefficients, denoised, strict=True):
+        row[: len(d.coefficients)] = d.coefficients
+    some = np.flatnonzero(coefficients.any(axis=1))
+    rank = rank or 1 + int(np.max(some, initial=0))
+    # the error of an image of one component is spread over the energies as its spectrum
+    errors = np.array([d.cost for d in denoised[:rank]]) - num_pixels
+    spread = sigma**2 @ vectors[:, :rank] ** 2
+    truncated = left[rank - 1] - num_pixels * (size - rank)
+    risk = errors @ spread + truncated * np.mean(sigma**2)
     used = np.arange(num) < rank
     return Components(
+        noise=Gaussian(sigma[:, None, None]) if noise is None else noise,
         rank=rank,
-        sigma=found.sigma,
-        risk=float(risks[rank - 1]),
-        risks=risks,
+        sigma=sigma,
+        risk=np.asarray(risk / (num_pixels * size)),
+        relative_risk=float(relative[rank - 1]),
+        relative_risks=relative,
         alphas=np.array([d.alpha for d in denoised]),
-        weights=np.where(used[:, None], weights, 0),
+        coefficients=np.where(used[:, None], coefficients, 0),
         singular_values=found.basis.values,
-        spectra=(vectors * found.sigma[:, None]).T,
+        spectra=(vectors * sigma[:, None]).T,
         images=images,
         denoised=np.where(used[:, None, None], [d.image for d in denoised], 0),
         mask=mask,
@@ -280,18 +313,17 @@ def _gather(
 
 
 def _check(
-    stack: Sliceable, mask: ArrayLike | None, rank: int | None
+    y: Sliceable, mask: Bool[ArrayLike, "height width"] | None, rank: int | None
 ) -> Bool[np.ndarray, "height width"] | None:
-    """The mask, or a sentence that says what is wrong."""
-    real = np.issubdtype(stack.dtype, np.number) and not np.issubdtype(
-        stack.dtype, np.complexfloating
-    )
-    if not real or len(stack.shape) != 3 or 0 in stack.shape or stack.shape[0] < 2:
+    """The mask in NumPy; a `ValueError` for what is no stack, mask or rank of it."""
+    real = np.issubdtype(y.dtype, np.number)
+    real = real and not np.issubdtype(y.dtype, np.complexfloating)
+    if not real or len(y.shape) != 3 or 0 in y.shape or y.shape[0] < 2:
         raise ValueError(
-            "expected a stack (energy, y, x) of real numbers, of two energies or more, "
-            f"got shape {tuple(stack.shape)} of {stack.dtype}."
+            "`y` must be a stack (energy, height, width) of real numbers, of two "
+            f"energies or more, got shape {tuple(y.shape)} of {y.dtype}."
         )
-    num_energies, *frame = stack.shape
+    num_energies, *frame = y.shape
     if rank is not None and not 1 <= rank <= num_energies:
         raise ValueError(f"`rank` must be from 1 to {num_energies}, got {rank}.")
     if mask is None:

@@ -1,12 +1,13 @@
-"""What does the noise of a coefficient image look like, by other draws of it?
+"""Further samples of the noise of coefficient images.
 
-Strengths and divergences are found with draws of the noise. A model that says how it is
-distributed is drawn from. Where there is none, the stack itself has more draws than are
-needed: what it holds along any direction of the energies that no component has is noise
-of unit variance, as correlated from pixel to pixel and as uneven as it is.
+Strengths and divergences are found with samples of the noise. Where there is a noise
+model, they are drawn from it. Where there is none, the stack itself has more than are
+needed: along any direction of the energies in which no component lies, it holds nothing
+but noise of unit variance, as correlated between pixels and as uneven over the frame as
+the noise is.
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,24 +16,33 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tvjax.risk.splitting import draw_noise
 
+Samples = (
+    Float[np.ndarray, "*component height width"]
+    | Float[jax.Array, "*component height width"]
+)
 
-class Draws(NamedTuple):
-    """Two draws of the noise of each component; zero where invalid."""
 
-    others: Float[np.ndarray, "component height width"]  # to deal out the data with
-    probes: Float[np.ndarray, "component height width"]  # to find divergences with
+class NoiseDraws(NamedTuple):
+    """Two samples of the noise of each component; zero where invalid."""
+
+    # to split the data into what is denoised and what judges it
+    splitting: Float[np.ndarray, "*component height width"]
+    # to find divergences with
+    probes: Float[np.ndarray, "*component height width"]
 
     @classmethod
-    def of(cls, images: Float[np.ndarray, "draw height width"], num: int) -> Self:
-        """Deal images out; where they are too few, some serve twice."""
+    def of(
+        cls, images: Float[np.ndarray, "draw height width"], num: int
+    ) -> "NoiseDraws":
+        """Deal samples out to `num` components; where they are too few, some twice."""
         pairs = np.arange(2 * num) % len(images)
         return cls(images[pairs[::2]], images[pairs[1::2]])
 
 
-def empty_directions(
+def signal_free_directions(
     vectors: Float[np.ndarray, "energy value"], num: int, key: PRNGKeyArray
-) -> Float[np.ndarray, "energy num"]:
-    """Random orthonormal vectors that are orthogonal to given ones."""
+) -> Float[np.ndarray, "energy {num}"]:
+    """Random orthonormal vectors that are orthogonal to those of the signal."""
     drawn = np.asarray(jax.random.normal(key, (len(vectors), num)), float)
     for _ in range(2):  # once is not exact
         drawn -= vectors @ (vectors.T @ drawn)
@@ -41,41 +51,44 @@ def empty_directions(
 
 
 def white_draws(
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     variances: Float[np.ndarray, "component height width"] | None,
     mask: Bool[np.ndarray, "height width"] | None,
     key: PRNGKeyArray,
-) -> Draws:
-    """Draws of white noise of a variance in each pixel, by default one.
+) -> NoiseDraws:
+    """Samples of white noise of a variance in each pixel, by default one.
 
     The probes are random signs times the deviation: no probe of independent entries
     finds a divergence with less scatter.
     """
-    of_others, of_probes = jax.random.split(key)
+    for_splitting, for_probes = jax.random.split(key)
     variance = jnp.ones(shape) if variances is None else jnp.asarray(variances)
     variance = variance.astype(jnp.float32)
     if mask is not None:
         variance = jnp.where(mask, variance, 0)
-    signs = jax.random.rademacher(of_probes, shape, variance.dtype)
-    return Draws(
-        np.asarray(draw_noise(variance, of_others)),
+    signs = jax.random.rademacher(for_probes, shape, variance.dtype)
+    return NoiseDraws(
+        np.asarray(draw_noise(variance, for_splitting)),
         np.asarray(signs * jnp.sqrt(variance)),
     )
 
 
-def without(
+def without_components(
     drawn: Float[np.ndarray, "draw height width"],
     directions: Float[np.ndarray, "energy draw"],
     images: Float[np.ndarray, "component height width"],
     vectors: Float[np.ndarray, "energy component"],
 ) -> Float[np.ndarray, "draw height width"]:
-    """Draws without what the components have of them, so that both are independent.
+    """Samples of the noise with the noise of the components taken out of them.
+
+    Vectors found from noisy data are not quite orthogonal to the directions of the
+    samples; what both have in common would make the samples depend on the components.
 
     Args:
         drawn: The stack along the directions.
-        directions: Orthonormal.
-        images: The stack along the vectors.
-        vectors: Orthonormal.
+        directions: Orthonormal directions of the samples.
+        images: The stack along the vectors of the components.
+        vectors: Orthonormal vectors of the components.
     """
     common = vectors.T @ directions
     left = np.sqrt(1 - np.sum(common**2, axis=0))

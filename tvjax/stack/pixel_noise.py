@@ -1,4 +1,4 @@
-"""How noisy is each pixel of a coefficient image?"""
+"""Variance of the noise in each pixel of the coefficient images."""
 
 from typing import NamedTuple
 
@@ -10,20 +10,19 @@ from tvjax.filters import local_mean
 from tvjax.noise import Gaussian, Noise
 from tvjax.stack.blocks import Blocks, variances_of
 
-# Of the variance: what differs less over the frame is taken as the same everywhere.
+# A variance that differs over the frame by less than this share of itself is taken as
+# the same everywhere; and no pixel is taken to have less than this share of the mean.
 EVEN = 0.1
 
 
 class PixelNoise(NamedTuple):
-    """What there is to tell the variance of the noise from, pixel by pixel."""
+    """What the variance of the noise follows from, pixel by pixel."""
 
     noise: Noise | None
     blocks: Blocks
-    sigma: Float[np.ndarray, " energy"]  # the stack is divided by
-    power: Float[
-        np.ndarray, "height width"
-    ]  # of each pixel of the whitened stack, Σ_t ỹ_t²
-    independent: float  # share of the pixels
+    sigma: Float[np.ndarray, " energy"]  # what the stack was divided by
+    power: Float[np.ndarray, "height width"]  # Σ_t ỹ_t² of the stack so divided
+    independent: float  # share of the pixels whose noise is independent
 
     def variances(
         self,
@@ -31,12 +30,12 @@ class PixelNoise(NamedTuple):
         vectors: Float[np.ndarray, "energy component"],
         clear: int,
     ) -> Float[np.ndarray, "component height width"] | None:
-        """Of each coefficient image, 1 on average; None where it is even.
+        """The variance in each coefficient image, 1 on average; None where it is even.
 
         Args:
-            images: Coefficient images, those first that hold the signal.
-            vectors: Of the temporal basis.
-            clear: Number of those that do.
+            images: Coefficient images, those that hold the signal first.
+            vectors: Their vectors along the energies.
+            clear: Number of images that hold signal.
         """
         signal = images[:clear]
         if self.noise is None:
@@ -68,11 +67,11 @@ def component_variances(
 
     Args:
         blocks: The stack.
-        noise: Its model.
+        noise: Its noise model.
         images: Coefficient images.
-        vectors: Of the temporal basis.
+        vectors: Their vectors along the energies.
         sigma: What the stack was divided by at each energy.
-        clear: Components of which x is made.
+        clear: Number of components that x is made of.
     """
     variances = np.zeros_like(images)
     spectra = (vectors[:, :clear] * sigma[:, None]).astype(blocks.dtype)
@@ -93,13 +92,13 @@ def uneven_variance(
 ) -> Float[np.ndarray, "height width"] | None:
     """The variance of the noise over the frame, mean 1; None where it is even.
 
-    The power of each pixel outside the subspace, over the energies that are left,
-    averaged over a neighborhood.
+    It is the power of each pixel outside the subspace of the signal, divided by the
+    number of energies left and averaged over a neighborhood.
 
     Args:
         images: Coefficient images of the whitened stack, all that hold signal.
-        power: Of each pixel of the whitened stack, Σ_t ỹ_t².
-        num_energies: Of the stack.
+        power: Sum of squares over the energies in each pixel of the whitened stack.
+        num_energies: Number of energies of the stack.
         mask: True where a pixel is valid.
         independent: Share of the pixels whose noise is independent.
     """
@@ -118,7 +117,7 @@ def uneven_variance(
 
 
 def follows_the_pixels(noise: Noise) -> bool:
-    """Does the variance of this noise differ between the pixels of a frame?"""
+    """Whether the variance of a noise model may differ between pixels of a frame."""
     if not isinstance(noise, Gaussian):
         return True
     return noise.sigma.ndim > 0 and noise.sigma.shape[-2:] != (1, 1)

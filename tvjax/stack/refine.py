@@ -1,15 +1,15 @@
-"""A better basis for faint components, out of images that are at hand.
+"""Basis vectors of faint components, refined from images that are at hand.
 
-The leading component tells where the sample is. With each pixel weighted by that, and
-pixels summed over squares, a faint component stands clear of noise that would hide it
-among the singular vectors of the stack; and the vector of one that is clear has less
-noise. For each component in turn, the way of gathering is taken that should leave the
-least noise in its vector, by the law of spiked covariances: a signal that is ℓ times
-the noise, of n energies and m pixels, is seen at
+The leading component shows where the sample is. With each pixel weighted by that, and
+pixels summed in square bins, a faint component stands clear of noise that would hide it
+among the singular vectors of the stack, and the vector of a component that is clear has
+less noise. For each component in turn, the binning is taken that should leave the least
+noise in its vector, by the law of spiked covariances: a signal that is ℓ times the
+noise, of n energies and m pixels, has the eigenvalue
 
-    λ = (1 + ℓ)(1 + β/ℓ),   β = n/m,   with a vector of  cos² = (1 − β/ℓ²)/(1 + β/ℓ)
+    λ = (1 + ℓ)(1 + β/ℓ),   β = n/m,   and a vector with  cos² = (1 − β/ℓ²)/(1 + β/ℓ)
 
-(Benaych-Georges, Nadakuditi 2012, 10.1016/j.jmva.2012.04.019.)
+to the true one (Benaych-Georges, Nadakuditi 2012, 10.1016/j.jmva.2012.04.019).
 """
 
 from typing import NamedTuple
@@ -20,34 +20,40 @@ from jaxtyping import Bool, Float
 
 from tvjax.filters import local_mean
 from tvjax.risk.singular import basis_response, Response
-from tvjax.stack.binning import Gathering
+from tvjax.stack.binning import Binning
 from tvjax.stack.noise_levels import CLEAR
-from tvjax.stack.random_matrix import noise_edge, noise_values, uneven_noise_edge
+from tvjax.stack.random_matrix import (
+    largest_noise_value,
+    largest_uneven_square,
+    singular_values_of_noise,
+)
 
+# Sides of the square bins that are tried, in pixels.
 SIDES = (1, 2, 4, 8, 16)
-# More of a vector's square that is to be right, to leave the stack's own.
+# A binning is preferred to the plain stack if cos² of its vector is greater by this.
 WORTH = 0.01
-# Of the independent pixels that white noise would have: what is above is chance.
+# Noise is taken as correlated if its independent pixels are fewer than this share of
+# those that white noise would have; a greater share is chance.
 CORRELATED = 0.8
 
 
 class Refined(NamedTuple):
-    """What a component is made of, and how its vector answers to the noise."""
+    """Basis vector of a component, and how it responds to the noise."""
 
-    rotation: Float[np.ndarray, " candidate"]
-    gathering: Gathering
+    rotation: Float[np.ndarray, " candidate"]  # the vector, in the given directions
+    binning: Binning  # of which it is an eigenvector
     response: Response
-    clear: bool
+    clear: bool  # whether it is more than noise can have
 
 
-class _Scale(NamedTuple):
-    """A way of gathering, and what noise makes of it."""
+class _Binned(NamedTuple):
+    """The Gram matrix of binned images, and what noise alone would make of it."""
 
-    gathering: Gathering
+    binning: Binning
     gram: Float[np.ndarray, "candidate candidate"]
     level: float  # tr QC, with the covariance C of the noise
     num_independent: float  # (tr QC)²/tr (QC)²
-    edge: float  # the greatest eigenvalue that noise has
+    largest_noise: float  # greatest eigenvalue that noise has
 
     def overlap(self, value: float, num_energies: int) -> float:
         """cos² of the vector of an eigenvalue; not above zero within the noise."""
@@ -55,25 +61,28 @@ class _Scale(NamedTuple):
         excess = value / self.level - 1 - beta
         root = excess**2 - 4 * beta
         if not self.is_clear(value, num_energies) or excess <= 0 or root <= 0:
-            return value / self.edge - 2
+            return value / self.largest_noise - 2
         spike = (excess + root**0.5) / 2
         return (1 - beta / spike**2) / (1 + beta / spike)
 
     def response(
         self, squares: Float[np.ndarray, " candidate"], num_energies: int
     ) -> Response:
-        """How the first vector answers to the noise, along all others."""
-        noise = noise_values((self.num_independent, num_energies), num_energies) ** 2
+        """How the first vector responds to the noise, along all others."""
+        noise = (
+            singular_values_of_noise((self.num_independent, num_energies), num_energies)
+            ** 2
+        )
         beyond = noise[len(squares) :] * self.level / self.num_independent
         values = np.sqrt(np.maximum(np.concatenate([squares, beyond]), 0))
-        answers = basis_response(jnp.asarray(values), self.level)
-        return Response(*(part[0] for part in answers))
+        responses = basis_response(jnp.asarray(values), self.level)
+        return Response(*(part[0] for part in responses))
 
     def is_clear(self, value: float, num_energies: int) -> bool:
-        """Is the eigenvalue more than noise can have?"""
+        """Whether the eigenvalue is more than noise can have."""
         shape = (self.num_independent, num_energies)
-        scatter = (noise_edge(shape, CLEAR) / noise_edge(shape)) ** 2
-        return value > self.edge * scatter
+        scatter = largest_noise_value(shape, CLEAR) / largest_noise_value(shape)
+        return bool(value > self.largest_noise * scatter**2)
 
 
 def refine(
@@ -87,16 +96,17 @@ def refine(
     surplus: int,
     mask: Bool[np.ndarray, "height width"] | None,
 ) -> list[Refined]:
-    """The components, the first as it is.
+    """The components; the first is taken as it is.
 
     Args:
-        images: Of orthonormal directions, the first that of the leading component.
-        draws: Of the noise in them.
-        first: How the leading vector answers to the noise.
-        variance: Of the noise in each pixel; by default one.
-        num_energies: Of the stack.
-        least: Components that are wanted.
-        surplus: Components beyond the clear ones.
+        images: The stack along orthonormal directions, of which the first is that of
+            the leading component.
+        draws: Samples of the noise in them.
+        first: How the leading vector responds to the noise.
+        variance: Variance of the noise in each pixel; by default one.
+        num_energies: Number of energies of the stack.
+        least: Number of components that are wanted in any case.
+        surplus: Number of components that are wanted beyond the clear ones.
         mask: True where a pixel is valid.
     """
     num = len(images)
@@ -104,32 +114,32 @@ def refine(
         variance = np.ones(images.shape[1:])
     if mask is not None:
         variance = np.where(mask, variance, 0)
-    flat = Gathering(1)
-    found = [Refined(np.eye(num)[0], flat, first, True)]
-    scales = [
-        _scale(Gathering(side, weight), images, draws, variance, num_energies)
+    plain = Binning(1)
+    found = [Refined(np.eye(num)[0], plain, first, True)]
+    binnings = [
+        _binned(Binning(side, weight), images, draws, variance, num_energies)
         for weight in (None, _thickness(images[0], mask))
         for side in SIDES
     ]
-    # the stack's own is the first; others must have pixels enough to tell by
-    own, *others = scales
-    scales = [own, *(s for s in others if s.num_independent > num_energies / 4)]
+    # the plain stack is the first; others must have bins enough to tell by
+    own, *others = binnings
+    binnings = [own, *(b for b in others if b.num_independent > num_energies / 4)]
     beyond = 0
     while len(found) < num and (beyond < surplus or len(found) < least):
         picked = np.stack([f.rotation for f in found])
-        leading = [(scale, *_leading(scale, picked)) for scale in scales]
-        overlaps = [s.overlap(values[0], num_energies) for s, values, _ in leading]
+        leading = [(binned, *_leading(binned, picked)) for binned in binnings]
+        overlaps = [b.overlap(values[0], num_energies) for b, values, _ in leading]
         best = int(np.argmax(overlaps))
-        # all clear components alike, unless there is much to gain: what one way of
-        # gathering leaves of a strong one, another would take for one more
+        # the same binning for all clear components, unless there is much to gain:
+        # what one leaves of a strong component, another would take for one more
         if overlaps[best] - overlaps[0] < WORTH:
             best = 0
-        scale, values, rotation = leading[best]
-        clear = scale.is_clear(values[0], num_energies)
+        binned, values, rotation = leading[best]
+        clear = binned.is_clear(values[0], num_energies)
         beyond += not clear
-        before = np.einsum("kc,cd,kd->k", picked, scale.gram, picked)
-        response = scale.response(np.concatenate([values, before]), num_energies)
-        found.append(Refined(rotation, scale.gathering, response, clear))
+        before = np.einsum("kc,cd,kd->k", picked, binned.gram, picked)
+        response = binned.response(np.concatenate([values, before]), num_energies)
+        found.append(Refined(rotation, binned.binning, response, clear))
     return found
 
 
@@ -146,32 +156,34 @@ def _thickness(
     return (smooth / np.sqrt(square)).astype(leading.dtype)
 
 
-def _scale(
-    gathering: Gathering,
+def _binned(
+    binning: Binning,
     images: Float[np.ndarray, "candidate height width"],
     draws: Float[np.ndarray, "draw height width"],
     variance: Float[np.ndarray, "height width"],
     num_energies: int,
-) -> _Scale:
-    gathered, noise = gathering.gather(images), gathering.gather(draws)
+) -> _Binned:
+    """The Gram matrix of the images so binned, and that of their noise."""
+    binned, noise = binning.bin(images), binning.bin(draws)
     products = noise @ noise.T
     level = float(np.mean(np.diagonal(products)))
     apart = ~np.eye(len(products), dtype=bool)
     independent = level**2 / float(np.mean(products[apart] ** 2))
-    powers = gathering.powers(variance).astype(float)
-    white = np.sum(powers) ** 2 / np.sum(powers**2)
+    variances = binning.variances(variance).astype(float)
+    white = float(np.sum(variances) ** 2 / np.sum(variances**2))
     share = independent / white
     share = share if share < CORRELATED else 1.0
-    # fewer squares of more power each
-    edge = uneven_noise_edge(powers, num_energies / share) * level / np.sum(powers)
-    gram = (gathered @ gathered.T).astype(float)
-    return _Scale(gathering, gram, level, share * white, edge)
+    # noise that is correlated is that of fewer bins with more power each
+    largest = largest_uneven_square(variances, num_energies / share)
+    largest *= level / float(np.sum(variances))
+    gram = (binned @ binned.T).astype(float)
+    return _Binned(binning, gram, level, share * white, largest)
 
 
 def _leading(
-    scale: _Scale, picked: Float[np.ndarray, "component candidate"]
+    binned: _Binned, picked: Float[np.ndarray, "component candidate"]
 ) -> tuple[Float[np.ndarray, " value"], Float[np.ndarray, " candidate"]]:
-    """The eigenvalues beside those picked, descending, and the vector of the first."""
+    """The eigenvalues outside those picked, descending, and the vector of the first."""
     outside = np.linalg.svd(picked)[2][len(picked) :].T
-    values, vectors = np.linalg.eigh(outside.T @ scale.gram @ outside)
+    values, vectors = np.linalg.eigh(outside.T @ binned.gram @ outside)
     return values[::-1], outside @ vectors[:, -1]

@@ -1,31 +1,30 @@
-"""The leading components of a stack of very many energies, without its Gram matrix.
+"""Leading components of a stack of very many energies, without its Gram matrix.
 
 A random subspace is turned towards the leading one by multiplying it with the Gram
-matrix, which takes a pass over the stack and costs as many products as the subspace
-has dimensions, not as there are energies (Halko, Martinsson, Tropp 2011,
-10.1137/090771806). The rest of the singular values is noise, and its distribution
-known.
+matrix. Each multiplication takes a pass over the stack, and its cost is that of the few
+dimensions of the subspace, not that of all energies (Halko, Martinsson, Tropp 2011,
+10.1137/090771806). The other singular values are noise, whose distribution is known.
 """
 
 import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from tvjax.denoisers.subspace import Basis
 from tvjax.noise import Noise
 from tvjax.stack.blocks import Blocks, check_power, variances_of
-from tvjax.stack.noise_levels import num_above_noise, with_signs
-from tvjax.stack.random_matrix import noise_values
+from tvjax.stack.noise_levels import num_above_noise, TemporalBasis, with_signs
+from tvjax.stack.random_matrix import singular_values_of_noise
 
-# Dimensions of the subspace; a stack that needs nearly as many has no low rank.
+# Dimensions of the subspace. A stack that needs nearly as many has no low rank.
 SIZE = 64
-# Two towards the leading components, two more with every energy at its noise level.
+# Two passes turn the subspace towards the leading components; two more do so with every
+# energy divided by its noise level.
 NUM_PASSES = 4
 
 
 def sketch(
     blocks: Blocks, noise: Noise | None, key: PRNGKeyArray
-) -> tuple[Float[np.ndarray, " energy"], Basis]:
+) -> tuple[Float[np.ndarray, " energy"], TemporalBasis]:
     """The noise level of each energy, and the leading part of the temporal basis.
 
     Raises:
@@ -59,8 +58,14 @@ def sketch(
 
 
 def _multiply(
-    blocks: Blocks, subspace: np.ndarray, noise: Noise | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    blocks: Blocks,
+    subspace: Float[np.ndarray, "energy size"],
+    noise: Noise | None,
+) -> tuple[
+    Float[np.ndarray, " energy"],
+    Float[np.ndarray, " energy"],
+    Float[np.ndarray, "energy size"],
+]:
     """Σ y², the mean variance of each energy, and YᵀY times the subspace."""
     power, variance = np.zeros((2, blocks.num_energies))
     turned = np.zeros_like(subspace)
@@ -74,12 +79,15 @@ def _multiply(
 
 
 def _ritz(
-    blocks: Blocks, subspace: np.ndarray, sigma: np.ndarray, power: np.ndarray
-) -> tuple[Basis, np.ndarray]:
-    """The best components within a subspace, and what the Gram matrix turns it to.
+    blocks: Blocks,
+    subspace: Float[np.ndarray, "energy size"],
+    sigma: Float[np.ndarray, " energy"],
+    power: Float[np.ndarray, " energy"],
+) -> tuple[TemporalBasis, Float[np.ndarray, "energy size"]]:
+    """The best components within a subspace, and the Gram matrix times the subspace.
 
-    Both of the stack divided by `sigma`; the singular values beyond the subspace are
-    those of noise, of the power that is left.
+    Both are those of the stack divided by `sigma`. The singular values beyond the
+    subspace are taken as those of noise that has the power left.
     """
     basis, _ = np.linalg.qr(subspace)
     _, _, turned = _multiply(blocks, basis / sigma[:, None], None)
@@ -89,14 +97,17 @@ def _ritz(
     leading = np.maximum(squares[::-1], 0)
     shape = (blocks.num_valid, blocks.num_energies)
     clear = num_above_noise(np.sqrt(leading), shape)
-    rest = noise_values(shape, min(shape) - clear)[SIZE - clear :] ** 2
+    rest = singular_values_of_noise(shape, min(shape) - clear)[SIZE - clear :] ** 2
     rest *= max(np.sum(power / sigma**2) - np.sum(leading), 0) / np.sum(rest)
     values = np.sqrt(np.concatenate([leading, rest]))
-    return Basis(vectors, values), turned
+    return TemporalBasis(vectors, values), turned
 
 
 def _outside(
-    found: Basis, rank: int, power: np.ndarray, num_pixels: int
+    found: TemporalBasis,
+    rank: int,
+    power: Float[np.ndarray, " energy"],
+    num_pixels: int,
 ) -> Float[np.ndarray, " energy"]:
     """The standard deviation that each energy has outside the leading components."""
     vectors, values = found.vectors[:, :rank], found.values[:rank]

@@ -7,10 +7,7 @@ from tvjax.symmetry.agreement import (
 )
 from tvjax.symmetry.centre import Centre as Centre, find_centre as find_centre
 from tvjax.symmetry.choice import Choice as Choice, choose_symmetry as choose_symmetry
-from tvjax.symmetry.denoise import (
-    denoise_symmetric as denoise_symmetric,
-    SymmetricResult as SymmetricResult,
-)
+from tvjax.symmetry.denoise import denoise_symmetric as denoise_symmetric
 from tvjax.symmetry.groups import (
     find_group as find_group,
     Group as Group,
@@ -23,4 +20,5 @@ from tvjax.symmetry.orbits import (
     Partners as Partners,
     partners as partners,
 )
+from tvjax.symmetry.result import SymmetricResult as SymmetricResult
 from tvjax.symmetry.symmetrized import Symmetrized as Symmetrized

@@ -1,8 +1,8 @@
-"""Is the pattern symmetric, as far as its noise lets one see?
+"""The test of a symmetry: the members of an orbit differ by noise alone.
 
-Differences from the orbit mean, e = y − mean, against their variance:
+Differences from the orbit mean, e = y − mean, are compared with their variance,
 
-    χ² = Σ e² / v(mean)    over the degrees of freedom Σ (1 − 1/n)
+    χ² = Σ e² / v(mean)    over the degrees of freedom Σ (1 − 1/n),
 
 by rings about the centre. The variance is that at the orbit mean, never that at a
 single count. Given an orbit's total of S photons, the members are multinomial: χ² then
@@ -12,37 +12,38 @@ right where most pixels hold no photon (Haldane 1937, 10.1093/biomet/29.1-2.133)
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array, numpy as jnp, ops
 from jax.scipy.special import gammaincc
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Num
 
 from tvjax.filters import box_sum
-from tvjax.noise import estimate_noise, Noise, Poisson
-from tvjax.symmetry.centre import check_centre, check_pattern
-from tvjax.symmetry.centre_score import determined, find_offset, Offset
-from tvjax.symmetry.groups import find_group, Group
-from tvjax.symmetry.orbits import Orbit, orbit_mean
+from tvjax.noise import Noise, Poisson
+from tvjax.symmetry.centre_score import CentreScore, score_centre
+from tvjax.symmetry.groups import as_group, Group
+from tvjax.symmetry.measurement import as_measurement, check_centre, Measurement
+from tvjax.symmetry.orbits import mean_over_orbits, Orbit
+from tvjax.symmetry.rings import NUM_RINGS, number_rings
 from tvjax.symmetry.shading import find_shading
-from tvjax.symmetry.spots import Broken, broken_by_chance, find_broken
-from tvjax.symmetry.transforms import Point, positions, settle
+from tvjax.symmetry.spots import broken_by_chance, BrokenOrbits, find_broken_orbits
+from tvjax.symmetry.transforms import specialize_centre
 
-NUM_RINGS = 24
-# Pixels along a block: what differs smoothly shows in sums before it does in pixels.
+# Side of a block in pixels: smooth differences show in sums before they do in pixels.
 BLOCK = 8
-# A symmetry is refused where chance would do the same this often or less.
+# A symmetry is refused where chance alone would differ as much this often or less.
 SIGNIFICANCE = 1e-3
-# Side of the square around a pixel whose differences weigh mean and own, in pixels, and
-# the standard deviations beyond which they do.
+# Orbit mean and own image are weighed by the differences in a square of this side
+# around each pixel, where these exceed chance by so many standard deviations.
 SQUARE = 15
 SURE = 2.0
-# Or where more of the orbits than this hold spots that differ.
+# A symmetry is refused where more of the pixels than this share lie in broken orbits.
 MOST_BROKEN = 0.05
-# Rings with spots in fewer pixels than this are asked for their centre without them.
+# Spots in less than this share of the pixels of rings are left out when the centre is
+# judged.
 FEW_BROKEN = 0.005
 
 
@@ -58,32 +59,54 @@ class Untestable(Refused):
 class Agreement:
     """How well the members of the orbits agree.
 
-    By ring where the unit says so; `share`, `broken`, `spot` and `shading` by pixel.
+    An orbit is broken where one of its members has a spot of its own. λ is the share of
+    least estimated risk in λ mean + (1 − λ) own.
+
+    Attributes:
+        group: Group of the symmetry.
+        centre: Beam centre (y, x) in pixels.
+        radius: Middle radius of each ring, in pixels.
+        chi_squared: Chi-squared of the orbit differences in each ring.
+        freedom: Expected chi-squared in each ring.
+        scatter: Standard deviation of chi-squared by chance, in each ring.
+        ring_significance: Chance of as much chi-squared or more in each ring.
+        ring_share: λ of each ring.
+        share: λ of each pixel, zero where the orbit is broken.
+        significance: Chance of as much chi-squared or more in all rings.
+        smooth_significance: The same chance for sums over blocks of pixels.
+        shift: Shift (y, x) by which the centre seems off, in pixels.
+        shift_significance: Chance of as large a shift where the centre is right.
+        broken_share: Share of the pixels that lie in broken orbits.
+        broken_by_chance: Share that chance may well make of that.
+        broken: True where the orbit is broken.
+        spot: True where a spot lies that its partners do not have.
+        shading: Smooth factor on the orbit mean; None if not asked for.
+        window: Width of the window that it is smooth over, in pixels.
     """
 
-    group: str
-    centre: tuple[float, float]  # (y, x), pixels
-    radius: np.ndarray  # ring; of its middle, pixels
-    chi_squared: np.ndarray  # ring; of the orbit differences
-    freedom: np.ndarray  # ring; expected chi-squared
-    scatter: np.ndarray  # ring; standard deviation of chi-squared by chance
-    ring_significance: np.ndarray  # ring; chance of as much or more
-    blend: np.ndarray  # ring; λ of least estimated risk in λ mean + (1 − λ) own
-    share: np.ndarray  # the same by pixel, zero where `broken`
-    significance: float  # chance of as much chi-squared or more in all rings
-    smooth_significance: float  # the same for sums over blocks of pixels
-    shift: tuple[float, float]  # (y, x) by which the centre seems off, pixels
-    shift_significance: float  # chance of as much or more where the centre is right
-    broken_share: float  # of the pixels, in orbits that differ locally
-    broken_by_chance: float  # what chance may well make of that
-    broken: np.ndarray  # True where the orbit must not be averaged
-    spot: np.ndarray  # True where one of its members has a spot of its own
-    shading: np.ndarray | None  # smooth factor on the orbit mean; None if not asked for
-    window: float | None  # that it is smooth over, pixels
+    group: Group
+    centre: tuple[float, float]
+    radius: Float[np.ndarray, " ring"]
+    chi_squared: Float[np.ndarray, " ring"]
+    freedom: Float[np.ndarray, " ring"]
+    scatter: Float[np.ndarray, " ring"]
+    ring_significance: Float[np.ndarray, " ring"]
+    ring_share: Float[np.ndarray, " ring"]
+    share: Float[np.ndarray, "height width"]
+    significance: float
+    smooth_significance: float
+    shift: tuple[float, float]
+    shift_significance: float
+    broken_share: float
+    broken_by_chance: float
+    broken: Bool[np.ndarray, "height width"]
+    spot: Bool[np.ndarray, "height width"]
+    shading: Float[np.ndarray, "height width"] | None
+    window: float | None
 
     @property
     def holds(self) -> bool:
-        """Whether nothing speaks against the symmetry but a few single spots."""
+        """Whether nothing contradicts the symmetry but a few single spots."""
         return (
             self.significance > SIGNIFICANCE
             and self.smooth_significance > SIGNIFICANCE
@@ -92,23 +115,44 @@ class Agreement:
         )
 
     @property
+    def ratio(self) -> float:
+        """Chi-squared per degree of freedom: one for a symmetry that holds."""
+        return float(np.sum(self.chi_squared) / max(np.sum(self.freedom), 1e-30))
+
+    @property
     def gain(self) -> float:
         """The mean λ over the degrees of freedom: one for a symmetry that holds."""
         freedom = max(float(np.sum(self.freedom)), 1e-30)
-        return float(np.sum(self.blend * self.freedom)) / freedom
+        return float(np.sum(self.ring_share * self.freedom)) / freedom
+
+    def asdict(self) -> dict[str, Any]:
+        """The test in types that JSON knows."""
+        smooth = {}
+        if self.shading is not None:
+            smooth = {
+                "smooth_factor": float(np.std(self.shading)),
+                "window": self.window,
+                "share_of_the_mean": self.gain,
+            }
+        return {
+            "holds": bool(self.holds),
+            "chi_squared_per_freedom": self.ratio,
+            "significance": self.significance,
+            "broken_share": self.broken_share,
+            **smooth,
+        }
 
     def report(self) -> str:
-        """The same in a sentence."""
-        ratio = np.sum(self.chi_squared) / max(np.sum(self.freedom), 1e-30)
+        """The test in a sentence."""
         verdict = "holds" if self.holds else "is refused"
         if self.shading is not None:
             size = 100 * float(np.std(self.shading))
             besides = "holds up to" if self.holds else "is imperfect besides"
             verdict = f"{besides} a factor of ±{size:.2g} % over {self.window:g} pixels"
         return (
-            f"{self.group} about ({self.centre[0]:.2f}, {self.centre[1]:.2f}) "
+            f"{self.group.name} about ({self.centre[0]:.2f}, {self.centre[1]:.2f}) "
             f"{verdict}: chi-squared "
-            f"{ratio:.4f} per degree of freedom (chance {self.significance:.2g}, "
+            f"{self.ratio:.4f} per degree of freedom (chance {self.significance:.2g}, "
             f"{self.smooth_significance:.2g} over blocks), "
             f"centre off by ({self.shift[0]:.3f}, {self.shift[1]:.3f}) pixels (chance "
             f"{self.shift_significance:.2g}), {100 * self.broken_share:.2f} % of the "
@@ -117,41 +161,55 @@ class Agreement:
 
 
 def judge_symmetry(
-    y: Float[ArrayLike, "height width"],
+    y: Num[ArrayLike, "height width"],
+    *,
     group: Group | str,
     centre: tuple[float, float],
-    mask: Bool[ArrayLike, "height width"] | None = None,
     noise: Noise | None = None,
-    *,
+    mask: Bool[ArrayLike, "height width"] | None = None,
     shaded: bool = False,
 ) -> Agreement:
     """Test whether a pattern is symmetric about a centre.
 
-    Four questions: do the orbit differences have the size of the noise, by ring; do
-    their sums over blocks of 8 × 8 pixels; does a shift of the centre explain them; do
-    some few differ in single spots? Orbits with such spots are left out of the first
-    two, and marked.
+    Four questions are asked: whether the orbit differences have the size of the noise,
+    by ring; whether their sums over blocks of 8 × 8 pixels have; whether a shift of the
+    centre explains them; whether some few orbits differ in single spots. Orbits with
+    such spots are left out of the first two, and marked.
 
     Args:
-        y: Image. Integers are counts.
-        group: From `find_group`, or its name.
-        centre: (y, x) in pixels; the first pixel's centre is 0.
+        y: Image (height, width). Integers are counts.
+        group: A group from `find_group`, or its name.
+        centre: Beam centre (y, x) in pixels; the first pixel's centre is 0.
+        noise: Noise model; by default estimated.
         mask: True where a pixel is valid: from the detector, never from the counts.
-        noise: By default estimated.
         shaded: Whether a smooth factor may lie on the pattern, see
             `tvjax.symmetry.shading`. Only those spots are marked then that stand out
             from what else the orbits differ by.
 
     Raises:
-        ValueError: For a centre outside the image, a mask under which no pixel has a
-            partner, or values that are not finite under it.
+        ValueError: The centre is outside the image, no pixel has a partner under the
+            mask, or a valid pixel is not finite.
     """
-    group = find_group(group) if isinstance(group, str) else group
-    noise = estimate_noise(y, mask) if noise is None else noise
-    y, valid = check_pattern(y, mask)
-    check_centre(centre, y.shape, group)
-    measured = _measure(y, valid, group, settle(centre, group), noise, shaded=shaded)
-    found = jax.tree.map(np.asarray, measured)
+    group = as_group(group)
+    measured = as_measurement(y, noise=noise, mask=mask)
+    check_centre(centre, measured.image.shape, outside=group.continuous)
+    return assess_symmetry(measured, group, centre, shaded=shaded)
+
+
+def assess_symmetry(
+    measured: Measurement,
+    group: Group,
+    centre: tuple[float, float],
+    *,
+    shaded: bool = False,
+) -> Agreement:
+    """`judge_symmetry` of checked arguments.
+
+    Raises:
+        Untestable: No valid pixel has a valid partner.
+    """
+    compared = _compare(measured, group, centre, shaded=shaded)
+    found = jax.tree.map(np.asarray, compared)
     rings = found.rings
     if not np.sum(rings.all_freedom) > 0:
         raise Untestable(
@@ -164,104 +222,130 @@ def judge_symmetry(
     ring = _chance(chi_squared, freedom, scatter)
     risky = ring < SIGNIFICANCE / max(np.sum(freedom > 0), 1)
     total = _chance(np.sum(chi_squared), np.sum(freedom), np.sqrt(np.sum(scatter**2)))
-    shift, shift_chance = _shift(found, group)
-    smooth = float(_chance(*found.blocks[:2], np.sqrt(found.blocks[2])))
+    shift, shift_chance = _shift(found.score, group)
+    blocks = found.blocks
+    smooth = float(_chance(blocks[0], blocks[1], np.sqrt(blocks[2])))
     refused = min(total, smooth, shift_chance) <= SIGNIFICANCE
     doubtful = risky | refused
     # all of the mean where its ring shows nothing; else the share of least risk
-    blend = rings.noise_share / np.maximum(rings.squares, 1e-30)
-    blend = np.where(doubtful & (freedom > 0), np.clip(blend, 0, 1), 1.0)
-    share = np.where(found.broken.differs, 0, blend[found.ring])
+    ring_share = rings.noise_share / np.maximum(rings.squares, 1e-30)
+    ring_share = np.where(doubtful & (freedom > 0), np.clip(ring_share, 0, 1), 1.0)
+    share = np.where(found.orbits.broken, 0, ring_share[found.ring])
     if found.share is not None:
-        blend, share = rings.share, found.share
+        ring_share, share = rings.share, found.share
+    num_pixels = int(np.sum(np.asarray(measured.mask)))
     return Agreement(
-        group=group.name,
+        group=group,
         centre=(float(centre[0]), float(centre[1])),
         radius=found.radius,
         chi_squared=chi_squared,
         freedom=freedom,
         scatter=scatter,
         ring_significance=ring,
-        blend=blend,
+        ring_share=ring_share,
         share=share,
         significance=float(total),
         smooth_significance=smooth,
         shift=shift,
         shift_significance=shift_chance,
-        broken_by_chance=broken_by_chance(group, int(np.sum(np.asarray(valid)))),
-        broken_share=float(np.sum(found.broken.differs) / np.sum(np.asarray(valid))),
-        broken=found.broken.differs,
-        spot=found.broken.spot,
+        broken_by_chance=broken_by_chance(group, num_pixels),
+        broken_share=float(np.sum(found.orbits.broken) / num_pixels),
+        broken=found.orbits.broken,
+        spot=found.orbits.spot,
         shading=found.shading,
         window=None if found.window is None else float(found.window),
     )
 
 
-class _Rings(NamedTuple):
-    """By how much the orbits differ, by ring."""
+class _RingSums(NamedTuple):
+    """Sums over each ring of what its orbits differ by.
 
-    chi_squared: Array
-    freedom: Array
-    all_freedom: Array  # orbits that differ included
-    variance: Array  # of chi-squared
-    squares: Array
-    noise_share: Array
-    share: Array | None  # of the mean that is of least risk, where shaded
+    Attributes:
+        chi_squared: Squared differences over their variance.
+        freedom: Degrees of freedom.
+        all_freedom: Degrees of freedom, those of broken orbits included.
+        variance: Variance of chi-squared.
+        squares: Squared differences.
+        noise_share: What noise alone adds to the squares, as far as a mean removes it.
+        share: Mean λ, where shaded.
+    """
 
-
-class _Measured(NamedTuple):
-    """What orbits, offset and scan say."""
-
-    rings: _Rings
-    radius: Array  # of each ring
-    ring: Array  # of each pixel
-    blocks: Array  # chi-squared, freedom and its variance
-    offset: Offset
-    broken: Broken
-    share: Array | None  # of the mean in each pixel, where shaded
-    shading: Array | None
-    window: Array | None
+    chi_squared: Float[Array, " ring"]
+    freedom: Float[Array, " ring"]
+    all_freedom: Float[Array, " ring"]
+    variance: Float[Array, " ring"]
+    squares: Float[Array, " ring"]
+    noise_share: Float[Array, " ring"]
+    share: Float[Array, " ring"] | None
 
 
-def _measure(
-    y: Array, mask: Array, group: Group, centre: Point, noise: Noise, *, shaded: bool
-) -> _Measured:
-    """All that needs the image.
+class _Comparison(NamedTuple):
+    """The orbits compared with each other in rings, blocks and spots.
+
+    Attributes:
+        rings: Sums over each ring.
+        radius: Middle radius of each ring.
+        ring: Ring of each pixel.
+        blocks: Chi-squared of sums over blocks, its degrees of freedom and variance.
+        score: Score of a shift of the centre.
+        orbits: Orbits that a spot breaks.
+        share: λ of each pixel, where shaded.
+        shading: Smooth factor, where shaded.
+        window: Width of its window.
+    """
+
+    rings: _RingSums
+    radius: Float[Array, " ring"]
+    ring: Int[Array, "height width"]
+    blocks: Float[Array, "3"]
+    score: CentreScore
+    orbits: BrokenOrbits
+    share: Float[Array, "height width"] | None
+    shading: Float[Array, "height width"] | None
+    window: float | None
+
+
+def _compare(
+    measured: Measurement, group: Group, centre: tuple[float, float], *, shaded: bool
+) -> _Comparison:
+    """Do everything that needs the image.
 
     In several programs: most are the same for all groups, and compiled once.
     """
-    ring, radius = ring_of(y.shape, jnp.asarray(centre, y.dtype), y.dtype)
+    y, mask = measured.image, measured.mask
+    place = specialize_centre(centre, group)
+    ring, radius = number_rings(jnp.asarray(place, y.dtype), y.shape, y.dtype)
     factor = window = None
+    even = measured
     if shaded:
-        shading = find_shading(y, group, centre, mask, noise, ring, NUM_RINGS)
-        factor, orbit, broken, window = shading
+        factor, orbit, found, window = find_shading(measured, group, place, ring)
+        even = measured._replace(image=y / factor)
     else:
-        orbit = orbit_mean(y, group, centre, mask)
-        broken = find_broken(y, orbit, group, centre, mask, noise)
-    # A spot and its ghost pull equally to both sides; only a ring's mean knows neither.
-    # More than a few spots are what a wrong centre makes, and must speak.
-    few_spots = jnp.mean(broken.differs, where=mask) < FEW_BROKEN
-    alone = broken.differs & (few_spots | shaded) & group.continuous
-    even = y if factor is None else y / factor
-    offset = find_offset(even, group, centre, mask & ~alone, noise)
-    rings, blocks, share = _compare(y, mask, orbit, broken.differs, ring, noise, shaded)
-    return _Measured(rings, radius, ring, blocks, offset, broken, share, factor, window)
+        orbit = mean_over_orbits(y, group, place, mask)
+        found = find_broken_orbits(measured, orbit, group, place)
+    # A spot and its partners pull the centre to both sides alike, except in the mean
+    # over a ring: there spots are left out. Many spots are what a wrong centre makes,
+    # and count.
+    few_spots = jnp.mean(found.broken, where=mask) < FEW_BROKEN
+    left_out = found.broken & (few_spots | shaded) & group.continuous
+    score = score_centre(even._replace(mask=mask & ~left_out), group, place)
+    rings, blocks, share = _sum_differences(measured, orbit, found.broken, ring, shaded)
+    return _Comparison(rings, radius, ring, blocks, score, found, share, factor, window)
 
 
 @partial(jax.jit, static_argnames="shaded")
-def _compare(
-    y: Array,
-    mask: Array,
+def _sum_differences(
+    measured: Measurement,
     orbit: Orbit,
-    differs: Array,
-    ring: Array,
-    noise: Noise,
+    broken: Bool[Array, "height width"],
+    ring: Int[Array, "height width"],
     shaded: bool,
-) -> tuple[_Rings, Array, Array | None]:
+) -> tuple[_RingSums, Float[Array, "3"], Float[Array, "height width"] | None]:
     """Differences from the orbit mean by ring, over blocks and around each pixel."""
-    seen = mask & orbit.mask & (orbit.freedom > 1e-6)
+    y, noise = measured.image, measured.noise
+    seen = measured.mask & orbit.mask & (orbit.freedom > 1e-6)
     level = noise.variance(orbit.mean)
-    judged = seen & ~differs & (level > 0)
+    judged = seen & ~broken & (level > 0)
     freedom = jnp.where(judged, orbit.freedom, 0)
     difference = jnp.where(judged, y - orbit.mean, 0)
     squares = difference**2
@@ -275,13 +359,13 @@ def _compare(
     if shaded:
         expected = jnp.where(judged, level * freedom, 0)
         share = _local_share(squares, noise_share, expected, level * (1 - few))
-        share = jnp.where(differs, 0, share)
+        share = jnp.where(broken, 0, share)
         total = by_ring(freedom)
         known = total > 0
         share_by_ring = by_ring(share * freedom) / jnp.where(known, total, 1)
         share_by_ring = jnp.where(known, share_by_ring, 1)
     safe = jnp.where(judged, level, 1)
-    rings = _Rings(
+    rings = _RingSums(
         chi_squared=by_ring(squares / safe),
         freedom=by_ring(freedom),
         all_freedom=by_ring(jnp.where(seen, orbit.freedom, 0)),
@@ -294,8 +378,11 @@ def _compare(
 
 
 def _local_share(
-    squares: Array, noise_share: Array, expected: Array, level: Array
-) -> Array:
+    squares: Float[Array, "height width"],
+    noise_share: Float[Array, "height width"],
+    expected: Float[Array, "height width"],
+    level: Float[Array, "height width"],
+) -> Float[Array, "height width"]:
     """λ of least risk in the square around each pixel; one where chance explains it."""
     found, noise = box_sum(squares, SQUARE), box_sum(noise_share, SQUARE)
     chance = box_sum(expected, SQUARE)
@@ -304,8 +391,12 @@ def _local_share(
     return jnp.where(known, jnp.clip(noise / jnp.where(known, found, 1), 0, 1), 1)
 
 
-def _blocks(difference: Array, level: Array, freedom: Array) -> Array:
-    """Chi-squared of sums over blocks, its freedom and variance."""
+def _blocks(
+    difference: Float[Array, "height width"],
+    level: Float[Array, "height width"],
+    freedom: Float[Array, "height width"],
+) -> Float[Array, "3"]:
+    """Chi-squared of sums over blocks, its degrees of freedom and variance."""
     inner = tuple(size // BLOCK * BLOCK for size in level.shape)
 
     def total(z: Array) -> Array:
@@ -320,37 +411,19 @@ def _blocks(difference: Array, level: Array, freedom: Array) -> Array:
     return jnp.stack([chi_squared, share, 2 * share])
 
 
-@partial(jax.jit, static_argnums=(0, 2))
-def ring_of(
-    shape: tuple[int, int], centre: Point, dtype: np.dtype
-) -> tuple[Array, Array]:
-    """The ring of each pixel, of `NUM_RINGS`, and the middle radius of each ring."""
-    place, width = ring_place(shape, centre, dtype)
-    ring = jnp.clip(place.astype(jnp.int32), 0, NUM_RINGS - 1)
-    return ring, width * (jnp.arange(NUM_RINGS, dtype=dtype) + 0.5)
-
-
-def ring_place(
-    shape: tuple[int, int], centre: Point, dtype: np.dtype
-) -> tuple[Array, Array]:
-    """The radius of each pixel in widths of a ring, and that width in pixels."""
-    rows, columns = positions(shape, centre, dtype)
-    radius = jnp.hypot(rows, columns)
-    width = jnp.max(radius) * (1 + 1e-6) / NUM_RINGS
-    return radius / width, width
-
-
-def _rarity(orbit: Orbit, noise: Noise) -> Array:
-    """1/S, what a total of S photons takes from the scatter of chi-squared."""
+def _rarity(orbit: Orbit, noise: Noise) -> Float[Array, "height width"]:
+    """1/S for an orbit of S photons: chi-squared scatters that much less."""
     if not isinstance(noise, Poisson):
         return jnp.zeros_like(orbit.mean)
-    photons = orbit.mean * orbit.count / noise.gain.astype(orbit.mean.dtype)
+    photons = orbit.mean * orbit.num_members / noise.gain.astype(orbit.mean.dtype)
     return jnp.minimum(1 / jnp.maximum(photons, 1), 1)
 
 
 def _chance(
-    chi_squared: ArrayLike, freedom: ArrayLike, scatter: ArrayLike
-) -> np.ndarray:
+    chi_squared: Float[ArrayLike, "*ring"],
+    freedom: Float[ArrayLike, "*ring"],
+    scatter: Float[ArrayLike, "*ring"],
+) -> Float[np.ndarray, "*ring"]:
     """Chance of more, from the gamma distribution of this mean and deviation."""
     known = (np.asarray(scatter) > 0) & (np.asarray(freedom) > 0)
     variance = np.where(known, np.square(scatter), 1)
@@ -359,17 +432,17 @@ def _chance(
     return np.where(known, np.asarray(chance), 1.0)
 
 
-def _shift(found: _Measured, group: Group) -> tuple[tuple[float, float], float]:
-    """The shift in the directions that the group fixes, and its chance."""
-    axes = np.flatnonzero(determined(group))
+def _shift(score: CentreScore, group: Group) -> tuple[tuple[float, float], float]:
+    """The shift along the axes that the group fixes, and the chance of as much."""
+    axes = np.flatnonzero(group.fixed_axes)
     pick = np.ix_(axes, axes)
-    score = np.float64(found.offset.score[axes])
-    covariance = np.float64(found.offset.covariance[pick])
+    slope = np.float64(score.score[axes])
+    covariance = np.float64(score.covariance[pick])
     scale = np.trace(covariance)
     if not scale > 0:
         return (0.0, 0.0), 1.0
-    squared = score @ np.linalg.pinv(covariance, rcond=1e-6) @ score
+    squared = slope @ np.linalg.pinv(covariance, rcond=1e-6) @ slope
     shift = np.zeros(2)
-    shift[axes] = np.linalg.pinv(found.offset.information[pick], rcond=1e-6) @ score
+    shift[axes] = np.linalg.pinv(score.information[pick], rcond=1e-6) @ slope
     chance = gammaincc(len(axes) / 2, squared / 2)
     return (float(shift[0]), float(shift[1])), float(chance)

@@ -1,4 +1,4 @@
-"""By how much do the orbits say that the centre is off?
+"""The score of a shift of the centre: by how much the orbits say that it is off.
 
 A pattern f that is symmetric about c + δ differs from its orbit mean about c by
 
@@ -8,110 +8,109 @@ since averaging over orbits takes the symmetric part out of both. The score −G
 has mean zero where the centre is right, whatever the pattern.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from jax import Array, numpy as jnp
 from jaxtyping import Bool, Float
 
-from tvjax.filters import blur, normal_image, slope
-from tvjax.noise import Noise
+from tvjax.filters import blur, central_differences
 from tvjax.symmetry.groups import Group
-from tvjax.symmetry.orbits import Orbit, orbit_mean
+from tvjax.symmetry.measurement import Measurement
+from tvjax.symmetry.orbits import mean_over_orbits, Orbit
 from tvjax.symmetry.transforms import Point
 
-# Of the pattern whose slope is taken, in pixels: slopes of single counts are noise.
+# Width of the Gaussian that the pattern is blurred with before its slope is taken, in
+# pixels: slopes of single counts are noise.
 SMOOTHING = 2.0
 
 
-class Offset(NamedTuple):
-    """The linear system for δ, over (y, x)."""
+class CentreScore(NamedTuple):
+    """The linear system for the shift δ of the centre, over (y, x).
+
+    Attributes:
+        score: −Gᵀ e / v.
+        information: Matrix A of A δ = score.
+        covariance: Covariance of the score.
+        scale: Chi-squared of the differences over its degrees of freedom.
+    """
 
     score: Float[Array, "2"]
-    information: Float[Array, "2 2"]  # what divides the score to give δ
-    covariance: Float[Array, "2 2"]  # of the score
-    scale: Float[Array, ""]  # chi-squared of the differences over its freedom
+    information: Float[Array, "2 2"]
+    covariance: Float[Array, "2 2"]
+    scale: Float[Array, ""]
 
 
-def determined(group: Group) -> tuple[bool, bool]:
-    """Whether the group fixes the centre along y, along x: a mirror fixes one."""
-    fixed = np.mean([operation.matrix for operation in group.operations], axis=0)
-    if group.continuous:
-        return True, True
-    return bool(fixed[0, 0] < 0.5), bool(fixed[1, 1] < 0.5)
-
-
-def find_offset(
-    y: Float[Array, "height width"],
-    group: Group,
-    centre: Point,
-    mask: Bool[Array, "height width"],
-    noise: Noise,
-) -> Offset:
+def score_centre(measured: Measurement, group: Group, centre: Point) -> CentreScore:
     """Score and information of a shift of the centre."""
 
-    # programs of their own, which all groups share: one for all of it would be
-    # compiled anew for each
+    # Programs of their own, which all groups share: one for all of it would be
+    # compiled anew for each group.
     def mean(z: Array) -> Array:
-        return orbit_mean(z, group, centre, mask).mean
+        return mean_over_orbits(z, group, centre, measured.mask).mean
 
-    orbit = orbit_mean(y, group, centre, mask)
-    level, drawn = _expect(orbit, mask, noise)
+    orbit = mean_over_orbits(measured.image, group, centre, measured.mask)
+    level, drawn = _expect(orbit, measured)
     slopes = [_smooth_slope(z, orbit.mask) for z in (orbit.mean, mean(drawn))]
     means = [jnp.stack([mean(step) for step in steps]) for steps in slopes]
-    return _combine(y, orbit, mask, noise, level, slopes, means)
+    return _combine(measured, orbit, level, slopes, means)
 
 
 @jax.jit
-def _expect(orbit: Orbit, mask: Array, noise: Noise) -> tuple[Array, Array]:
+def _expect(
+    orbit: Orbit, measured: Measurement
+) -> tuple[Float[Array, "height width"], Float[Array, "height width"]]:
     """The variance of a pixel, and noise that has it."""
     pattern = blur(orbit.mean, orbit.mask, SMOOTHING)
-    level = _floored(noise.variance(pattern), mask & orbit.mask)
-    white = normal_image(pattern.shape, pattern.dtype)
-    return level, jnp.where(mask, jnp.sqrt(level) * white, 0)
+    variance = measured.noise.variance(pattern)
+    level = _floored(variance, measured.mask & orbit.mask)
+    white = jax.random.normal(jax.random.key(0), pattern.shape, pattern.dtype)
+    return level, jnp.where(measured.mask, jnp.sqrt(level) * white, 0)
 
 
 @jax.jit
-def _smooth_slope(pattern: Array, mask: Array) -> Array:
-    return slope(blur(pattern, mask, SMOOTHING), mask)
+def _smooth_slope(
+    pattern: Float[Array, "height width"], mask: Bool[Array, "height width"]
+) -> Float[Array, "2 height width"]:
+    return central_differences(blur(pattern, mask, SMOOTHING), mask)
 
 
 @jax.jit
 def _combine(
-    y: Array,
+    measured: Measurement,
     orbit: Orbit,
-    mask: Array,
-    noise: Noise,
-    level: Array,
-    slopes: Sequence[Array],
-    means: Sequence[Array],
-) -> Offset:
+    level: Float[Array, "height width"],
+    slopes: list[Float[Array, "2 height width"]],
+    means: list[Float[Array, "2 height width"]],
+) -> CentreScore:
     """The system, from the slopes of pattern and noise and their means over orbits."""
-    seen = mask & orbit.mask
+    seen = measured.mask & orbit.mask
     carried, noisy = (
-        jnp.where(seen[None], steps - mean, 0)  # G; zero without anything to compare
+        jnp.where(seen[None], steps - mean, 0)  # G; zero where nothing is compared
         for steps, mean in zip(slopes, means, strict=True)
     )
-    difference = jnp.where(seen, y - orbit.mean, 0)
+    difference = jnp.where(seen, measured.image - orbit.mean, 0)
     score = -jnp.sum(carried * (difference / level)[None], axis=(1, 2))
-    spread = jnp.maximum(noise.variance(orbit.mean), 0) / level**2
-    # the noise in the slope itself adds to its square: take away what it adds
+    spread = jnp.maximum(measured.noise.variance(orbit.mean), 0) / level**2
+    # the noise in the slope adds to its square, so that its own square is taken away
     information = _outer(carried, 1 / level) - _outer(noisy, 1 / level)
     freedom = jnp.where(seen, orbit.freedom, 0)
     chi_squared = jnp.sum(difference**2 / level)
     scale = chi_squared / jnp.maximum(jnp.sum(freedom), 1)
-    return Offset(score, information, _outer(carried, spread), scale)
+    return CentreScore(score, information, _outer(carried, spread), scale)
 
 
-def _floored(variance: Array, seen: Array) -> Array:
-    """A hundredth of the mean at least, so that no dark pixel decides alone."""
+def _floored(
+    variance: Float[Array, "height width"], seen: Bool[Array, "height width"]
+) -> Float[Array, "height width"]:
+    """The variance, a hundredth of its mean at least: no dark pixel decides alone."""
     typical = jnp.sum(jnp.where(seen, variance, 0)) / jnp.maximum(jnp.sum(seen), 1)
     return jnp.maximum(variance, 0.01 * jnp.where(typical > 0, typical, 1))
 
 
-def _outer(g: Array, weight: Array) -> Array:
-    # by parts, which processors do many times faster than einsum
+def _outer(
+    g: Float[Array, "2 height width"], weight: Float[Array, "height width"]
+) -> Float[Array, "2 2"]:
+    """Σ w g gᵀ, by its entries: many times faster on processors than einsum."""
     (a, b), both = g, jnp.sum(g[0] * g[1] * weight)
     return jnp.array([[jnp.sum(a**2 * weight), both], [both, jnp.sum(b**2 * weight)]])

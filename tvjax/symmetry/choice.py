@@ -1,192 +1,258 @@
-"""Which symmetry do the data have, and about which centre?"""
+"""The choice of the symmetry that the data have, and of its centre."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from tvjax.noise import Noise
 from tvjax.symmetry.agreement import (
     Agreement,
-    judge_symmetry,
+    assess_symmetry,
     Refused,
     SIGNIFICANCE,
     Untestable,
 )
-from tvjax.symmetry.centre import Centre, check_centre, find_centre
-from tvjax.symmetry.centre_score import determined
-from tvjax.symmetry.groups import find_group, Group
+from tvjax.symmetry.centre import Centre, locate_centre
+from tvjax.symmetry.groups import as_group, AZIMUTHAL, find_group, Group, TWO_FOLD
+from tvjax.symmetry.measurement import (
+    as_measurement,
+    check_centre,
+    is_within,
+    Measurement,
+)
 
-# Below this share of the mean that is worth taking, it is further off than twice the
-# noise, and TV alone nearer: the symmetry is refused.
+# A symmetry is refused where less than this share of the mean is worth taking: the mean
+# is then further off than twice the noise, and TV alone nearer.
 LEAST_GAIN = 0.2
-# A centre this far off is wrong if the data see it, one nearer by only imperfect.
+# A centre further off than this is wrong if the data see it, in pixels; a nearer one is
+# only imperfect.
 CLEARLY_OFF = 0.25
 # A centre less certain than this blurs what it averages, in pixels.
 LARGEST_ERROR = 0.5
-# What is left of the pixels that the mean is not worth its error in.
+# A given centre is refused where another leaves less than this share of the pixels that
+# it leaves to the own image.
 MUCH_BETTER = 0.5
-# How often a centre that was found is moved on, at most.
+# Greatest number of times that a centre that was found is moved on.
 MOST_MOVES = 4
 
-# Smaller groups first: one that is refused rules out all that contain it.
-_UPWARD = (
-    *("friedel", "mirror-x", "mirror-y", "3", "4"),
-    *("2mm", "3m", "6", "4mm", "6mm"),
+# Smaller groups come first: one that is refused rules out all that contain it.
+_UPWARD = tuple(
+    find_group(name)
+    for name in (
+        *("friedel", "mirror-x", "mirror-y", "3", "4"),
+        *("2mm", "3m", "6", "4mm", "6mm"),
+    )
 )
 
 
+class Symmetry(NamedTuple):
+    """A symmetry that was tested.
+
+    Attributes:
+        centre: Centre that was given or found.
+        agreement: Test of the symmetry about it.
+    """
+
+    centre: Centre
+    agreement: Agreement
+
+
 class Choice(NamedTuple):
-    """A centre and how the pattern agrees about it; None where nothing holds."""
+    """A centre and how the pattern agrees about it; None where nothing holds.
+
+    Attributes:
+        centre: Centre that was given or found.
+        agreement: Test of the symmetry about it.
+    """
 
     centre: Centre | None
     agreement: Agreement | None
 
 
-NO_SYMMETRY = Choice(None, None)
-
-
 def choose_symmetry(
-    y: Float[ArrayLike, "height width"],
-    group: str,
-    centre: str | tuple[float, float],
-    mask: Bool[ArrayLike, "height width"],
-    noise: Noise,
+    y: Num[ArrayLike, "height width"],
+    *,
+    noise: Noise | None = None,
+    group: Group | str = "auto",
+    centre: tuple[float, float] | str = "auto",
+    mask: Bool[ArrayLike, "height width"] | None = None,
 ) -> Choice:
-    """The group that was asked for, or the largest that the data do not refuse.
+    """Choose the group that was asked for, or the largest that the data do not refuse.
 
     A symmetry that does not hold is tested anew with a smooth factor on the pattern.
 
+    Args:
+        y: Image (height, width). Integers are counts.
+        noise: Noise model; by default estimated.
+        group: A group from `find_group`, its name, or "auto".
+        centre: Beam centre (y, x) in pixels, the first pixel's centre being 0, or
+            "auto".
+        mask: True where a pixel is valid: from the detector, never from the counts.
+
     Raises:
-        Refused: The data refuse a named group, with what speaks against it; a
-            `ValueError`.
+        Refused: The data refuse a named group; the sentence, of a `ValueError`, says
+            what contradicts it.
+        ValueError: The centre is outside the image, a valid pixel is not finite, or
+            there is no such group.
     """
-    locate = _locator(y, centre, mask, noise)
-    if group != "auto":
-        known = find_group(group)
-        place = locate(known)
-        chosen = Choice(place, judge_symmetry(y, known, place[:2], mask, noise))
-        if not chosen.agreement.holds:
-            chosen = _shaded(y, chosen, mask, noise, given=centre != "auto")
-            objection = _objection(y, chosen, mask, noise, given=centre != "auto")
-            if objection is not None:
-                refuse_symmetry(chosen, objection, given=centre != "auto")
-        return chosen
-    found = []
-    rings = _try(y, find_group("azimuthal"), locate, mask, noise)
-    if rings.agreement is not None and rings.agreement.holds:
+    measured = as_measurement(y, noise=noise, mask=mask)
+    wanted = as_wanted(group, centre, measured)
+    found = find_symmetry(measured, *wanted)
+    return Choice(None, None) if found is None else Choice(*found)
+
+
+def as_wanted(
+    group: Group | str, centre: tuple[float, float] | str, measured: Measurement
+) -> tuple[Group | None, Centre | None]:
+    """The group and the centre that were named, None for "auto".
+
+    Raises:
+        ValueError: There is no such group, or the centre is no point or too far outside
+            the image.
+    """
+    named = None if group == "auto" else as_group(group)
+    if isinstance(centre, str):
+        if centre == "auto":
+            return named, None
+        raise ValueError(f"`centre` must be 'auto' or (y, x), got {centre!r}.")
+    check_centre(centre, measured.image.shape, outside=True)
+    return named, Centre(float(centre[0]), float(centre[1]), (0.0, 0.0))
+
+
+def find_symmetry(
+    measured: Measurement, group: Group | None, centre: Centre | None
+) -> Symmetry | None:
+    """`choose_symmetry` of checked arguments, None for what is to be chosen.
+
+    Raises:
+        Refused: The data refuse a named group.
+    """
+    given = centre is not None
+    locate = _locator(measured, centre)
+    if group is not None:
+        return _named_symmetry(measured, group, locate, given=given)
+    rings = _try(measured, AZIMUTHAL, locate)
+    if rings is not None and rings.agreement.holds:
         return rings
-    found.append(rings)
+    found = [rings]
     refused: list[Group] = []
-    for name in _UPWARD:
-        candidate = find_group(name)
+    for candidate in _UPWARD:
         if any(candidate.contains(other) for other in refused):
             continue
-        tried = _try(y, candidate, locate, mask, noise)
+        tried = _try(measured, candidate, locate)
         found.append(tried)
-        if tried.agreement is None or not tried.agreement.holds:
+        if tried is None or not tried.agreement.holds:
             refused.append(candidate)
-    tested = [f for f in found if f.agreement is not None]
+    tested = [f for f in found if f is not None]
     holding = [f for f in tested if f.agreement.holds]
     if holding:
-        return max(holding, key=lambda f: find_group(f.agreement.group).order)
-    for found in sorted(tested, key=_removed_noise, reverse=True):
-        shaded = _shaded(y, found, mask, noise, given=centre != "auto")
-        if _objection(y, shaded, mask, noise, given=centre != "auto") is None:
+        return max(holding, key=lambda f: f.agreement.group.order)
+    for imperfect in sorted(tested, key=_removed_noise, reverse=True):
+        shaded = _shade(measured, imperfect, given=given)
+        if _objection(measured, shaded, given=given) is None:
             return shaded
-    return NO_SYMMETRY
+    return None
 
 
-def _removed_noise(choice: Choice) -> float:
-    return choice.agreement.gain * (1 - 1 / find_group(choice.agreement.group).order)
+def _named_symmetry(
+    measured: Measurement,
+    group: Group,
+    locate: Callable[[Group], Centre],
+    *,
+    given: bool,
+) -> Symmetry:
+    """The symmetry that was asked for, up to a smooth factor where it needs one."""
+    place = locate(group)
+    found = Symmetry(place, assess_symmetry(measured, group, place.place))
+    if found.agreement.holds:
+        return found
+    shaded = _shade(measured, found, given=given)
+    objection = _objection(measured, shaded, given=given)
+    if objection is not None:
+        refuse_symmetry(shaded, objection, given=given)
+    return shaded
+
+
+def _removed_noise(found: Symmetry) -> float:
+    """The share of the noise that the mean removes, as far as it is taken."""
+    return found.agreement.gain * (1 - 1 / found.agreement.group.order)
 
 
 def _try(
-    y: ArrayLike,
-    group: Group,
-    locate: Callable[[Group], Centre],
-    mask: ArrayLike,
-    noise: Noise,
-) -> Choice:
-    """A choice without agreement where centre or mask leave nothing to test."""
+    measured: Measurement, group: Group, locate: Callable[[Group], Centre]
+) -> Symmetry | None:
+    """The test of a group; None where centre or mask leave nothing to test."""
     try:
         place = locate(group)
-        return Choice(place, judge_symmetry(y, group, place[:2], mask, noise))
+        return Symmetry(place, assess_symmetry(measured, group, place.place))
     except Untestable:
-        return NO_SYMMETRY
+        return None
 
 
-def _shaded(
-    y: ArrayLike, choice: Choice, mask: ArrayLike, noise: Noise, *, given: bool
-) -> Choice:
+def _shade(measured: Measurement, found: Symmetry, *, given: bool) -> Symmetry:
     """The same symmetry, up to a smooth factor.
 
     A centre that was found moves on to where it is without that factor and the spots.
     """
-    group, place = find_group(choice.agreement.group), choice.centre
+    place, agreement = found
+    group, error = agreement.group, place.error
     for _ in range(1 if given else MOST_MOVES):
-        agreement = judge_symmetry(y, group, place[:2], mask, noise, shaded=True)
-        if not _is_off(agreement) or given:
+        agreement = assess_symmetry(measured, group, place.place, shaded=True)
+        if given or not _is_off(agreement):
             break
-        moved = (c + shift for c, shift in zip(place[:2], agreement.shift, strict=True))
-        place = Centre(*moved, place.error)
-        try:
-            check_centre(place[:2], np.shape(y), group)
-        except ValueError:
+        shift = agreement.shift
+        place = Centre(place.y + shift[0], place.x + shift[1], error)
+        shape = measured.image.shape
+        if not is_within(place.place, shape, outside=group.continuous):
             break
-    return Choice(Centre(*agreement.centre, place.error), agreement)
+    return Symmetry(Centre(*agreement.centre, error), agreement)
 
 
 def _is_off(agreement: Agreement) -> bool:
-    """Do the data see that the centre is wrong, beyond what is merely imperfect?"""
+    """Whether the data see that the centre is wrong, and not merely imperfect."""
     far = np.hypot(*agreement.shift) > CLEARLY_OFF
     return bool(far and agreement.shift_significance <= SIGNIFICANCE)
 
 
-def _locator(
-    y: ArrayLike, centre: str | tuple[float, float], mask: ArrayLike, noise: Noise
-) -> Callable[[Group], Centre]:
+def _locator(measured: Measurement, given: Centre | None) -> Callable[[Group], Centre]:
     """The centre as given, or as found once for each kind of group."""
-    if centre != "auto":
-        if isinstance(centre, str):
-            raise ValueError(f"`centre` must be 'auto' or (y, x), got {centre!r}.")
-        given = Centre(float(centre[0]), float(centre[1]), (0.0, 0.0))
-
-        check_centre(centre, np.shape(y), find_group("azimuthal"))
-
-        def take(group: Group) -> Centre:
-            try:
-                check_centre(centre, np.shape(y), group)
-            except ValueError as error:
-                raise Untestable(str(error)) from None
-            return given
-
-        return take
-    two_fold = find_group("friedel")
-    known: dict[str, Centre] = {}
+    if given is not None:
+        return partial(_take, given, measured.image.shape)
+    known: dict[Group, Centre] = {}
 
     def locate(group: Group) -> Centre:
-        # nearly all that a larger group knows of its centre, two-fold rotation does;
-        # rings know theirs where the beam passes beside the detector
-        finite = group.contains(two_fold) and not group.continuous
-        seeker = two_fold if finite else group
-        if seeker.name not in known:
-            known[seeker.name] = find_centre(y, mask, group=seeker, noise=noise)
-        place = known[seeker.name]
+        # The two-fold rotation knows nearly all that a larger group knows of its
+        # centre; rings know theirs where the beam passes beside the detector.
+        finite = group.contains(TWO_FOLD) and not group.continuous
+        seeker = TWO_FOLD if finite else group
+        if seeker not in known:
+            known[seeker] = locate_centre(measured, seeker)
+        place = known[seeker]
         errors = np.asarray(place.error)
         if group.continuous:
-            errors = errors * _unlike_shifts(place, np.asarray(mask))
-        if not np.all(errors[list(determined(group))] < LARGEST_ERROR):
+            errors = errors * _unlike_shifts(place, np.asarray(measured.mask))
+        if not np.all(errors[list(group.fixed_axes)] < LARGEST_ERROR):
             raise Untestable(
                 f"the pattern does not tell its centre under {group.name!r} to half a "
                 f"pixel: found ({place.y:.2f}, {place.x:.2f}) ± {place.error}. Give "
                 "`centre` from the geometry, or take another group."
             )
-        return _settled(place)
+        return _rounded(place)
 
     return locate
+
+
+def _take(given: Centre, shape: tuple[int, ...], group: Group) -> Centre:
+    """The centre as given, if it suits the group."""
+    try:
+        check_centre(given.place, shape, outside=group.continuous)
+    except ValueError as error:
+        raise Untestable(str(error)) from None
+    return given
 
 
 def _unlike_shifts(
@@ -194,17 +260,17 @@ def _unlike_shifts(
 ) -> Float[np.ndarray, "2"]:
     """How differently a shift of the centre moves the pixels of rings, along y, x.
 
-    One for whole rings. Seen from a beam beside the frame, all move nearly alike, and
-    nothing is blurred.
+    It is one for whole rings. Seen from a beam outside the frame, all pixels move
+    nearly alike, and nothing is blurred.
     """
-    offsets = np.argwhere(mask) - np.asarray(place[:2])
+    offsets = np.argwhere(mask) - np.asarray(place.place)
     lengths = np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 0.5)
     return 2**0.5 * np.std(offsets / lengths, axis=0)
 
 
-def _settled(place: Centre) -> Centre:
+def _rounded(place: Centre) -> Centre:
     """The nearest half pixels, if the data cannot tell: those need no interpolation."""
-    found, errors = np.asarray(place[:2]), np.asarray(place.error)
+    found, errors = np.asarray(place.place), np.asarray(place.error)
     near = np.rint(2 * found) / 2
     reach = np.clip(2 * errors, 0.05, 0.25)
     if np.all(np.abs(near - found) <= reach):
@@ -212,41 +278,39 @@ def _settled(place: Centre) -> Centre:
     return Centre(float(found[0]), float(found[1]), place.error)
 
 
-def _objection(
-    y: ArrayLike, choice: Choice, mask: ArrayLike, noise: Noise, *, given: bool
-) -> str | None:
-    """Why the mean over these orbits is no estimate of the pattern, if so.
+def _objection(measured: Measurement, found: Symmetry, *, given: bool) -> str | None:
+    """Why the mean over these orbits is no estimate of the pattern; None if it is one.
 
     A centre that seems off is wrong if another is much better; where none is, as for
     the ellipses of a tilted detector, the risk says what this one is worth.
     """
-    agreement = choice.agreement
+    agreement = found.agreement
     if given and _is_off(agreement):
-        better = _shaded(y, choice, mask, noise, given=False).agreement
+        better = _shade(measured, found, given=False).agreement
+        mask = np.asarray(measured.mask)
         unused, rest = (1 - np.mean(a.share[mask]) for a in (agreement, better))
         if rest < MUCH_BETTER * unused:
             off = np.subtract(better.centre, agreement.centre)
             return f"the centre seems to be off by ({off[0]:.2f}, {off[1]:.2f}) pixels"
     if agreement.gain < LEAST_GAIN:
-        ratio = np.sum(agreement.chi_squared) / max(np.sum(agreement.freedom), 1e-30)
         return (
-            f"orbit differences have {ratio:.2f} times the chi-squared of the noise, "
-            f"and {100 * agreement.broken_share:.1f} % of the pixels lie in orbits "
-            "that differ in single spots"
+            f"orbit differences have {agreement.ratio:.2f} times the chi-squared of "
+            f"the noise, and {100 * agreement.broken_share:.1f} % of the pixels lie in "
+            "orbits that differ in single spots"
         )
     return None
 
 
-def refuse_symmetry(choice: Choice, objection: str, *, given: bool) -> NoReturn:
+def refuse_symmetry(found: Symmetry, objection: str, *, given: bool) -> NoReturn:
     """Say why a symmetry that was named is refused, and what to do.
 
     Raises:
         Refused: Always.
     """
-    place = choice.centre
+    place = found.centre
     remedy = "centre='auto', another group" if given else "another group or 'auto'"
     raise Refused(
-        f"the data refuse {choice.agreement.group!r} about "
+        f"the data refuse {found.agreement.group.name!r} about "
         f"({place.y:.2f}, {place.x:.2f}): {objection}. Try {remedy}, or check mask and "
         "noise model."
     )

@@ -1,115 +1,62 @@
-"""Denoise a pattern by its own symmetry, with nothing to choose."""
+"""Denoising of a pattern by its own symmetry, the strength chosen from the data."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, get_args, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import get_args, Literal, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float, Num, PRNGKeyArray
 
-from tvjax.noise import estimate_noise, Noise
+from tvjax.arguments import check_choice, is_traced
+from tvjax.noise import Noise
 from tvjax.operators import Norm
-from tvjax.risk import held_out_error
+from tvjax.risk.splitting import deal, Split
 from tvjax.solvers import Solution, solve
-from tvjax.symmetry.agreement import Agreement, ring_place
-from tvjax.symmetry.average import Blend, blend, no_blend
-from tvjax.symmetry.centre import Centre, check_pattern
-from tvjax.symmetry.choice import choose_symmetry, NO_SYMMETRY, refuse_symmetry
-from tvjax.symmetry.fallback import certainty, least_mixture, Mixture, noise_weight
-from tvjax.symmetry.splits import deal, Pair, pair_data, pair_orbits
-from tvjax.tuning.strength import choose_alpha_between, SAMPLE
+from tvjax.symmetry.average import Average, average_by, Averaged, no_average
+from tvjax.symmetry.choice import (
+    as_wanted,
+    find_symmetry,
+    refuse_symmetry,
+    Symmetry,
+)
+from tvjax.symmetry.fallback import certainty, Fallback, find_fallback, noise_weight
+from tvjax.symmetry.groups import Group
+from tvjax.symmetry.measurement import as_measurement, Measurement
+from tvjax.symmetry.result import SymmetricResult
+from tvjax.symmetry.rings import ring_position
+from tvjax.symmetry.splits import average_split, split_orbits
+from tvjax.tuning.strength import choose_alpha_between
+from tvjax.tuning.tiles import SAMPLE
 
 Judge = Literal["auto", "data", "orbits"]
 
-# Of the strength in a spot that is kept as measured; zero has no logarithm.
+# Share of the strength in a spot that is kept as measured; zero has no logarithm.
 KEPT = 1e-3
-# Of the data into two, to choose the strength, where these are few.
+# Greatest number of splits of the data that the strength of a small image is chosen on:
+# the few pixels that one holds out have noise enough to mislead.
 MOST_SPLITS = 6
-# Standard deviations by which TV must lower the error of means over rings.
+# TV of means over rings must lower their error by more than so many standard
+# deviations; otherwise it is left out.
 SURE_OF_TV = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class SymmetricResult:
-    """A denoised pattern, and how it came about."""
+class _Options(NamedTuple):
+    """Options of the solver."""
 
-    image: Any  # NumPy for NumPy, JAX for JAX; as given where nothing is known
-    mask: np.ndarray  # True where the image is an estimate: gaps may be filled
-    group: str  # "none" where no symmetry holds
-    centre: Centre | None
-    agreement: Agreement | None
-    mixture: Mixture | None  # with TV of the image alone, where imperfect
-    orbit: np.ndarray  # the blended orbit mean, before TV
-    factor: np.ndarray  # its variance over that of a pixel
-    noise: Noise
-    alpha: np.ndarray  # where the mean has its typical noise; unit of the data
-    strength: np.ndarray  # α of each pixel: α √(factor over its mean), 0 in kept spots
-    risk: np.ndarray  # estimated mean squared error, at the judge's exposure
-    judge: str  # "data" or "orbits"
-    gap: np.ndarray  # relative duality gap
-    num_steps: np.ndarray
-    converged: np.ndarray
-    at_bound: np.ndarray  # the strength wanted to leave its range
-
-    @property
-    def blended(self) -> bool:
-        """Whether the symmetry is imperfect, and the mean was weighed with the own."""
-        return self.agreement is not None and self.agreement.shading is not None
-
-    def report(self) -> str:
-        """How it came about, in sentences."""
-        if self.agreement is None:
-            lines = ["symmetry   none that the data do not refuse: the image alone"]
-        else:
-            error = " ± ".join(
-                f"({a:.3g}, {b:.3g})" for a, b in (self.centre[:2], self.centre.error)
-            )
-            lines = [
-                f"symmetry   {self.agreement.report()}",
-                f"centre     {error} pixels",
-            ]
-        lines += [
-            f"noise left {float(np.mean(self.factor[self.mask])):.3g} of the variance "
-            "before TV",
-            f"alpha      {float(self.alpha):.4g} (chosen between halves of the "
-            f"{self.judge})",
-            f"risk       {float(self.risk):.4g}, the mean squared error as estimated; "
-            "unbiased, so it may be negative",
-            f"exactness  relative gap {float(self.gap):.4g}",
-            f"steps      {int(self.num_steps)}",
-        ]
-        if self.blended:
-            weighed = f"{100 * self.agreement.gain:.0f} % mean"
-            if self.mixture is not None:
-                share = np.mean(self.mixture.share[self.mask])
-                weighed += f", then with TV of the image alone, {100 * share:.0f} % of"
-                weighed += (
-                    f" the former; TV alone has a risk of {self.mixture.own_risk:.4g}"
-                )
-            lines.append(
-                "WARNING    the symmetry is imperfect: mean and own image are weighed "
-                f"around each pixel, {weighed}"
-            )
-        if not self.converged:
-            lines.append("WARNING    not converged: raise `max_steps`")
-        if self.at_bound:
-            lines.append(
-                "WARNING    alpha ended at the end of its range: check the noise model "
-                "and the mask"
-            )
-        return "\n".join(lines)
+    norm: Norm
+    tol: float
+    max_steps: int
 
 
 def denoise_symmetric(
-    y: Float[ArrayLike, "height width"],
-    group: str = "auto",
-    centre: str | tuple[float, float] = "auto",
-    noise: Noise | None = None,
-    mask: Bool[ArrayLike, "height width"] | None = None,
+    y: Num[ArrayLike, "height width"],
     *,
+    noise: Noise | None = None,
+    group: Group | str = "auto",
+    centre: tuple[float, float] | str = "auto",
+    mask: Bool[ArrayLike, "height width"] | None = None,
     judge: Judge = "auto",
     norm: Norm = "isotropic",
     tol: float = 1e-4,
@@ -125,17 +72,25 @@ def denoise_symmetric(
     kept as measured. α_i = α √(variance left) with α of least error between two
     independent halves of the data.
 
-    Where the symmetry is imperfect, the mean has a smooth factor if the data speak for
-    it (`tvjax.symmetry.shading`), and the result is mixed with TV of the image alone,
-    by ring, as data that neither has seen want it (`tvjax.symmetry.fallback`).
+    Where the symmetry is imperfect, the mean has a smooth factor if that lowers the
+    risk (`tvjax.symmetry.shading`), and the estimate falls back on TV of the image
+    alone, by ring, as far as data that neither has seen ask for it
+    (`tvjax.symmetry.fallback`).
+
+    Looks at the numbers of its data to choose, so that JAX cannot trace it: inside
+    `jax.jit`, `jax.vmap` or `jax.grad` take a `tvjax.Symmetrized`.
+
+    The mean over orbits of Poisson counts is sufficient; networks that learn from the
+    same symmetry: Zhou et al. 2024 (10.1107/S1600576724002899).
 
     Args:
-        y: One image. Integers are counts.
-        group: A name that `tvjax.symmetry.find_group` knows, or "auto" for the largest
-            group that the data do not refuse, if any.
-        centre: (y, x) in pixels, the first one's centre being 0, or "auto".
-        noise: By default estimated, as counts times a gain for integers, as white for
-            floating point.
+        y: One image (height, width). Integers are counts.
+        noise: Noise model; by default estimated, as counts times a gain for integers,
+            as white noise for floating point.
+        group: A group from `tvjax.symmetry.find_group`, its name, or "auto" for the
+            largest group that the data do not refuse, if any.
+        centre: Beam centre (y, x) in pixels, the first pixel's centre being 0, or
+            "auto".
         mask: True where a pixel is valid: from the detector, never from the counts.
             Where a partner is valid, the pixel is filled in.
         judge: What is split in two to choose α: the "data", photon by photon where
@@ -144,173 +99,262 @@ def denoise_symmetric(
             default the latter where floating-point data come without a noise model.
         norm: "isotropic" or "anisotropic".
         tol: Relative duality gap to reach.
-        max_steps: Of the solver, at most.
-        key: Of the random split of the data; the same by default in every call.
+        max_steps: Greatest number of solver steps.
+        key: Key of the random split of the data; the same by default in every call.
 
     Raises:
-        Refused: A `ValueError` for a named symmetry that the data refuse or that brings
-            nothing, or a group whose orbits are all masked.
-        ValueError: For a centre outside the image, values that are not finite under
-            the mask, or anything but one image.
+        Refused: A named symmetry is refused by the data or brings nothing, or all of
+            its orbits are masked; it is a `ValueError`.
+        ValueError: `y` is anything but one image, the centre is outside it, a valid
+            pixel is not finite, or a word is unknown.
+        TypeError: JAX traces the data.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> counts = np.random.default_rng(0).poisson(2.0, (24, 24))
+        >>> result = tvjax.denoise_symmetric(
+        ...     counts, noise=tvjax.Poisson(), group="friedel", centre=(11.5, 11.5)
+        ... )
+        >>> result.group, result.image.shape
+        ('friedel', (24, 24))
     """
-    if judge not in get_args(Judge):
-        raise ValueError(f"`judge` must be one of {get_args(Judge)}, got {judge!r}.")
-    in_numpy = not isinstance(y, jax.Array)
-    data, valid = check_pattern(y, mask)
-    known = noise is not None or jnp.issubdtype(jnp.asarray(y).dtype, jnp.integer)
-    if noise is None:
-        noise = estimate_noise(y, mask)
-    choice = choose_symmetry(data, group, centre, valid, noise)
-    if judge == "auto":
-        judge = "data" if known or choice.agreement is None else "orbits"
-    if judge == "orbits" and choice.agreement is None:
-        raise ValueError(
-            "judge='orbits' needs a symmetry, and the data refuse them all; use 'data'."
+    if is_traced(y):
+        raise TypeError(
+            "`tvjax.denoise_symmetric` looks at the numbers to choose symmetry and "
+            "strength, which JAX cannot trace: inside jit, vmap or grad use "
+            "`tvjax.Symmetrized`."
         )
-    alone = no_blend(valid)
-    mean_of = alone if choice.agreement is None else blend(choice.agreement, valid)
-    settings = {"norm": norm, "tol": tol, "max_steps": max_steps}
-    mixture = None
+    check_choice("judge", judge, get_args(Judge))
+    check_choice("norm", norm, get_args(Norm))
+    measured = as_measurement(y, noise=noise, mask=mask)
+    wanted = as_wanted(group, centre, measured)
+    symmetry = find_symmetry(measured, *wanted)
+    if judge == "auto":
+        counts = jnp.issubdtype(jnp.asarray(y).dtype, jnp.integer)
+        known = noise is not None or counts or symmetry is None
+        judge = "data" if known else "orbits"
+    options = _Options(norm, tol, max_steps)
+    fallback = own = None
     if judge == "orbits":
-        found = _estimate(data, mean_of, [pair_orbits(data, mean_of)], **settings)
+        found = _judged_by_orbits(measured, symmetry, options)
     else:
-        splits = min(max(SAMPLE // data.size, 1), MOST_SPLITS)
-        keys = jax.random.split(jax.random.key(0) if key is None else key, splits)
-        parts = [deal(data, valid, noise, k) for k in keys]
-
-        def pairs(of: Blend) -> list[Pair]:
-            return [pair_data(two, of, noise) for two in parts]
-
-        found = _estimate(data, mean_of, pairs(mean_of), **settings)
-        if choice.agreement is not None and choice.agreement.shading is not None:
-            own = _estimate(data, alone, pairs(alone), **settings)
-            place, _ = ring_place(data.shape, choice.centre[:2], data.dtype)
-            estimates = _judged(found, norm, tol), _judged(own, norm, tol)
-            mixture = least_mixture(
-                *estimates,
-                own.pair,
-                noise.variance(estimates[1]),
-                choice.agreement.share,
-                place,
-            )
-            if not mixture.helps:
-                if group != "auto":
+        splits = _split_data(measured, key)
+        found = _judged_by_data(measured, _average(measured, symmetry), splits, options)
+        if symmetry is not None and symmetry.agreement.shading is not None:
+            alone = no_average(measured.mask)
+            own = _judged_by_data(measured, alone, splits, options)
+            fallback = _fall_back(measured, symmetry, found, own, options)
+            if not fallback.helps:
+                if wanted[0] is not None:
                     refuse_symmetry(
-                        choice,
+                        symmetry,
                         "its mean brings nothing over the image alone, by data that "
                         "neither has seen",
-                        given=centre != "auto",
+                        given=wanted[1] is not None,
                     )
-                choice, mixture, found = NO_SYMMETRY, None, own
+                symmetry, fallback, found = None, None, own
     image, risk = found.solution.image, found.risk
-    if mixture is not None:
-        share = jnp.asarray(np.where(valid, mixture.share, 1), data.dtype)
+    if fallback is not None and own is not None:
+        share = jnp.where(measured.mask, jnp.asarray(fallback.share, image.dtype), 1)
         image = share * image + (1 - share) * own.solution.image
-        risk = jnp.asarray(mixture.risk)
-    image = jnp.where(found.seen, image, jnp.asarray(y).astype(data.dtype))
+        risk = fallback.risk
+    image = jnp.where(found.averaged.mask, image, jnp.asarray(y).astype(image.dtype))
+    converged = np.asarray(found.solution.converged)
+    at_bound = np.asarray(found.at_bound)
     return SymmetricResult(
-        image=np.asarray(image) if in_numpy else image,
-        mask=np.asarray(found.seen),
-        group="none" if choice.agreement is None else choice.agreement.group,
-        centre=choice.centre,
-        agreement=choice.agreement,
-        mixture=mixture,
-        orbit=np.asarray(found.mean),
-        factor=np.asarray(found.factor),
-        noise=noise,
+        image=image if isinstance(y, jax.Array) else np.asarray(image),
+        noise=measured.noise,
+        risk=np.asarray(risk),
+        warnings=tuple(_warnings(symmetry, fallback, found, measured.mask)),
+        mask=np.asarray(found.averaged.mask),
+        group="none" if symmetry is None else symmetry.agreement.group.name,
+        centre=None if symmetry is None else symmetry.centre,
+        agreement=None if symmetry is None else symmetry.agreement,
+        fallback=fallback,
+        orbit=np.asarray(found.averaged.image),
+        factor=np.asarray(found.averaged.factor),
         alpha=np.asarray(found.alpha),
         strength=np.asarray(found.alpha * found.profile),
-        risk=np.asarray(risk),
         judge=judge,
-        gap=np.asarray(found.solution.relative_gap),
+        relative_gap=np.asarray(found.solution.relative_gap),
         num_steps=np.asarray(found.solution.num_steps),
-        converged=np.asarray(found.solution.converged),
-        at_bound=np.asarray(found.at_bound),
+        converged=converged,
+        at_bound=at_bound,
     )
+
+
+def _warnings(
+    symmetry: Symmetry | None,
+    fallback: Fallback | None,
+    found: "_Estimate",
+    mask: Bool[Array, "height width"],
+) -> Iterator[str]:
+    """Yield a sentence for each thing that deserves a second look."""
+    if symmetry is not None and symmetry.agreement.shading is not None:
+        weighed = f"{100 * symmetry.agreement.gain:.0f} % mean"
+        if fallback is not None:
+            share = np.mean(fallback.share[np.asarray(found.averaged.mask)])
+            weighed += (
+                f", then with TV of the image alone, {100 * share:.0f} % of the "
+                f"former; TV alone has a risk of {fallback.own_risk:.4g}"
+            )
+        yield (
+            "the symmetry is imperfect: mean and own image are weighed around each "
+            f"pixel, {weighed}"
+        )
+    if not found.solution.converged:
+        yield "not converged: raise `max_steps`"
+    if found.at_bound:
+        yield (
+            "alpha ended at the end of its range: check the noise model and the mask"
+        )
 
 
 class _Estimate(NamedTuple):
-    """TV of a blended mean, and how its strength was chosen."""
+    """TV of an averaged pattern, and how its strength was chosen.
+
+    Attributes:
+        solution: TV of the average.
+        averaged: The average before TV.
+        profile: Strength of each pixel over alpha.
+        alpha: Strength.
+        risk: Estimated mean squared error.
+        at_bound: Whether the strength wanted to leave its range.
+        split: The average in two parts, the first such split.
+    """
 
     solution: Solution
-    mean: Array
-    factor: Array
-    seen: Array  # where the mean is known
-    profile: Array  # of the strength
-    alpha: Array
-    risk: Array
-    at_bound: Array
-    pair: Pair  # the first
+    averaged: Averaged
+    profile: Float[Array, "height width"]
+    alpha: Float[Array, ""]
+    risk: Float[Array, ""]
+    at_bound: Bool[Array, ""]
+    split: Split
+
+
+def _average(measured: Measurement, symmetry: Symmetry | None) -> Average:
+    """The average by a symmetry; the data as they are without one."""
+    if symmetry is None:
+        return no_average(measured.mask)
+    return average_by(symmetry.agreement, measured.mask)
+
+
+def _split_data(measured: Measurement, key: PRNGKeyArray | None) -> list[Split]:
+    """Split the data in two, more than once where they are few."""
+    num = min(max(SAMPLE // measured.image.size, 1), MOST_SPLITS)
+    keys = jax.random.split(jax.random.key(0) if key is None else key, num)
+    image, mask, noise = measured
+    return [deal(image, noise, mask=mask, key=k) for k in keys]
+
+
+def _judged_by_orbits(
+    measured: Measurement, symmetry: Symmetry | None, options: _Options
+) -> _Estimate:
+    """The estimate whose strength is chosen between halves of the orbits.
+
+    Raises:
+        ValueError: There is no symmetry.
+    """
+    if symmetry is None:
+        raise ValueError(
+            "judge='orbits' needs a symmetry, and the data refuse them all; use 'data'."
+        )
+    average = average_by(symmetry.agreement, measured.mask)
+    return _estimate(
+        measured, average, [split_orbits(measured.image, average)], options
+    )
+
+
+def _judged_by_data(
+    measured: Measurement, average: Average, splits: Sequence[Split], options: _Options
+) -> _Estimate:
+    """The estimate whose strength is chosen between parts of the data."""
+    noise = measured.noise
+    averaged = [average_split(split, average, noise) for split in splits]
+    return _estimate(measured, average, averaged, options)
 
 
 def _estimate(
-    data: Array,
-    mean_of: Blend,
-    pairs: Sequence[Pair],
-    *,
-    norm: Norm,
-    tol: float,
-    max_steps: int,
+    measured: Measurement, average: Average, splits: Sequence[Split], options: _Options
 ) -> _Estimate:
-    """Denoise a blended mean with the strength that its halves choose.
-
-    Halved more than once where that costs little: what few pixels hold out has noise
-    enough to mislead.
-    """
-    mean, factor, seen = mean_of(data)
-    profile = _profile(factor, seen, mean_of.spot)
-    pair = pairs[0]
+    """Denoise an average with the strength that its splits choose."""
+    averaged = average(measured.image)
+    profile = _profile(averaged, average.spot)
     tuned = choose_alpha_between(
-        jnp.stack([p.seen for p in pairs]),
-        jnp.stack([p.held_out for p in pairs]),
-        jnp.stack([p.variance for p in pairs]),
-        fraction=pair.fraction,
-        mask=jnp.stack([p.mask for p in pairs]),
-        norm=norm,
-        profile=jnp.stack([profile] * len(pairs)),
+        jax.tree.map(lambda *parts: jnp.stack(parts), *splits),
+        norm=options.norm,
+        profile=jnp.stack([profile] * len(splits)),
     )
-    alpha, risk = tuned.denoiser.alpha.astype(data.dtype), tuned.risk
-    if mean_of.group.continuous:
+    split = splits[0]
+    alpha, risk = tuned.denoiser.alpha.astype(measured.image.dtype), tuned.risk
+    if average.group.continuous:
         # rings leave so little noise that no TV at all may be best
-        judged = _solve_seen(pair, alpha * profile, norm, tol)
-        risk, without = (
-            held_out_error(x, pair.held_out, pair.variance, pair.mask)
-            for x in (judged, pair.seen)
-        )
-        if risk >= without or _certainty_of_tv(judged, pair, factor) <= SURE_OF_TV:
+        smoothed = _solve_seen(split, alpha * profile, options)
+        risk, without = (split.error(x) for x in (smoothed, split.seen))
+        sure = _certainty_of_tv(smoothed, split, averaged.factor)
+        if risk >= without or sure <= SURE_OF_TV:
             alpha, risk = jnp.zeros_like(alpha), without
     solution = solve(
-        mean, alpha * profile, mask=seen, norm=norm, tol=tol, max_steps=max_steps
+        averaged.image, alpha * profile, mask=averaged.mask, **options._asdict()
     )
     at_bound = tuned.at_bound & (alpha > 0)
-    return _Estimate(solution, mean, factor, seen, profile, alpha, risk, at_bound, pair)
+    return _Estimate(solution, averaged, profile, alpha, risk, at_bound, split)
 
 
-def _certainty_of_tv(x: Array, pair: Pair, factor: Array) -> float:
-    """The certainty with which x is nearer than the mean to what is held out.
-
-    In units of the noise, so that no bright pixel decides alone. What is held out is
-    one number a ring, whose pixels all err alike: by so much, the variance is that of
-    a pixel.
-    """
-    known = np.asarray(pair.mask & (factor > 0) & (pair.variance > 0))
-    spread = np.where(known, pair.variance / np.where(known, factor, 1), 0)
-    weight = noise_weight(spread, known)
-    return certainty(pair.seen, x, pair.held_out, weight, spread)
-
-
-def _judged(estimate: _Estimate, norm: Norm, tol: float) -> Array:
-    """What the same denoising makes of the part of the data that does not judge."""
-    return _solve_seen(estimate.pair, estimate.alpha * estimate.profile, norm, tol)
-
-
-def _solve_seen(pair: Pair, strength: Array, norm: Norm, tol: float) -> Array:
-    strength = strength / pair.fraction**0.5
-    return solve(pair.seen, strength, mask=pair.mask, norm=norm, tol=tol).image
-
-
-def _profile(factor: Array, seen: Array, kept: Array) -> Array:
+def _profile(
+    averaged: Averaged, kept: Bool[Array, "height width"]
+) -> Float[Array, "height width"]:
     """√(variance left) over its typical value, next to nothing in kept spots."""
+    factor, seen = averaged.factor, averaged.mask
     typical = jnp.sum(jnp.where(seen, factor, 0)) / jnp.maximum(jnp.sum(seen), 1)
     relative = jnp.where(seen & (factor > 0), factor / typical, 1)
     return jnp.where(kept, KEPT, jnp.sqrt(relative))
+
+
+def _certainty_of_tv(
+    x: Float[Array, "height width"], split: Split, factor: Float[Array, "height width"]
+) -> float:
+    """The certainty with which x is nearer than the mean to the part held out.
+
+    It is in units of the noise, so that no bright pixel decides alone. The part held
+    out is one number a ring, whose pixels all err alike: the variance of that number is
+    as many times smaller as there are pixels, and has to be counted as a pixel's.
+    """
+    known = np.asarray(split.valid & (factor > 0) & (split.variance > 0))
+    spread = np.where(known, split.variance / np.where(known, factor, 1), 0)
+    weight = noise_weight(spread, known)
+    return certainty(split.seen, x, split.held_out, weight, spread)
+
+
+def _fall_back(
+    measured: Measurement,
+    symmetry: Symmetry,
+    found: _Estimate,
+    own: _Estimate,
+    options: _Options,
+) -> Fallback:
+    """How far to trust the estimate by symmetry, next to TV of the image alone."""
+    by_symmetry, alone = (
+        _solve_seen(estimate.split, estimate.alpha * estimate.profile, options)
+        for estimate in (found, own)
+    )
+    image = measured.image
+    position, _ = ring_position(symmetry.centre.place, image.shape, image.dtype)
+    return find_fallback(
+        by_symmetry,
+        alone,
+        own.split,
+        level=measured.noise.variance(alone),
+        share=symmetry.agreement.share,
+        position=position,
+    )
+
+
+def _solve_seen(
+    split: Split, strength: Float[Array, "height width"], options: _Options
+) -> Float[Array, "height width"]:
+    """The same denoising of the part of the data that does not judge."""
+    strength = strength / split.fraction**0.5
+    return solve(
+        split.seen, strength, mask=split.mask, norm=options.norm, tol=options.tol
+    ).image

@@ -1,4 +1,4 @@
-"""How much of the estimate by symmetry, how much of the image's own?
+"""The fallback on the image's own estimate where that by symmetry is worse.
 
     x = own + μ λ (by symmetry − own)
 
@@ -15,58 +15,67 @@ alone would scatter them (DerSimonian, Laird 1986, 10.1016/0197-2456(86)90046-2)
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Bool, Float
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float
 
-from tvjax.symmetry.splits import Pair
+from tvjax.risk.splitting import Split
 
-# Standard deviations that the error must fall by to speak for the symmetry.
+# The symmetry helps if the error falls by more than so many standard deviations.
 CERTAIN = 3.0
-# Of the mean variance, that a pixel is taken to have at least.
+# Least variance that a pixel is taken to have, as a share of the mean variance.
 FLOOR = 0.05
 
 
-class Mixture(NamedTuple):
-    """The share of the estimate by symmetry, and what it brings."""
+class Fallback(NamedTuple):
+    """How far the estimate by symmetry is trusted, and what it brings.
 
-    share: Float[np.ndarray, "height width"]  # μ λ in [0, 1]
-    risk: float  # estimated mean squared error of the mixture
-    own_risk: float  # of the image's own estimate
-    certainty: float  # of their difference over v, in its standard deviations
+    Attributes:
+        share: Share μ λ of the estimate by symmetry, in [0, 1]; the rest is the own.
+        risk: Estimated mean squared error of both together.
+        own_risk: Estimated mean squared error of the image's own estimate.
+        certainty: Difference of these errors over v, in its standard deviations.
+    """
+
+    share: Float[np.ndarray, "height width"]
+    risk: float
+    own_risk: float
+    certainty: float
 
     @property
     def helps(self) -> bool:
-        """Whether the error over v is less than the own estimate's beyond chance.
+        """Whether the symmetry lowers the error over v beyond chance.
 
-        And not at the cost of the error itself, which is that of the bright pixels.
+        It must not raise the error itself, which is that of the bright pixels.
         """
         return self.certainty > CERTAIN and self.risk < self.own_risk
 
 
-def least_mixture(
+def find_fallback(
     symmetric: Float[ArrayLike, "height width"],
     own: Float[ArrayLike, "height width"],
-    pair: Pair,
+    split: Split,
+    *,
     level: Float[ArrayLike, "height width"],
-    trust: Float[ArrayLike, "height width"],
-    place: Float[ArrayLike, "height width"],
-) -> Mixture:
-    """Find the mixture of least error.
+    share: Float[ArrayLike, "height width"],
+    position: Float[ArrayLike, "height width"],
+) -> Fallback:
+    """Find the μ of least error.
 
     Args:
         symmetric: Estimate by symmetry, from the part of the data that is seen.
         own: Estimate from that part of the image alone.
-        pair: The image in two, as it is; the part held out judges.
-        level: v, the expected variance of a pixel, from the part that is seen.
-        trust: λ of each pixel.
-        place: Of each pixel in the radius, in rings: in the first from zero to one.
+        split: The image in two parts; the one held out judges.
+        level: Expected variance v of a pixel, from the part that is seen.
+        share: λ of each pixel.
+        position: Radius of each pixel in rings: from zero to one in the first.
     """
-    mask, place = np.asarray(pair.mask), np.asarray(place, float)
-    ring = place.astype(int)
-    symmetric, own, held_out, variance, level, trust = (
+    mask, position = np.asarray(split.valid), np.asarray(position, float)
+    ring = position.astype(int)
+    symmetric, own, held_out, variance, level, share = (
         np.where(mask, z, 0).astype(float)
-        for z in (symmetric, own, pair.held_out, pair.variance, level, trust)
+        for z in (symmetric, own, split.held_out, split.variance, level, share)
     )
-    apart = trust * (symmetric - own)
+    apart = share * (symmetric - own)
     weight = noise_weight(level, mask)
 
     def by_ring(z: np.ndarray) -> np.ndarray:
@@ -76,12 +85,12 @@ def least_mixture(
     squares = by_ring(weight * apart**2)
     spread = by_ring((weight * apart) ** 2 * np.maximum(variance, 0))
     by_itself = _drawn_together(toward, squares, spread)
-    share = np.interp(place, np.arange(len(by_itself)) + 0.5, by_itself)
-    mixed = own + share * apart
-    errors = [(x - held_out) ** 2 - variance for x in (own, mixed)]
+    trust = np.interp(position, np.arange(len(by_itself)) + 0.5, by_itself)
+    combined = own + trust * apart
+    errors = [(x - held_out) ** 2 - variance for x in (own, combined)]
     own_risk, risk = (float(np.mean(error[mask])) for error in errors)
-    sure = certainty(own, mixed, held_out, weight, np.maximum(variance, 0))
-    return Mixture(share * trust, risk, own_risk, sure)
+    sure = certainty(own, combined, held_out, weight, np.maximum(variance, 0))
+    return Fallback(trust * share, risk, own_risk, sure)
 
 
 def noise_weight(
@@ -89,7 +98,7 @@ def noise_weight(
 ) -> Float[np.ndarray, "height width"]:
     """One over the variance, bounded so that no dark pixel decides alone.
 
-    Zero outside the mask.
+    The weight is zero outside the mask.
     """
     mean = np.sum(variance, where=mask) / max(np.sum(mask), 1)
     floor = max(FLOOR * mean, np.finfo(float).tiny)
@@ -103,16 +112,16 @@ def certainty(
     weight: Float[ArrayLike, "height width"],
     variance: Float[ArrayLike, "height width"],
 ) -> float:
-    """By how many standard deviations an estimate is nearer to data than another one.
+    """The number of standard deviations by which one estimate is nearer to the data.
 
         Σ w [(before − y₂)² − (after − y₂)²] / 2 √(Σ w² (after − before)² v)
 
     Args:
-        before: One estimate.
-        after: The other.
-        held_out: y₂, which neither has seen.
-        weight: w of each pixel, zero where it is not to be counted.
-        variance: v of the held out data.
+        before: Estimate that the other is compared with.
+        after: Estimate that is nearer where the number is positive.
+        held_out: Data y₂ that neither estimate has seen.
+        weight: Weight w of each pixel, zero where it is not to be counted.
+        variance: Variance v of the data.
     """
     before, after, held_out, weight, variance = (
         np.asarray(z, float) for z in (before, after, held_out, weight, variance)
@@ -125,9 +134,11 @@ def certainty(
 
 
 def _drawn_together(
-    toward: np.ndarray, squares: np.ndarray, spread: np.ndarray
-) -> np.ndarray:
-    """μ of each ring, between what it says itself and what all say."""
+    toward: Float[np.ndarray, " ring"],
+    squares: Float[np.ndarray, " ring"],
+    spread: Float[np.ndarray, " ring"],
+) -> Float[np.ndarray, " ring"]:
+    """μ of each ring, between its own estimate and that of all rings together."""
     known = (squares > 0) & (spread > 0)
     safe = np.where(known, squares, 1)
     each = np.where(known, toward / safe, 0)

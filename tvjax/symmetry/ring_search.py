@@ -1,7 +1,7 @@
-"""Where is the centre of rings, if the beam may pass beside the detector?
+"""The search for the centre of rings whose beam may pass beside the detector.
 
-Then no pixel has an opposite one, and the pattern says nothing of its centre when it is
-turned by half. Its curvature does: about the right centre rings are even.
+Where it does, no pixel has an opposite one, and the pattern turned by half does not
+tell the centre. The curvature of the rings does: about the right centre they are even.
 """
 
 import math
@@ -14,11 +14,12 @@ from jaxtyping import Bool, Float
 
 from tvjax.filters import bin_pixels
 
-# The frame is binned to about so many pixels along, ever finer.
+# The frame is binned to about so many pixels along its longer side, ever finer.
 LENGTHS = (48, 160, 480)
-# Candidates lie within so many pixels of the last, coarser frame.
+# Candidates lie within so many pixels of the coarser frame around its best one.
 REACH = 1.5
-# A pixel is far from its ring at so many times the mean distance, in so many passes.
+# The distance of a pixel from its ring's mean is cut off at so many times the least
+# mean distance, which is found in so many passes.
 FAR = 3.0
 PASSES = 3
 
@@ -30,22 +31,22 @@ def search_rings(
 
         min_c Σ min(|√y − mean over the ring of √y|, t) / (pixels − rings)
 
-    over centres in the frame or beside it by its size at most. The root evens out the
-    noise of counts; t, three times the least mean distance, lets no spot and no shadow
-    decide.
+    over centres in the frame or outside it by its size at most. The root evens out the
+    noise of counts. The bound t, three times the least mean distance, keeps spots and
+    shadows from deciding.
     """
     size = np.asarray(y.shape)
     steps = sorted({math.ceil(max(y.shape) / length) for length in LENGTHS})[::-1]
     axes = [np.arange(-n, 2 * n, steps[0], dtype=float) for n in size]
+    best = size / 2
     for step, finer in zip(steps, [*steps[1:], None], strict=True):
         candidates = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
         image, valid = (bin_pixels(z, step) for z in (y, mask.astype(y.dtype)))
-        # of a binned frame, whose first pixel's centre is at (step − 1)/2
+        # the first binned pixel's centre is at (step − 1)/2
         binned = jnp.asarray((candidates - (step - 1) / 2) / step, y.dtype)
-        most = jnp.asarray(jnp.inf, y.dtype)
-        for _ in range(PASSES):
-            uneven = _unevenness(image, valid, binned, most)
-            most = FAR * jnp.min(uneven)
+        uneven = _unevenness(image, valid, binned, jnp.asarray(jnp.inf, y.dtype))
+        for _ in range(PASSES - 1):
+            uneven = _unevenness(image, valid, binned, FAR * jnp.min(uneven))
         best = candidates[int(jnp.argmin(uneven))]
         if finer is not None:
             near = np.arange(-REACH * step, REACH * step + finer, finer)
@@ -55,7 +56,12 @@ def search_rings(
 
 
 @eqx.filter_jit
-def _unevenness(image: Array, weight: Array, centres: Array, most: Array) -> Array:
+def _unevenness(
+    image: Float[Array, "height width"],
+    weight: Float[Array, "height width"],
+    centres: Float[Array, "centre 2"],
+    most: Float[Array, ""],
+) -> Float[Array, " centre"]:
     """The mean distance from the ring's mean, about each of some centres."""
     level = jnp.maximum(image / jnp.where(weight > 0, weight, 1), 0)
     root = jnp.sqrt(level).ravel()

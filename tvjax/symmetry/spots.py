@@ -1,4 +1,4 @@
-"""Where do the members of an orbit differ more than chance allows?
+"""Spots that the members of an orbit do not share, more than chance allows.
 
 Sums over small squares of pixels are compared with what the orbit mean expects there.
 Given the total T of an orbit, the own share of it is binomial, whatever the intensity:
@@ -6,7 +6,7 @@ Given the total T of an orbit, the own share of it is binomial, whatever the int
     z² = 2 [O ln(O/M) + (T − O) ln((T − O)/(T − M))],    T = M/(1 − d)
 
 for own counts O, the orbit mean's M, and the share d of the variance that the
-difference O − M has. Right at any count, a normal deviate in the limit.
+difference O − M has. This is right at any count, and a normal deviate in the limit.
 """
 
 from typing import NamedTuple
@@ -16,66 +16,71 @@ from jax import Array, numpy as jnp
 from jax.scipy.special import ndtri
 from jaxtyping import Bool, Float
 
-from tvjax.filters import box_sum, widen
+from tvjax.filters import box_sum, dilate
 from tvjax.noise import Noise, Poisson
 from tvjax.symmetry.groups import Group
-from tvjax.symmetry.orbits import Orbit, orbit_mean
-from tvjax.symmetry.rings import find_rings, radial_profile
+from tvjax.symmetry.measurement import Measurement
+from tvjax.symmetry.orbits import mean_over_orbits, Orbit
+from tvjax.symmetry.rings import radial_profile
 from tvjax.symmetry.transforms import Point
 
-SIDES = (3, 5)  # of the squares, in pixels
-SURROUNDING = 21  # side of the square that tells the level around a spot
-# A difference this strong in standard deviations is found without a spot to look at.
+# Sides of the squares whose sums are compared, in pixels: those of usual spots.
+SIDES = (3, 5)
+# Side of the square that tells the level around a spot, in pixels.
+SURROUNDING = 21
+# A difference above this, in standard deviations, breaks its orbit without a visible
+# spot: chance makes one in 150,000.
 STRONG = 4.5
-# A spot this strong over its surrounding is found already where it is likelier that its
-# partners are at their level than as bright, with about this many by chance an image.
+# A spot this strong over its surrounding, in standard deviations, breaks its orbit
+# already where its partners are likelier to be at their level than as bright. The bar
+# for that is such that chance passes it about `BY_CHANCE` times in an image.
 STANDS_OUT = 4.0
 BY_CHANCE = 2.0
-# A spot this strong is kept as measured, if so few are that by chance; others may be
-# chance, and are denoised.
+# A spot this strong is kept as measured, if the bar is one that chance passes only
+# `KEPT_BY_CHANCE` times in an image; others may be chance, and are denoised.
 KEPT = 5.0
 KEPT_BY_CHANCE = 0.1
-# Of the pixels, that chance is allowed to break.
+# Greatest share of the pixels that is granted to chance in broken orbits.
 MOST_BY_CHANCE = 0.15
 
 
-class Broken(NamedTuple):
-    """Where the orbits cannot be averaged."""
+class BrokenOrbits(NamedTuple):
+    """Orbits that cannot be averaged, since one member has a spot of its own.
 
-    differs: Bool[
-        Array, "height width"
-    ]  # the pixel, or one that it would be averaged with
-    spot: Bool[Array, "height width"]  # and stands out from its surrounding here
+    Attributes:
+        broken: True in every pixel of such an orbit.
+        spot: True in the spot itself, where it stands out from its surrounding.
+    """
+
+    broken: Bool[Array, "height width"]
+    spot: Bool[Array, "height width"]
 
 
-def find_broken(
-    y: Float[Array, "height width"],
-    orbit: Orbit,
-    group: Group,
-    centre: Point,
-    mask: Bool[Array, "height width"],
-    noise: Noise,
-) -> Broken:
+def find_broken_orbits(
+    measured: Measurement, orbit: Orbit, group: Group, centre: Point
+) -> BrokenOrbits:
     """Scan the differences from the orbit mean.
 
-    Expects of chance about one pixel in ten thousand, and of a spot that is 8 standard
-    deviations in its summed counts to be found.
+    Chance breaks the orbits of about one pixel in ten thousand. A spot of 8 standard
+    deviations in its summed counts is found.
     """
-    differs, spot = _scan(y, orbit, jnp.asarray(centre, y.dtype), mask, noise)
+    image, mask = measured.image, measured.mask
+    differs, spot = _scan(measured, orbit, jnp.asarray(centre, image.dtype))
     if group.continuous:
-        # the mean over a ring hardly knows of one spot; without it, it is right
-        return Broken(differs, spot)
-    # every pixel whose mean one that was found has a part in
-    reached = orbit_mean(differs.astype(y.dtype), group, centre, mask)
-    return Broken((reached.mean > 1e-6) & mask, spot)
+        # one spot hardly moves the mean over a ring, which is right once it is left out
+        return BrokenOrbits(differs, spot)
+    # every pixel to whose mean one of the differing pixels contributes
+    reached = mean_over_orbits(differs.astype(image.dtype), group, centre, mask)
+    return BrokenOrbits((reached.mean > 1e-6) & mask, spot)
 
 
 @jax.jit
 def _scan(
-    y: Array, orbit: Orbit, centre: Array, mask: Array, noise: Noise
-) -> tuple[Array, Array]:
+    measured: Measurement, orbit: Orbit, centre: Float[Array, "2"]
+) -> tuple[Bool[Array, "height width"], Bool[Array, "height width"]]:
     """Pixels that differ from their orbit mean, and those that are spots."""
-    seen = mask & orbit.mask
+    y, noise = measured.image, measured.noise
+    seen = measured.mask & orbit.mask
     own = jnp.where(seen, y, 0)
     expected = jnp.where(seen, orbit.mean, 0)
     variance = jnp.where(seen, jnp.maximum(noise.variance(orbit.mean), 0), 0)
@@ -90,14 +95,14 @@ def _scan(
         share = free / jnp.where(spread > 0, spread, 1)
         unequal = _deviate(observed, mean, spread, share, noise)
         inside = box_sum(seen.astype(y.dtype), side)
-        # the level around, without the square itself, or that of its ring
+        # the level around the square, or that of its ring where it is higher
         level = jnp.maximum(
             (around - mean) / jnp.maximum(pixels - inside, 1),
             box_sum(ring, side) / jnp.maximum(inside, 1),
         )
         one = noise.variance(level)
         here = _deviate(observed, inside * level, inside * one, 1.0, noise)
-        # what the others hold of it, as many times over as there are others
+        # the counts of the other members together, and how many members they are
         others = share / jnp.maximum(1 - share, 1e-6)
         there = _deviate(
             mean / jnp.maximum(1 - share, 1e-6) - observed,
@@ -107,46 +112,57 @@ def _scan(
             noise,
         )
         bright = here > STANDS_OUT
-        # a bright pixel is in as many squares as one has pixels, half of them its own
+        # neighboring squares overlap: about two independent ones for each square's area
         trials = jnp.maximum(2 * jnp.sum(bright & seen) / side**2, 1)
-        # twice the logarithm of the likelihoods: partners at their level, or as bright
+        # twice the log-likelihood ratio of partners at their level to ones as bright
         alone = unequal**2 - jnp.maximum(there, 0) ** 2
         alone = jnp.where(bright & (unequal > 0), alone, 0)
         strong = jnp.abs(unequal) > STRONG
         found = strong | (alone > _least(trials, BY_CHANCE) ** 2)
         kept = strong | (alone > _least(trials, KEPT_BY_CHANCE) ** 2)
-        differs |= widen(found, side)
-        spot |= widen(kept & (here > KEPT), side)
+        differs |= dilate(found, side)
+        spot |= dilate(kept & (here > KEPT), side)
     return differs & seen, spot & seen
 
 
 def broken_by_chance(group: Group, num_pixels: int) -> float:
-    """The share of the pixels that twice the usual spots by chance would take.
+    """The share of the pixels that twice the usual number of chance spots would break.
 
-    Bounded, as of the smallest frames a few spots are all.
+    It is bounded, since a few spots break all of a very small frame.
     """
     reached = 1 if group.continuous else group.order
     spots = 2 * BY_CHANCE * len(SIDES)
     return min(spots * SIDES[-1] ** 2 * reached / num_pixels, MOST_BY_CHANCE)
 
 
-def _least(trials: Array, by_chance: float) -> Array:
-    """What so few of so many normal deviates exceed."""
+def _least(trials: Float[Array, ""], by_chance: float) -> Float[Array, ""]:
+    """The bar that `by_chance` of `trials` normal deviates exceed on average."""
     return jnp.maximum(-ndtri(jnp.minimum(by_chance / trials, 0.02)), 2)
 
 
-def _ring_level(mean: Array, centre: Point, seen: Array, noise: Noise) -> Array:
-    """What a piece of a narrow ring does not stand out from; spots left out."""
-    rings = find_rings(mean.shape, centre, mean.dtype)
-    with_spots = radial_profile(mean, rings, seen).image
+def _ring_level(
+    mean: Float[Array, "height width"],
+    centre: Point,
+    seen: Bool[Array, "height width"],
+    noise: Noise,
+) -> Float[Array, "height width"]:
+    """The level of the ring around each pixel, bright spots left out of it.
+
+    Without it a piece of a narrow ring would pass for a spot.
+    """
+    with_spots = radial_profile(mean, centre, seen).image
     spread = jnp.sqrt(jnp.maximum(noise.variance(with_spots), 0))
-    return radial_profile(mean, rings, seen & (mean < with_spots + 3 * spread)).image
+    return radial_profile(mean, centre, seen & (mean < with_spots + 3 * spread)).image
 
 
 def _deviate(
-    observed: Array, mean: Array, variance: Array, share: Array | float, noise: Noise
-) -> Array:
-    """O − M in standard deviations, as if normal; zero where nothing is known."""
+    observed: Float[Array, "height width"],
+    mean: Float[Array, "height width"],
+    variance: Float[Array, "height width"],
+    share: Float[Array, "height width"] | float,
+    noise: Noise,
+) -> Float[Array, "height width"]:
+    """O − M as a normal deviate of the same chance; zero where nothing is known."""
     some = (variance > 0) & (share > 1e-3)
     difference = observed - mean
     if not isinstance(noise, Poisson):
@@ -156,7 +172,7 @@ def _deviate(
     some &= mean > 0
     m = jnp.where(some, mean / gain, 1)
     o = jnp.where(some, jnp.maximum(observed / gain, 0), 1)
-    rest = m * share / jnp.maximum(1 - share, 1e-6)  # what the partners expect
+    rest = m * share / jnp.maximum(1 - share, 1e-6)  # expected of the partners
     left = jnp.maximum(rest - (o - m), 0)
     deviance = _term(o, m) + _term(left, rest)
     return jnp.where(
@@ -164,8 +180,10 @@ def _deviate(
     )
 
 
-def _term(o: Array, m: Array) -> Array:
-    """o ln(o/m) − (o − m), zero logarithms included, without cancellation."""
+def _term(
+    o: Float[Array, "height width"], m: Float[Array, "height width"]
+) -> Float[Array, "height width"]:
+    """The term o ln(o/m) − (o − m), without cancellation; m where o is zero."""
     m = jnp.where(m > 0, m, 1e-6)
     excess = (o - m) / m
     small = jnp.abs(excess) < 1e-2

@@ -1,7 +1,8 @@
-"""What does a pattern look like after an operation about its beam centre?
+"""Images after an operation about the beam centre.
 
-The moved image at r is the image at c + R (r − c). Where the move takes pixels onto
-pixels the counts are only put elsewhere; anywhere else they are interpolated.
+The image g that an operation R about the centre c makes of f is g(r) = f(c + R (r −
+c)). Where R takes pixels onto pixels the counts are only put elsewhere; otherwise they
+are interpolated.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -13,27 +14,34 @@ from jaxtyping import Bool, Float, Int
 
 from tvjax.symmetry.groups import Group, IDENTITY, Operation
 
-# (y, x) in pixels; the first pixel's centre is 0
+# The row and column of a point, in pixels; the first pixel's centre is 0.
 Point: TypeAlias = tuple[float, float] | Float[Array, "2"]
 
-# A centre closer than this to one that needs no interpolation is taken for it.
+# A centre this close to one that needs no interpolation is taken for that one; in
+# pixels. It is above the rounding of float64 and far below what any pattern tells.
 WHOLE = 1e-6
 
 
-class Moved(NamedTuple):
-    """A moved image, how valid each pixel is, and what is left of its noise."""
+class Transformed(NamedTuple):
+    """An image after an operation, how valid each pixel is, and its noise.
 
-    image: Float[Array, "height width"]  # zero where nothing valid arrived
-    weight: Float[Array, "height width"]  # validity in [0, 1]
-    factor: Float[Array, "height width"]  # variance over that of one pixel, in [0, 1]
+    Attributes:
+        image: The image, zero where nothing valid arrived.
+        weight: Validity of each pixel, in [0, 1].
+        factor: Variance of each pixel over that of a measured one, in [0, 1].
+    """
+
+    image: Float[Array, "height width"]
+    weight: Float[Array, "height width"]
+    factor: Float[Array, "height width"]
 
 
-def move(
+def transform(
     y: Float[Array, "height width"],
     operation: Operation,
     centre: Point,
-    mask: Bool[Array, "height width"] | None = None,
-) -> Moved:
+    mask: Bool[Array, "height width"],
+) -> Transformed:
     """Apply an operation about a centre.
 
     Without interpolation where c − R c is whole and R takes pixels onto pixels; else
@@ -41,28 +49,28 @@ def move(
 
         image = Σ b y / Σ b,    weight = Σ b,    factor = Σ b² / (Σ b)²
 
-    The first is decided for numbers only; a centre in JAX's arrays is interpolated
-    for. The image is zero, and so is the weight, outside the frame and under the mask.
+    Only a centre in Python's numbers can be found to need no interpolation; for one in
+    JAX's arrays it is always done. Image and weight are zero outside the frame and
+    where no valid pixel arrives.
 
     Args:
         y: Image.
-        operation: What to apply.
-        centre: (y, x) in pixels; the first pixel's centre is 0.
+        operation: Operation to apply.
+        centre: Beam centre (y, x) in pixels; the first pixel's centre is 0.
         mask: True where a pixel is valid.
     """
-    offset = whole_offset(operation, centre)
-    valid = jnp.ones(y.shape, bool) if mask is None else mask
-    if offset is not None:
-        return _put(jnp.where(valid, y, 0), valid, operation, offset)
+    shift = _whole_shift(operation, centre)
+    if shift is not None:
+        return _rearrange(jnp.where(mask, y, 0), mask, operation, shift)
     if operation.turns_pixels_onto_pixels:
-        return _shift(jnp.where(valid, y, 0), valid, operation, centre)
+        return _resample(jnp.where(mask, y, 0), mask, operation, centre)
     return interpolate(y, jnp.asarray(operation.matrix, y.dtype), centre, mask)
 
 
-def positions(
-    shape: tuple[int, int], centre: Point, dtype: np.dtype
-) -> tuple[Float[Array, "y 1"], Float[Array, "1 x"]]:
-    """Offsets of the pixels from the centre, by row and by column."""
+def offsets_from(
+    centre: Point, shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[Float[Array, "height 1"], Float[Array, "1 width"]]:
+    """Offsets of the pixels from the centre, along rows and along columns."""
     rows, columns = (
         jnp.arange(size, dtype=dtype) - jnp.asarray(c, dtype)
         for size, c in zip(shape, centre, strict=True)
@@ -70,21 +78,23 @@ def positions(
     return rows[:, None], columns[None, :]
 
 
-def stays(
-    shape: tuple[int, int],
-    matrix: Float[Array, "2 2"],
-    centre: Point,
-    dtype: np.dtype,
-) -> Bool[Array, "height width"]:
-    """Whether a pixel stays where it is: moves by less than half a pixel."""
-    rows, columns = positions(shape, centre, dtype)
-    (a, b), (c, d) = matrix
-    moved = jnp.hypot((a - 1) * rows + b * columns, c * rows + (d - 1) * columns)
-    return moved < 0.5
+def count_fixing(
+    group: Group, centre: Point, shape: tuple[int, ...], dtype: np.dtype
+) -> Float[Array, "height width"]:
+    """The number of operations that move a pixel by less than half a pixel."""
+    rows, columns = offsets_from(centre, shape, dtype)
+
+    def fixes(matrix: Float[Array, "2 2"]) -> Float[Array, "height width"]:
+        (a, b), (c, d) = matrix
+        moved = jnp.hypot((a - 1) * rows + b * columns, c * rows + (d - 1) * columns)
+        return (moved < 0.5).astype(dtype)
+
+    matrices = jnp.asarray([operation.matrix for operation in group.operations], dtype)
+    return jnp.sum(jax.vmap(fixes)(matrices), axis=0)
 
 
-def whole_offset(operation: Operation, centre: Point) -> tuple[int, int] | None:
-    """c − R c, if pixels go onto pixels; None where they do not, or none can tell."""
+def _whole_shift(operation: Operation, centre: Point) -> tuple[int, int] | None:
+    """The whole numbers c − R c; None where they are not whole, or c is traced."""
     if operation == IDENTITY:
         return 0, 0
     if _is_array(centre) or not operation.turns_pixels_onto_pixels:
@@ -97,32 +107,36 @@ def whole_offset(operation: Operation, centre: Point) -> tuple[int, int] | None:
     return int(whole[0]), int(whole[1])
 
 
-def settle(centre: Point, group: Group) -> Point:
-    """The centre as numbers where they spare interpolation, else to be traced.
+def specialize_centre(centre: Point, group: Group) -> Point:
+    """The centre as numbers where these spare interpolation, else as an array.
 
-    Numbers make a program of their own for each centre.
+    JAX compiles a program for each centre in numbers, and one for all in arrays.
     """
     if _is_array(centre):
         return jnp.asarray(centre)
     moving = [operation for operation in group.operations if operation != IDENTITY]
-    whole = [whole_offset(operation, centre) for operation in moving]
+    whole = [_whole_shift(operation, centre) for operation in moving]
     if any(offset is not None for offset in whole):
         return float(centre[0]), float(centre[1])
     return jnp.asarray(centre, float)
 
 
 def _is_array(centre: Point) -> bool:
+    """Whether the centre, or a part of it, is one of JAX's arrays."""
     return isinstance(centre, jax.Array) or any(
         isinstance(c, jax.Array) for c in centre
     )
 
 
-def _put(
-    y: Array, valid: Array, operation: Operation, offset: tuple[int, int]
-) -> Moved:
-    """Gather rows and columns, which may change places."""
+def _rearrange(
+    y: Float[Array, "height width"],
+    valid: Bool[Array, "height width"],
+    operation: Operation,
+    shift: tuple[int, int],
+) -> Transformed:
+    """Take whole rows and columns, which may change places."""
     steps, turned = _steps(y.shape, operation)
-    sources = [step + shift for step, shift in zip(steps, offset, strict=True)]
+    sources = [step + ahead for step, ahead in zip(steps, shift, strict=True)]
     rows, columns = (
         np.clip(s, 0, size - 1) for s, size in zip(sources, y.shape, strict=True)
     )
@@ -132,15 +146,16 @@ def _put(
     if turned:
         image, weight = image.T, weight.T
     weight = weight.astype(y.dtype)
-    return Moved(image, weight, weight)
+    return Transformed(image, weight, weight)
 
 
 def _steps(
-    shape: tuple[int, int], operation: Operation
-) -> tuple[list[Int[np.ndarray, " pixel"]], bool]:
-    """How the source's row and column follow the target's, and if they change places.
+    shape: tuple[int, ...], operation: Operation
+) -> tuple[list[Int[np.ndarray, " _"]], bool]:
+    """The source's row and column for each target's, and whether they change places.
 
-    Up to a shift; for operations that turn pixels onto pixels.
+    The rows and columns are without their shift, and for operations that turn pixels
+    onto pixels.
     """
     (a, b), (c, d) = operation.rows
     turned = a == 0
@@ -150,11 +165,16 @@ def _steps(
     return steps, turned
 
 
-def _shift(y: Array, valid: Array, operation: Operation, centre: Point) -> Moved:
-    """`interpolate` for what turns pixels onto pixels: by rows, then by columns.
+def _resample(
+    y: Float[Array, "height width"],
+    valid: Bool[Array, "height width"],
+    operation: Operation,
+    centre: Point,
+) -> Transformed:
+    """Interpolate for a flip or a turn by a right angle, by rows, then by columns.
 
-    The same shift for all pixels makes the coefficients products, which is many times
-    faster.
+    All pixels are shifted alike, so that the coefficients are products of one along
+    each axis: many times faster than `interpolate`.
     """
     steps, turned = _steps(y.shape, operation)
     place = jnp.stack([jnp.asarray(c, y.dtype) for c in centre])
@@ -162,7 +182,7 @@ def _shift(y: Array, valid: Array, operation: Operation, centre: Point) -> Moved
     whole = jnp.floor(offset)
     beyond = offset - whole
 
-    def resample(z: Array, power: int) -> Array:
+    def along_both(z: Array, power: int) -> Array:
         for axis in (0, 1):
             source = steps[axis] + whole[axis].astype(jnp.int32)
             total = 0
@@ -175,13 +195,18 @@ def _shift(y: Array, valid: Array, operation: Operation, centre: Point) -> Moved
         return z.T if turned else z
 
     known = valid.astype(y.dtype)
-    return _divide(resample(y, 1), resample(known, 1), resample(known, 2))
+    return _divide(along_both(y, 1), along_both(known, 1), along_both(known, 2))
 
 
-def _divide(total: Array, weight: Array, squares: Array) -> Moved:
+def _divide(
+    total: Float[Array, "height width"],
+    weight: Float[Array, "height width"],
+    squares: Float[Array, "height width"],
+) -> Transformed:
+    """The weighted mean and its variance from sums, zero where no weight is."""
     some = weight > 0
     safe = jnp.where(some, weight, 1)
-    return Moved(
+    return Transformed(
         jnp.where(some, total / safe, 0), weight, jnp.where(some, squares / safe**2, 0)
     )
 
@@ -190,12 +215,11 @@ def interpolate(
     y: Float[Array, "height width"],
     matrix: Float[Array, "2 2"],
     centre: Point,
-    mask: Bool[Array, "height width"] | None = None,
-) -> Moved:
-    """`move` by bilinear interpolation over what is valid, for any matrix."""
-    valid = jnp.ones(y.shape, bool) if mask is None else mask
-    y = jnp.where(valid, y, 0)
-    rows, columns = positions(y.shape, centre, y.dtype)
+    mask: Bool[Array, "height width"],
+) -> Transformed:
+    """Apply any matrix by bilinear interpolation over the valid pixels."""
+    y = jnp.where(mask, y, 0)
+    rows, columns = offsets_from(centre, y.shape, y.dtype)
     source = [
         jnp.asarray(c, y.dtype) + row[0] * rows + row[1] * columns
         for c, row in zip(centre, matrix, strict=True)
@@ -212,7 +236,7 @@ def interpolate(
             inside &= (column >= 0) & (column < y.shape[1])
             row = jnp.clip(row, 0, y.shape[0] - 1)
             column = jnp.clip(column, 0, y.shape[1] - 1)
-            share = jnp.where(inside & valid[row, column], share, 0)
+            share = jnp.where(inside & mask[row, column], share, 0)
             total += share * y[row, column]
             weight += share
             squares += share**2

@@ -1,9 +1,9 @@
-"""What does the spectrum in each pixel of an energy stack say?
+"""Spectra in the pixels of an energy stack, and the chemistry that they show.
 
     counts → optical_density → normalize → edge_energy, white_line
                                          → fit_references → chemical_map
 
-Stacks have the axes `(energy, *pixels)`, of any number of pixel axes. Energies are in
+Stacks have the axes (energy, *pixels), with any number of pixel axes. Energies are in
 eV, ascend, need not be uniform, and are read while tracing: a function under `jit`
 takes them as constants, not as arguments. Invalid pixels come back as zeros with a
 False in `mask`, never as NaN.

@@ -1,13 +1,13 @@
-"""Which phase is where in an energy stack, and where does its edge lie?
+"""Maps of the phases in an energy stack, and of the energy of the edge.
 
-In each pixel, with the references r and a line for all else that absorbs,
+In each pixel, with the references r and a line in energy for all else that absorbs,
 
-    y(E) = Σᵣ wᵣ r(E) + a + b E,   w ≥ 0,   fraction_r = wᵣ / Σ w,
+    y(E) = Σᵣ aᵣ r(E) + b + c E,   a ≥ 0,   fraction_r = aᵣ / Σ a,
 
 which is the fit of `tvjax.xanes.fit_references` with the best line taken out of the
-spectra and of the references alike. It divides by no edge step, which is small where a
-white line is high, as at L edges. The energy of the edge is that of `normalize` and
-`edge_energy`. All of it is done in blocks of rows: the stack may be larger than the
+spectra and of the references alike. Nothing is divided by the edge step, which is small
+where a white line is high, as at L edges. The energy of the edge is that of `normalize`
+and `edge_energy`. All of it is done in blocks of rows: the stack may be larger than the
 memory.
 """
 
@@ -15,14 +15,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jax import numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Shaped
 
+from tvjax.xanes.references import chemical_map, fit_references
+from tvjax.xanes.spectra import edge_energy, normalize
+
+# Normalizing and fitting hold about so many copies of a block at a time.
 COPIES = 12
-"""Copies of a block that normalizing and fitting hold at a time."""
-
+# A pixel has a phase if its amount exceeds zero by this many standard errors.
 SIGNIFICANCE = 3.0
-"""Standard errors by which the amount in a pixel must exceed zero to have a phase."""
-
+# The maps, the one to look at first at the front.
 MAPS = (
     *("valence", "fractions", "edge_energy", "phase", "confidence"),
     *("amount", "residual", "step"),
@@ -36,9 +40,10 @@ class References:
     """What may be in a pixel.
 
     Attributes:
-        names: Of the phases.
-        spectra: At the energies of the stack, all of the same amount of material.
-        valences: Of the phases, None where not all are known.
+        names: Names of the phases.
+        spectra: Their spectra at the energies of the stack, all for the same amount of
+            material.
+        valences: Valences of the phases; None where not all are known.
     """
 
     names: tuple[str, ...]
@@ -54,11 +59,11 @@ class Chemistry:
         edge: Energy in eV about which spectra were normalized.
         step: Height of the edge, in the unit of the stack.
         edge_energy: Energy in eV at which the normalized spectrum is a half.
-        names: Of the references.
-        amount: Sum of the weights of the references.
+        names: Names of the references.
+        amount: Sum of the coefficients of the references.
         fractions: Share of each reference; they sum to one.
         phase: Index of the greatest share, −1 where invalid.
-        confidence: That this phase leads, ½ to 1; see `tvjax.xanes.chemical_map`.
+        confidence: How surely this phase leads, ½ to 1, as `chemical_map` has it.
         valence: Mean of the references' valences.
         residual: Root mean square of what the fit leaves, in the unit of the stack.
     """
@@ -76,10 +81,18 @@ class Chemistry:
 
     @property
     def leading(self) -> Float[np.ndarray, "height width"]:
-        """The map to look at first: valence, else the first share, else the edge."""
+        """The map to look at first: valence, else the first share, else the edge.
+
+        Raises:
+            ValueError: There is none of them.
+        """
         if self.valence is not None:
             return self.valence
-        return self.edge_energy if self.fractions is None else self.fractions[0]
+        if self.fractions is not None:
+            return self.fractions[0]
+        if self.edge_energy is None:
+            raise ValueError("there is no map: neither an edge nor references.")
+        return self.edge_energy
 
     @property
     def title(self) -> str:
@@ -115,10 +128,11 @@ def map_phases(
         mask: True where a pixel is valid.
         edge: Energy in eV to normalize about, see `find_edge`; None for no such map.
         references: What to fit; None for no such map.
-        noise: Of a measured value. A pixel whose amount such noise explains has no
-            phase, before denoising and after.
-        sigma: Least noise of a value given, whatever the residual says: that of a
-            denoised spectrum is small because what was removed cannot return.
+        noise: Standard deviation of the noise of the measured values. A pixel whose
+            amount such noise could explain has no phase, before denoising and after.
+        sigma: Least standard deviation of the values given. The residual alone would
+            show too little noise in a denoised spectrum, in which what was removed is
+            missing.
         memory: Bytes that a block of rows may take.
 
     Raises:
@@ -131,7 +145,7 @@ def map_phases(
     size = max(1, min(height, memory // (COPIES * 4 * len(energies) * width)))
     maps: dict[str, np.ndarray] = {}
     for start in range(0, height, size):
-        # The last block begins earlier, as another shape would be compiled anew.
+        # the last block begins earlier, as another shape would be compiled anew
         first = min(start, height - size)
         part = slice(first, first + size)
         spectra, valid = rows(part)[order], mask[part]
@@ -162,8 +176,6 @@ def find_edge(
     Raises:
         ValueError: There is no step, or there are too few energies on a side of it.
     """
-    from tvjax.xanes import edge_energy, normalize  # loads jax
-
     order = np.argsort(energies)
     spectrum, energies = spectrum[order], energies[order]
     if len(energies) < 6:
@@ -171,11 +183,11 @@ def find_edge(
             f"{len(energies)} energies are too few to find an edge in: "
             "measure six or more, on both sides of it."
         )
-    # The lines before and after the edge take two energies each.
+    # the lines before and after the edge take two energies each
     steepest = 2 + int(np.argmax(np.gradient(spectrum, energies)[2:-3]))
     guess = float(energies[steepest])
-    normalized = normalize(spectrum, energies, edge=guess)
-    found = edge_energy(normalized.spectra, energies, mask=normalized.mask)
+    flat = normalize(spectrum, energies, edge=guess)
+    found = edge_energy(flat.spectra, energies, mask=flat.mask)
     if not bool(found.mask):
         raise ValueError(
             f"there is no step at the steepest rise, {guess:.6g} eV: maps need optical "
@@ -193,15 +205,17 @@ def normalized(
     Raises:
         ValueError: It has no edge.
     """
-    from tvjax.xanes import normalize  # loads jax
-
     edge = find_edge(spectrum, energies)
     return np.asarray(normalize(spectrum, energies, edge=edge).spectra)
 
 
-def _edge_maps(spectra, mask, energies, edge):
-    from tvjax.xanes import edge_energy, normalize  # loads jax
-
+def _edge_maps(
+    spectra: Float[np.ndarray, "energy height width"],
+    mask: Bool[np.ndarray, "height width"],
+    energies: Float[np.ndarray, " energy"],
+    edge: float,
+) -> dict[str, np.ndarray]:
+    """Height and energy of the edge."""
     found = normalize(spectra, energies, edge=edge, mask=mask)
     rise = edge_energy(found.spectra, energies, mask=found.mask)
     return {
@@ -210,35 +224,47 @@ def _edge_maps(spectra, mask, energies, edge):
     }
 
 
-def _phase_maps(spectra, mask, energies, references, order, noise, sigma):
-    from tvjax.xanes import chemical_map, fit_references  # loads jax
-
+def _phase_maps(
+    spectra: Float[np.ndarray, "energy height width"],
+    mask: Bool[np.ndarray, "height width"],
+    energies: Float[np.ndarray, " energy"],
+    references: References,
+    order: Int[np.ndarray, " energy"],
+    noise: float,
+    sigma: float,
+) -> dict[str, np.ndarray]:
+    """Amount, fractions and residual, and with several references their phases."""
     fit = fit_references(
         _without_line(spectra, energies),
         _without_line(references.spectra[:, order].T, energies).T,
         mask=mask,
     )
-    fit = fit._replace(sigma=np.maximum(fit.sigma, np.float32(sigma)))
-    amount = np.sum(np.asarray(fit.weights), axis=0)
+    least = np.maximum(np.asarray(fit.sigma), np.float32(sigma))
+    fit = fit._replace(sigma=jnp.asarray(least))
+    coefficients = np.asarray(fit.coefficients)
+    amount = np.sum(coefficients, axis=0)
     spread = np.sqrt(np.sum(np.asarray(fit.covariance)))
-    error = np.maximum(fit.sigma, noise) * spread
+    error = np.maximum(least, noise) * spread
     valid = np.asarray(fit.mask) & (amount > SIGNIFICANCE * error)
     maps = {
         "amount": _where(mask, amount),
-        "fractions": _where(valid, fit.weights / np.where(valid, amount, 1)),
+        "fractions": _where(valid, coefficients / np.where(valid, amount, 1)),
         "residual": _where(mask, fit.residual),
     }
     if len(references.names) > 1:
         phases = chemical_map(fit, references.valences)
         maps["phase"] = np.where(valid, np.asarray(phases.phase), -1)
         maps["confidence"] = _where(valid, phases.confidence)
-        if references.valences is not None:
+        if phases.valence is not None:
             maps["valence"] = _where(valid, phases.valence)
     return maps
 
 
-def _without_line(spectra, energies):
-    """What no line through all energies follows."""
+def _without_line(
+    spectra: Float[np.ndarray, " energy *pixels"],
+    energies: Float[np.ndarray, " energy"],
+) -> Float[np.ndarray, " energy *pixels"]:
+    """The spectra less the line through all energies that fits best."""
     offset = (energies - energies.mean()) / np.ptp(energies)
     line = np.stack([np.ones_like(offset), offset])
     line /= np.linalg.norm(line, axis=1, keepdims=True)
@@ -247,5 +273,8 @@ def _without_line(spectra, energies):
     return (flat - line.T @ (line @ flat)).reshape(spectra.shape)
 
 
-def _where(valid, values):
+def _where(
+    valid: Bool[ArrayLike, "height width"], values: Shaped[ArrayLike, "..."]
+) -> Float[np.ndarray, "..."]:
+    """The values in single precision, NaN where invalid."""
     return np.where(np.asarray(valid), np.asarray(values), np.nan).astype(np.float32)

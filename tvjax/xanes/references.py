@@ -1,5 +1,6 @@
-"""Which references are in each pixel, how much of each, and how surely?"""
+"""Fits of the spectra by mixtures of references, and the phase that leads."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 from jax import Array, core, lax, numpy as jnp
 from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from tvjax.xanes.columns import (
     count_energies,
@@ -20,18 +21,19 @@ from tvjax.xanes.columns import (
     to_pixels,
 )
 
-# Two to the power of this many subsets of the references are solved in every pixel.
+# A fit solves every subset of the references in every pixel, two to the power of their
+# number: 256 for eight.
 MOST_REFERENCES = 8
 
 
 class Fit(NamedTuple):
-    """Shares of the references in every pixel."""
+    """Coefficients of the references in every pixel."""
 
-    weights: Float[Array, " reference *pixels"]
+    coefficients: Float[Array, " reference *pixels"]  # a
     errors: Float[Array, " reference *pixels"]  # one standard deviation
     residual: Float[Array, "*pixels"]  # root of the mean square over the energies
     sigma: Float[Array, "*pixels"]  # noise of the spectra, given or estimated
-    covariance: Float[Array, "reference reference"]  # of the weights, at unit noise
+    covariance: Float[Array, "reference reference"]  # of the coefficients, at noise 1
     mask: Bool[Array, "*pixels"]
 
 
@@ -46,79 +48,83 @@ class ChemicalMap(NamedTuple):
 
 
 def fit_references(
-    spectra: Float[ArrayLike, " energy *pixels"],
-    references: Float[ArrayLike, "reference energy"],
+    y: Real[ArrayLike, " energy *pixels"],
+    references: Real[ArrayLike, "reference energy"],
     *,
     sum_to_one: bool = False,
     non_negative: bool = True,
-    sigma: Float[ArrayLike, "*pixels"] | float | None = None,
+    sigma: Real[ArrayLike, "*pixels"] | Real[ArrayLike, ""] | None = None,
     mask: Bool[ArrayLike, "*pixels"] | None = None,
 ) -> Fit:
-    """min_w ‖y − Σᵣ wᵣ referenceᵣ‖², by default with w ≥ 0, on request with Σ w = 1.
+    """Fit the spectrum in each pixel by a linear combination of references.
+
+        min_a ‖y − Σᵣ aᵣ referenceᵣ‖²,   by default a ≥ 0, on request Σ a = 1
 
     Exact: the least squares of every subset of the references is solved, and the best
-    of those without a negative weight is the answer. Where weights change sign, the
-    derivative is that of one side.
+    of those without a negative coefficient is the answer. Where a coefficient changes
+    sign, the derivative is that of one side.
 
-    The errors are those of the weights before any is held at zero. Each holds the
-    others free, so that a weight of zero has one too; the constraint w ≥ 0 can only
-    bring the weights closer to the truth.
+    The errors are those of the coefficients before any is held at zero, with the others
+    free, so that a coefficient of zero has one too. The constraint a ≥ 0 can only bring
+    the coefficients closer to the truth.
 
     For noise that differs between energies, divide spectra and references by it, and
     give `sigma=1`.
 
     Args:
-        spectra: Spectra of the pixels, in the unit of the references.
+        y: Spectra of the pixels, in the unit of the references.
         references: One spectrum a row, at the same energies; at most eight.
-        sum_to_one: Let the weights sum to one exactly.
-        non_negative: Allow no negative weight.
-        sigma: Noise of the spectra, one for all or one per pixel; by default from the
-            residual, which also counts what no mixture of the references follows.
+        sum_to_one: Let the coefficients sum to one exactly.
+        non_negative: Allow no negative coefficient.
+        sigma: Standard deviation of the noise of the spectra, one for all or one per
+            pixel; by default from the residual, which also counts what no mixture of
+            the references follows.
         mask: True where a pixel is valid.
 
     Raises:
         ValueError: For references of another length than the spectra, or that are
             mixtures of each other.
     """
-    num_energies = count_energies("spectra", spectra)
-    references = jnp.asarray(references, float_type(spectra))
-    check_references(references, num_energies, sum_to_one)
-    num_references = len(references)
+    num_energies = count_energies("y", y)
+    rows = jnp.asarray(references, float_type(y))
+    check_references(rows, num_energies, sum_to_one)
+    num_references = len(rows)
     if num_references > MOST_REFERENCES and non_negative:
         raise ValueError(
             f"`references` must be at most {MOST_REFERENCES} for a fit without "
-            f"negative weights, got {num_references}."
+            f"negative coefficients, got {num_references}."
         )
     if sigma is None and num_energies < num_references - sum_to_one + 1:
         raise ValueError(
             f"{num_energies} energies leave nothing to estimate the noise of a fit of "
             f"{num_references} references from: give `sigma`."
         )
-    return _fit(spectra, mask, references, sigma, sum_to_one, non_negative)
+    return _fit(y, mask, rows, sigma, sum_to_one, non_negative)
 
 
 def chemical_map(
-    fit: Fit, valences: Float[ArrayLike, " reference"] | None = None
+    fit: Fit,
+    valences: Real[ArrayLike, " reference"] | Sequence[float] | None = None,
 ) -> ChemicalMap:
     """Which reference leads in each pixel, how surely, and the mean valence.
 
-        confidence = Φ((w₁ − w₂) / √var(w₁ − w₂))        of the two greatest weights
-        valence = Σ wᵣ vᵣ / Σ wᵣ
+        confidence = Φ((a₁ − a₂) / √var(a₁ − a₂))   of the two greatest coefficients
+        valence = Σ aᵣ vᵣ / Σ aᵣ
 
     The confidence is the probability, for normal errors, that a fit to other noise puts
     the leading reference before the second as well: ½ where both are equal, 1 where the
     noise cannot exchange them. It knows nothing of references that are missing. The
-    valence has an error to first order in the noise. Pixels where the weights do not
-    sum to a positive number are invalid.
+    error of the valence is to first order in the noise. Pixels where the coefficients
+    do not sum to a positive number are invalid.
 
     Args:
-        fit: Of references that are normalized alike, by `fit_references`.
-        valences: Of the references.
+        fit: Fit by `fit_references` of references that are normalized alike.
+        valences: Valence of each reference.
 
     Raises:
         ValueError: For fewer than two references, or another number of valences.
     """
-    num_references = len(fit.weights)
+    num_references = len(fit.coefficients)
     if num_references < 2:
         raise ValueError(f"a map needs at least two references, got {num_references}.")
     if valences is not None and np.shape(valences) != (num_references,):
@@ -126,11 +132,20 @@ def chemical_map(
             f"`valences` must be one per reference, {num_references}, "
             f"got shape {np.shape(valences)}."
         )
-    return _map(fit, valences)
+    return _map(fit, None if valences is None else jnp.asarray(valences, float))
 
 
-def check_references(references, num_energies, sum_to_one):
-    """Refuse what no fit can tell apart; values only where they are known."""
+def check_references(
+    references: Float[Array, "..."] | Float[np.ndarray, "..."],
+    num_energies: int,
+    sum_to_one: bool,
+) -> None:
+    """Refuse what no fit can tell apart; values only where they are known.
+
+    Raises:
+        ValueError: The references have another number of energies, are not finite, or
+            are mixtures of each other.
+    """
     if references.ndim != 2 or references.shape[1] != num_energies:
         raise ValueError(
             f"`references` must be one spectrum a row, of {num_energies} energies, "
@@ -150,8 +165,10 @@ def check_references(references, num_energies, sum_to_one):
         )
 
 
-def free_directions(num_references, sum_to_one):
-    """Orthonormal columns that span the changes of weight that a fit allows."""
+def free_directions(
+    num_references: int, sum_to_one: bool
+) -> Float[np.ndarray, "reference direction"]:
+    """Orthonormal columns that span the changes of coefficients that a fit allows."""
     if not sum_to_one:
         return np.eye(num_references)
     corner = np.eye(num_references)
@@ -160,33 +177,56 @@ def free_directions(num_references, sum_to_one):
 
 
 @partial(jax.jit, static_argnums=(4, 5))
-def _fit(spectra, mask, references, sigma, sum_to_one, non_negative):
+def _fit(
+    spectra: Real[ArrayLike, " energy *pixels"],
+    mask: Bool[ArrayLike, "*pixels"] | None,
+    references: Float[Array, "reference energy"],
+    sigma: Real[ArrayLike, "*pixels"] | Real[ArrayLike, ""] | None,
+    sum_to_one: bool,
+    non_negative: bool,
+) -> Fit:
+    """Coefficients, residual and noise of all pixels."""
     y, valid, pixels = to_columns(spectra, mask)
     num_references, num_energies = references.shape
-    weights, covariance = _weights(y, references, sum_to_one, non_negative)
-    weights = jnp.where(valid[None], weights, 0)
-    square = jnp.sum((y - product(references.T, weights)) ** 2, axis=0)
+    found, covariance = _coefficients(y, references, sum_to_one, non_negative)
+    coefficients = jnp.where(valid[None], found, 0)
+    square = jnp.sum((y - product(references.T, coefficients)) ** 2, axis=0)
     if sigma is None:
         noise = root(square / (num_energies - num_references + sum_to_one))
     else:
         noise = jnp.where(valid, per_pixel("sigma", sigma, pixels, y.dtype), 0)
     errors = root(jnp.diagonal(covariance))[:, None] * noise[None]
-    rms = root(square / num_energies)
-    columns = to_pixels((weights, errors, rms, noise, valid), pixels)
-    return Fit(*columns[:4], covariance, columns[4])
+    return Fit(
+        coefficients=to_pixels(coefficients, pixels),
+        errors=to_pixels(errors, pixels),
+        residual=to_pixels(root(square / num_energies), pixels),
+        sigma=to_pixels(noise, pixels),
+        covariance=covariance,
+        mask=to_pixels(valid, pixels),
+    )
 
 
-def _weights(y, references, sum_to_one, non_negative):
-    """Weights, and their covariance at unit noise."""
-    # In the span of the references every solve is as small as their number.
+def _coefficients(
+    y: Float[Array, "energy pixel"],
+    references: Float[Array, "reference energy"],
+    sum_to_one: bool,
+    non_negative: bool,
+) -> tuple[Float[Array, "reference pixel"], Float[Array, "reference reference"]]:
+    """Coefficients, and their covariance at unit noise."""
+    # in the span of the references every solve is as small as their number
     basis, triangle = jnp.linalg.qr(references.T)
     share = product(basis.T, y)
     starts, projectors = _subsets(len(references), sum_to_one, non_negative, y.dtype)
-    # A pseudo-inverse leaves roundings, of either sign, where there is no member.
+    # a pseudo-inverse leaves roundings, of either sign, where there is no member
     solvers = product(projectors, jnp.linalg.pinv(product(triangle, projectors)))
     best = jnp.zeros(y.shape[1], int)
     if non_negative:
-        best = _best_subset(*map(lax.stop_gradient, (share, triangle, solvers)), starts)
+        best = _best_subset(
+            lax.stop_gradient(share),
+            lax.stop_gradient(triangle),
+            lax.stop_gradient(solvers),
+            starts,
+        )
     start = starts[best].T
     moves = jnp.einsum(
         "prs,sp->rp",
@@ -197,7 +237,11 @@ def _weights(y, references, sum_to_one, non_negative):
     return start + moves, product(solvers[-1], solvers[-1].T)
 
 
-def _subsets(num_references, sum_to_one, non_negative, dtype):
+def _subsets(
+    num_references: int, sum_to_one: bool, non_negative: bool, dtype: np.dtype
+) -> tuple[
+    Float[Array, "subset reference"], Float[Array, "subset reference reference"]
+]:
     """A feasible point of every subset, and the projector onto where it may move."""
     members = np.arange(2**num_references)[:, None] >> np.arange(num_references) & 1
     members = members[int(sum_to_one) :] if non_negative else members[-1:]
@@ -209,10 +253,17 @@ def _subsets(num_references, sum_to_one, non_negative, dtype):
     return jnp.asarray(starts, dtype), jnp.asarray(projectors, dtype)
 
 
-def _best_subset(share, triangle, solvers, starts):
-    """Index of the subset with the least residual and no negative weight."""
+def _best_subset(
+    share: Float[Array, "direction pixel"],
+    triangle: Float[Array, "direction reference"],
+    solvers: Float[Array, "subset reference direction"],
+    starts: Float[Array, "subset reference"],
+) -> Int[Array, " pixel"]:
+    """Index of the subset with the least residual and no negative coefficient."""
 
-    def better(best, subset):
+    def better(
+        best: tuple[Array, Array], subset: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Array, Array], None]:
         least, index = best
         solver, start, here = subset
         target = share - product(triangle, start)[:, None]
@@ -231,10 +282,11 @@ def _best_subset(share, triangle, solvers, starts):
 
 
 @jax.jit
-def _map(fit, valences):
-    total = jnp.sum(fit.weights, axis=0)
+def _map(fit: Fit, valences: Float[Array, " reference"] | None) -> ChemicalMap:
+    """The phase that leads, its confidence, and the valence where it is known."""
+    total = jnp.sum(fit.coefficients, axis=0)
     valid = fit.mask & (total > 0)
-    phase = jnp.argmax(fit.weights, axis=0)
+    phase = jnp.argmax(fit.coefficients, axis=0)
     confidence = jnp.where(valid, _confidence(fit, phase), 0.5)
     valence = error = None
     if valences is not None:
@@ -243,11 +295,13 @@ def _map(fit, valences):
     return ChemicalMap(jnp.where(valid, phase, -1), confidence, valence, error, valid)
 
 
-def _confidence(fit, phase):
-    first = jnp.arange(len(fit.weights)).reshape(-1, *(1,) * phase.ndim) == phase[None]
-    others = jnp.where(first, -jnp.inf, fit.weights)
+def _confidence(fit: Fit, phase: Int[Array, "*pixels"]) -> Float[Array, "*pixels"]:
+    """How surely the leading reference leads."""
+    a = fit.coefficients
+    first = jnp.arange(len(a)).reshape(-1, *(1,) * phase.ndim) == phase[None]
+    others = jnp.where(first, -jnp.inf, a)
     second = jnp.argmax(others, axis=0)
-    margin = jnp.max(fit.weights, axis=0) - jnp.max(others, axis=0)
+    margin = jnp.max(a, axis=0) - jnp.max(others, axis=0)
     variances = jnp.diagonal(fit.covariance)
     spread = variances[phase] + variances[second] - 2 * fit.covariance[phase, second]
     error = fit.sigma * root(jnp.maximum(spread, 0))
@@ -255,10 +309,12 @@ def _confidence(fit, phase):
     return jnp.where(error > 0, ndtr(margin / jnp.where(error > 0, error, 1)), sure)
 
 
-def _valence(fit, valences, total):
-    """The mean valence and its error, by its derivative in the weights."""
-    each = jnp.asarray(valences, fit.weights.dtype).reshape(-1, *(1,) * total.ndim)
-    valence = jnp.sum(each * fit.weights, axis=0) / total
+def _valence(
+    fit: Fit, valences: Float[Array, " reference"], total: Float[Array, "*pixels"]
+) -> tuple[Float[Array, "*pixels"], Float[Array, "*pixels"]]:
+    """The mean valence and its error, by its derivative in the coefficients."""
+    each = jnp.asarray(valences, fit.coefficients.dtype).reshape(-1, *(1,) * total.ndim)
+    valence = jnp.sum(each * fit.coefficients, axis=0) / total
     slope = (each - valence[None]) / total[None]
     variance = jnp.einsum("r...,rs,s...->...", slope, fit.covariance, slope)
     return valence, fit.sigma * root(jnp.maximum(variance, 0))

@@ -1,4 +1,4 @@
-"""Spectra on one scale, where they rise, and where they are highest."""
+"""Normalized spectra, their edge energies and their white lines."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Real
 
 from tvjax.xanes.columns import (
     check_ascending,
@@ -46,18 +46,18 @@ class WhiteLine(NamedTuple):
 
 
 def normalize(
-    stack: Float[ArrayLike, " energy *pixels"],
-    energies: Float[ArrayLike, " energy"],
+    y: Real[ArrayLike, " energy *pixels"],
+    energies: Real[ArrayLike, " energy"],
     *,
     edge: float,
     pre: Window | None = None,
     post: Window | None = None,
     degree: int = 1,
     significance: float = 3.0,
-    sigma: Float[ArrayLike, "*pixels"] | float | None = None,
+    sigma: Real[ArrayLike, "*pixels"] | Real[ArrayLike, ""] | None = None,
     mask: Bool[ArrayLike, "*pixels"] | None = None,
 ) -> Normalized:
-    """Remove what lies under the edge, and divide by its height.
+    """Remove the background from spectra, and divide them by the height of the edge.
 
     A line b is fitted before and a polynomial p after the edge E₀, in each pixel:
 
@@ -68,45 +68,46 @@ def normalize(
     A pixel is valid where the step exceeds `significance` times its standard error.
 
     Args:
-        stack: Optical densities.
+        y: Optical densities.
         energies: In eV, ascending.
         edge: E₀ in eV, for instance the tabulated one of the element.
         pre: First and last energy of the line, **in eV relative to `edge`**; by default
             the first two thirds of what was measured before the edge.
         post: The same for the polynomial; by default the last two thirds of what was
             measured after the edge.
-        degree: Of the polynomial: 0, 1 or 2.
-        significance: Least step, in standard errors.
-        sigma: Noise of the stack, one for all or one per pixel; by default from the
-            residuals in the two windows, which also count what no polynomial follows.
+        degree: Degree of the polynomial: 0, 1 or 2.
+        significance: Least step of a valid pixel, in standard errors.
+        sigma: Standard deviation of the noise, one for all or one per pixel; by default
+            from the residuals in the two windows, which also count what no polynomial
+            follows.
         mask: True where a pixel is valid at every energy.
 
     Raises:
         ValueError: For energies that do not ascend, an edge outside of them, or windows
             with too few of them.
     """
-    energies = check_ascending(energies, count_energies("stack", stack))
-    background = _background(energies, edge, pre, post, degree)
+    grid = check_ascending(energies, count_energies("y", y))
+    background = _background(grid, edge, pre, post, degree)
     num_free = int(background.before.sum() + background.after.sum()) - degree - 3
     if sigma is None and num_free < 1:
         raise ValueError(
             "`pre` and `post` hold no more energies than the fits have coefficients, "
             f"{degree + 3}: widen them or give `sigma`."
         )
-    return _flatten(stack, mask, background, sigma, num_free, significance)
+    return _flatten(y, mask, background, sigma, num_free, significance)
 
 
 def edge_energy(
-    normalized: Float[ArrayLike, " energy *pixels"],
-    energies: Float[ArrayLike, " energy"],
+    spectra: Real[ArrayLike, " energy *pixels"],
+    energies: Real[ArrayLike, " energy"],
     level: float = 0.5,
     *,
     mask: Bool[ArrayLike, "*pixels"] | None = None,
 ) -> Edge:
-    """Energy at which the spectra rise through `level`, between two samples by a line.
+    """Find the energy at which the spectra rise through `level`.
 
-    Noise crosses the level too. Of all upward crossings k, between the samples k and
-    k + 1, the one is taken with the least
+    Between two samples it is found by a line. Noise crosses the level too: of all
+    upward crossings k, between the samples k and k + 1, the one is taken with the least
 
         Σ_{i ≤ k} (yᵢ − level)
 
@@ -119,44 +120,42 @@ def edge_energy(
     error is about the noise over the slope.
 
     Args:
-        normalized: Spectra from 0 to 1, of `normalize`.
+        spectra: Spectra from 0 to 1, as of `normalize`.
         energies: In eV, ascending.
-        level: Between 0 and 1.
+        level: Height to rise through, between 0 and 1.
         mask: True where a pixel is valid.
 
     Raises:
         ValueError: For a level outside of 0 to 1, or fewer than two energies.
     """
-    num = count_energies("normalized", normalized)
-    energies = check_ascending(energies, num, least=2)
+    grid = check_ascending(energies, count_energies("spectra", spectra), least=2)
     if not 0 < level < 1:
         raise ValueError(f"`level` must lie between 0 and 1, got {level}.")
-    return _crossing(normalized, mask, energies, np.diff(energies), level)
+    return _crossing(spectra, mask, grid, np.diff(grid), level)
 
 
 def white_line(
-    normalized: Float[ArrayLike, " energy *pixels"],
-    energies: Float[ArrayLike, " energy"],
+    spectra: Real[ArrayLike, " energy *pixels"],
+    energies: Real[ArrayLike, " energy"],
     *,
     mask: Bool[ArrayLike, "*pixels"] | None = None,
 ) -> WhiteLine:
-    """Top of the parabola through the highest sample and its two neighbors.
+    """Find the top of the parabola through the highest sample and its two neighbors.
 
     A spectrum that is highest at its first or last energy has its white line outside:
     that sample is returned, and the pixel is invalid. Leave out energies far behind the
     edge where noise could be higher than the line.
 
     Args:
-        normalized: Spectra, of `normalize`.
+        spectra: Spectra, as of `normalize`.
         energies: In eV, ascending.
         mask: True where a pixel is valid.
 
     Raises:
         ValueError: For fewer than three energies.
     """
-    num = count_energies("normalized", normalized)
-    energies = check_ascending(energies, num, least=3)
-    return _summit(normalized, mask, energies, np.diff(energies))
+    grid = check_ascending(energies, count_energies("spectra", spectra), least=3)
+    return _summit(spectra, mask, grid, np.diff(grid))
 
 
 class _Background(NamedTuple):
@@ -169,7 +168,14 @@ class _Background(NamedTuple):
     step: Float[np.ndarray, " coefficient"]  # height of the edge
 
 
-def _background(energies, edge, pre, post, degree):
+def _background(
+    energies: Float[np.ndarray, " energy"],
+    edge: float,
+    pre: Window | None,
+    post: Window | None,
+    degree: int,
+) -> _Background:
+    """The fits before and after the edge, in windows that hold energies enough."""
     if degree not in (0, 1, 2):
         raise ValueError(f"`degree` must be 0, 1 or 2, got {degree}.")
     if not energies[0] < edge < energies[-1]:
@@ -178,8 +184,9 @@ def _background(energies, edge, pre, post, degree):
             f"{energies[-1]:g} eV, got {edge}."
         )
     offset = energies - edge
-    pre = (offset[0], offset[0] / 3) if pre is None else pre
-    post = (offset[-1] / 3, offset[-1]) if post is None else post
+    low, high = float(offset[0]), float(offset[-1])
+    pre = (low, low / 3) if pre is None else pre
+    post = (high / 3, high) if post is None else post
     before = _inside("pre", pre, offset, offset < 0, 2)
     after = _inside("post", post, offset, offset >= 0, degree + 1)
     line, line_curve, line_edge = _polynomial(offset, before, 1)
@@ -193,7 +200,14 @@ def _background(energies, edge, pre, post, degree):
     )
 
 
-def _inside(name, window, offset, side, least):
+def _inside(
+    name: str,
+    window: Window,
+    offset: Float[np.ndarray, " energy"],
+    side: Bool[np.ndarray, " energy"],
+    least: int,
+) -> Bool[np.ndarray, " energy"]:
+    """The energies on one side of the edge that lie in a window, enough of them."""
     first, last = window
     inside = side & (offset >= first) & (offset <= last)
     if inside.sum() < least:
@@ -204,7 +218,15 @@ def _inside(name, window, offset, side, least):
     return inside
 
 
-def _polynomial(offset, inside, degree):
+def _polynomial(
+    offset: Float[np.ndarray, " energy"],
+    inside: Bool[np.ndarray, " energy"],
+    degree: int,
+) -> tuple[
+    Float[np.ndarray, "coefficient energy"],
+    Float[np.ndarray, "energy coefficient"],
+    Float[np.ndarray, " coefficient"],
+]:
     """Least squares in a window: coefficients, the curve, its value at the edge."""
     powers = (offset / np.abs(offset).max())[:, None] ** np.arange(degree + 1)
     basis, triangle = np.linalg.qr(powers[inside])
@@ -215,7 +237,15 @@ def _polynomial(offset, inside, degree):
 
 
 @jax.jit
-def _flatten(stack, mask, background, sigma, num_free, significance):
+def _flatten(
+    stack: Real[ArrayLike, " energy *pixels"],
+    mask: Bool[ArrayLike, "*pixels"] | None,
+    background: _Background,
+    sigma: Real[ArrayLike, "*pixels"] | Real[ArrayLike, ""] | None,
+    num_free: int | Int[Array, ""],
+    significance: Real[ArrayLike, ""],
+) -> Normalized:
+    """The spectra normalized by fits that are given as matrices."""
     y, valid, pixels = to_columns(stack, mask)
     before, after, project, curve, height = (
         jnp.asarray(part, y.dtype) for part in background
@@ -231,12 +261,24 @@ def _flatten(stack, mask, background, sigma, num_free, significance):
     error = noise * jnp.linalg.norm(height)
     clear = valid & (step > significance * error) & (step > 0)
     spectra = jnp.where(clear[None], flat / jnp.where(clear, step, 1)[None], 0)
-    return Normalized(*to_pixels((spectra, step, error, clear), pixels))
+    return Normalized(
+        spectra=to_pixels(spectra, pixels),
+        step=to_pixels(step, pixels),
+        step_error=to_pixels(error, pixels),
+        mask=to_pixels(clear, pixels),
+    )
 
 
 @jax.jit
-def _crossing(normalized, mask, energies, widths, level):
-    y, valid, pixels = to_columns(normalized, mask)
+def _crossing(
+    spectra: Real[ArrayLike, " energy *pixels"],
+    mask: Bool[ArrayLike, "*pixels"] | None,
+    energies: Float[ArrayLike, " energy"],
+    widths: Float[ArrayLike, " interval"],
+    level: Real[ArrayLike, ""],
+) -> Edge:
+    """Where the spectra rise through a level."""
+    y, valid, pixels = to_columns(spectra, mask)
     energies, widths = (jnp.asarray(e, y.dtype) for e in (energies, widths))
     above = y - level
     last, found = _best_step(lax.stop_gradient(above))
@@ -245,13 +287,17 @@ def _crossing(normalized, mask, energies, widths, level):
     below, beyond = jnp.take_along_axis(above, pair, 0, mode="promise_in_bounds")
     share = -below / jnp.where(found, beyond - below, 1)
     energy = jnp.where(found, energies[last] + share * widths[last], 0)
-    return Edge(*to_pixels((energy, found), pixels))
+    return Edge(to_pixels(energy, pixels), to_pixels(found, pixels))
 
 
-def _best_step(above):
+def _best_step(
+    above: Float[Array, "energy pixel"],
+) -> tuple[Int[Array, " pixel"], Bool[Array, " pixel"]]:
     """Index of the last sample before the best step up, and whether there is one."""
 
-    def extend(best, pair):
+    def extend(
+        best: tuple[Array, Array, Array], pair: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Array, Array, Array], None]:
         total, least, index = best
         below, beyond, here = pair
         total = total + below
@@ -261,15 +307,21 @@ def _best_step(above):
 
     zero = jnp.zeros_like(above[0])
     pairs = (above[:-1], above[1:], jnp.arange(len(above) - 1))
-    # Better than a step before the first sample, whose sum is 0, to begin with.
+    # it must be better than a step before the first sample, whose sum is 0
     start = (zero, zero, jnp.zeros(zero.shape, int))
     (total, least, index), _ = lax.scan(extend, start, pairs)
     return index, least < jnp.minimum(total + above[-1], 0)
 
 
 @jax.jit
-def _summit(normalized, mask, energies, widths):
-    y, valid, pixels = to_columns(normalized, mask)
+def _summit(
+    spectra: Real[ArrayLike, " energy *pixels"],
+    mask: Bool[ArrayLike, "*pixels"] | None,
+    energies: Float[ArrayLike, " energy"],
+    widths: Float[ArrayLike, " interval"],
+) -> WhiteLine:
+    """Where the spectra are highest."""
+    y, valid, pixels = to_columns(spectra, mask)
     energies, widths = (jnp.asarray(e, y.dtype) for e in (energies, widths))
     highest = jnp.argmax(y, axis=0)
     middle = jnp.clip(highest, 1, len(y) - 2)
@@ -283,4 +335,8 @@ def _summit(normalized, mask, energies, widths):
     shift = jnp.where(inside, slope / (2 * bend), 0)
     energy = jnp.where(valid, energies[highest] + shift, 0)
     height = jnp.max(y, axis=0) + shift * slope / 2
-    return WhiteLine(*to_pixels((energy, height, inside), pixels))
+    return WhiteLine(
+        energy=to_pixels(energy, pixels),
+        height=to_pixels(height, pixels),
+        mask=to_pixels(inside, pixels),
+    )

@@ -1,0 +1,1 @@
+"""Experiments, a room for each part of the package."""

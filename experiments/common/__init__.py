@@ -1,0 +1,1 @@
+"""Times, tables and options that all experiments share."""

@@ -1,0 +1,1 @@
+"""Experiments that train the shipped networks and compare the denoisers."""

@@ -1,0 +1,1 @@
+"""Experiments on energy stacks, beside the published recipe and other rivals."""

@@ -1,0 +1,1 @@
+"""Experiments on patterns that have a symmetry."""

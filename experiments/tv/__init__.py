@@ -1,0 +1,1 @@
+"""Experiments on total variation: time, the choice of alpha, memory, a GPU."""

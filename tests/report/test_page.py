@@ -1,0 +1,98 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tvjax.report.page import check_folder, PAGES, Section, section, write_pages
+
+SECTIONS = (Section("What", "what.png", "A <b>caption</b>.", b"picture"),)
+
+
+def write(folder, sections=SECTIONS, **numbers):
+    return write_pages(
+        folder, sections, title="A & B", caution="Look.", table=numbers, numbers=numbers
+    )
+
+
+def test_values_are_told_as_a_reader_wants_them(tmp_path):
+    write(
+        tmp_path,
+        none=None,
+        yes=True,
+        number=1 / 3,
+        small=(1, 2.5),
+        long=list(range(5)),
+        group={"inner_name": 2, "deep": {"x": "y"}},
+    )
+    rows = [
+        line
+        for line in (tmp_path / "report.md").read_text().splitlines()
+        if "|" in line
+    ]
+    assert rows[2:] == [
+        "| none | none |",
+        "| yes | yes |",
+        "| number | 0.333333 |",
+        "| small | 1, 2.5 |",
+        "| group, inner name | 2 |",
+        "| group, deep, x | y |",
+    ]
+
+
+def test_what_json_does_not_know_becomes_what_it_knows(tmp_path):
+    write(
+        tmp_path,
+        array=np.arange(3),
+        scalar=np.float32(0.5),
+        nothing=math.inf,
+        file=tmp_path,
+        nested=[np.array([np.nan, 1.0])],
+    )
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found == {
+        "array": [0, 1, 2],
+        "scalar": 0.5,
+        "nothing": None,
+        "file": str(tmp_path),
+        "nested": [[None, 1.0]],
+        "pictures": ["what.png"],
+    }
+
+
+def test_pictures_lie_beside_the_pages_and_in_one_of_them(tmp_path):
+    page = write(tmp_path)
+    assert (tmp_path / "what.png").read_bytes() == b"picture"
+    text = page.read_text()
+    # "picture" in base 64
+    assert "data:image/png;base64,cGljdHVyZQ==" in text
+    assert "<h1>A &amp; B</h1>" in text and "Look." in text
+
+
+def test_a_section_holds_its_figure_drawn():
+    figure = Figure((1, 1))
+    found = section("What", "what.png", "caption", figure)
+    assert found.png.startswith(b"\x89PNG") and found.file == "what.png"
+
+
+def test_pictures_of_an_earlier_report_go_and_all_else_stays(tmp_path):
+    write(tmp_path)
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    write(tmp_path, ())
+    assert {file.name for file in tmp_path.iterdir()} == {*PAGES, "mine.png"}
+
+
+@pytest.mark.parametrize("content", ["no json", "[]", "{}", '{"pictures": 3}'])
+def test_a_damaged_report_is_replaced(tmp_path, content):
+    (tmp_path / "report.json").write_text(content)
+    write(tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["pictures"]
+
+
+def test_a_folder_with_a_report_is_kept(tmp_path):
+    assert check_folder(tmp_path / "new", False) == tmp_path / "new"
+    write(tmp_path)
+    with pytest.raises(FileExistsError, match="report.md exists already"):
+        check_folder(tmp_path, False)
+    assert check_folder(tmp_path, True) == tmp_path
