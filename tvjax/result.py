@@ -88,4 +88,5 @@ def short(value: ArrayLike) -> str:
     value = np.asarray(value)
     if value.size == 1:
         return f"{value.item():.4g}"
-    return f"{value.min():.4g} to {value.max():.4g}"
+    low, high = f"{value.min():.4g}", f"{value.max():.4g}"
+    return low if low == high else f"{low} to {high}"

@@ -72,10 +72,12 @@ def test_any_callable_may_be_mixed_in(scene):
         """As NumPy has it, so that JAX cannot differentiate it."""
         return np.asarray(w) * 0 + scene
 
-    found = denoised(noisy(scene, 2), extra=[smooth])
-    assert found.coefficients.shape == (5,)
-    assert found.coefficients[4] == pytest.approx(1, abs=0.05)
-    np.testing.assert_allclose(found.image, scene, atol=0.3)
+    alone, helped = (denoised(noisy(scene, 2), extra=e) for e in ([], [smooth]))
+    assert helped.coefficients.shape == (5,) and alone.coefficients.shape == (4,)
+    # the other denoisers are good here, and share a tenth
+    assert helped.coefficients[4] > 0.8
+    error, other = (np.mean((f.image - scene) ** 2) for f in (helped, alone))
+    assert error < 0.3 * other
 
 
 def test_invalid_pixels_are_zero_and_change_nothing(scene):

@@ -64,20 +64,29 @@ def test_mean_of_the_risk_is_the_error_at_every_rank(truth):
     assert (scatter < 0.1 * np.mean(errors, axis=0)).all()
 
 
-def test_risk_in_the_unit_of_the_data_is_the_error(truth):
+def noise_energy(found, y, truth):
+    """What the noise itself adds to the risk in a draw: zero on average."""
+    noise = (y - truth) / found.sigma[:, None, None]
+    vectors = (found.spectra / found.sigma)[: found.rank]
+    kept = np.sum(np.tensordot(vectors, noise, 1) ** 2, axis=(1, 2)) - y[0].size
+    size = y[0].size * (len(y) - found.rank)
+    rest = np.sum(noise**2) - np.sum(kept + y[0].size) - size
+    variance = found.sigma**2
+    return (kept @ (vectors**2 @ variance) + rest * np.mean(variance)) / y.size
+
+
+def test_risk_in_the_unit_of_the_data_is_the_error_at_every_level(truth):
     # noise that grows eightfold over the energies
     sigma = np.geomspace(10, 80, ENERGIES)[:, None, None]
-    noise, risks, errors, relative = Gaussian(sigma), [], [], []
+    risks, errors = [], []
     for seed in range(12):
         y = draw(truth, seed, sigma)
-        found = denoise_stack(y, noise=noise, key=jax.random.key(seed))
-        # the energy of the noise itself is common to risk and relative risk
-        surplus = np.mean(((y - truth) / sigma) ** 2) - 1
-        relative.append(found.relative_risk - surplus)
-        risks.append(found.risk - (np.mean((y - truth) ** 2) - np.mean(sigma**2)))
+        found = denoise_stack(y, noise=Gaussian(sigma), key=jax.random.key(seed))
+        risks.append(found.risk - noise_energy(found, y, truth))
         errors.append(mse(found.image, truth))
+    # all is chosen from the same pixels, which promises a twentieth too little; and
+    # what is left out is taken as even over the energies. Measured: 0.96
     np.testing.assert_allclose(np.mean(risks), np.mean(errors), rtol=0.1)
-    print(np.mean(risks), np.mean(errors), np.std(risks), np.mean(relative))
 
 
 def test_risk_of_even_noise_is_the_relative_risk_times_its_variance(noisy):

@@ -45,7 +45,7 @@ def test_numbers_survive_json(result):
 def test_the_report_says_what_was_done(result):
     text = result.report()
     assert "Gaussian, deviation 1 over the energies" in text
-    assert "2 of 6" in text and "2 kept, 0 shrunk, 0 dropped" in text
+    assert "2 of 6" in text and "1 kept, 1 shrunk, 0 dropped" in text
     assert f"{result.relative_risk:.3g} of the variance of the noise" in text
     assert repr(result).startswith("<StackResult 6 x 20 x 24, risk 0.")
     assert "<th>rank</th><td>2 of 6</td>" in result._repr_html_()
