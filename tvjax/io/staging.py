@@ -18,7 +18,11 @@ class OutputFile(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         """Create the file `path`, replacing what an earlier crash may have left."""
-        self._file = path.open("w+b", buffering=0)
+        try:
+            self._file = path.open("w+b", buffering=0)
+        except OSError:
+            super().close()  # else the end of this object would close what is not there
+            raise
         self._unwritten: list[tuple[int, bytes]] = []
         self.error: OSError | None = None
 
