@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import tvjax
 from tvjax.simulate import scattering_pattern
 from tvjax.symmetry import SymmetricResult
+from tvjax.symmetry.fallback import Fallback
 
 POISSON = tvjax.Poisson()
 
@@ -22,12 +24,6 @@ def result():
     )
 
 
-@pytest.fixture(scope="module")
-def alone():
-    y = np.random.default_rng(0).poisson(1.0, (48, 48))
-    return tvjax.denoise_symmetric(y, noise=POISSON)
-
-
 def test_report_says_symmetry_strength_risk_and_certificate(result):
     lines = dict(line.split(maxsplit=1) for line in result.report().splitlines())
     assert lines["symmetry"].startswith("friedel about (23.00, 25.00) holds")
@@ -41,8 +37,8 @@ def test_report_says_symmetry_strength_risk_and_certificate(result):
     assert "WARNING" not in lines
 
 
-def test_without_a_symmetry_the_image_alone_is_reported(alone):
-    assert alone.group == "none" and alone.centre is None
+def test_without_a_symmetry_the_image_alone_is_reported(result):
+    alone = dataclasses.replace(result, group="none", centre=None, agreement=None)
     assert "none that the data do not refuse" in alone.report()
     assert alone.asdict()["symmetry"] is None
 
@@ -57,3 +53,19 @@ def test_numbers_are_what_json_knows(result):
     assert told["warnings"] == [] and told["fallback"] is None
     assert isinstance(result, SymmetricResult)
     assert repr(result).startswith("<SymmetricResult 48 x 52, risk ")
+
+
+def test_an_imperfect_symmetry_is_told_in_numbers(result):
+    shading = np.full(result.image.shape, 1.0)
+    agreement = dataclasses.replace(result.agreement, shading=shading, window=8.0)
+    fallback = Fallback(np.full(result.image.shape, 0.25), 0.1, 0.2, 4.0)
+    found = dataclasses.replace(result, agreement=agreement, fallback=fallback)
+    assert found.imperfect and not result.imperfect
+    told = found.asdict()
+    assert told["fallback"] == {
+        "share": 0.25,
+        "risk": 0.1,
+        "own_risk": 0.2,
+        "certainty": 4.0,
+    }
+    assert told["symmetry"]["window"] == 8 and told["symmetry"]["smooth_factor"] == 0

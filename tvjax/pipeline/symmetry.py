@@ -186,23 +186,11 @@ def describe_symmetry(choice: Choice) -> dict[str, Any]:
     centre, agreement = choice
     if centre is None or agreement is None:
         return {"group": "none"}
-    freedom = float(np.sum(agreement.freedom))
-    smooth = {}
-    if agreement.shading is not None:
-        smooth = {
-            "smooth_factor": float(np.std(agreement.shading)),
-            "window": agreement.window,
-            "share_of_the_mean": agreement.gain,
-        }
     return {
         "group": agreement.group.name,
-        "centre": list(centre[:2]),
+        "centre": list(centre.place),
         "centre_error": list(centre.error),
-        "holds": bool(agreement.holds),
-        "chi_squared_per_freedom": float(np.sum(agreement.chi_squared)) / freedom,
-        "significance": agreement.significance,
-        "broken_share": agreement.broken_share,
-        **smooth,
+        **agreement.asdict(),
     }
 
 
