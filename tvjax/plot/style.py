@@ -1,6 +1,6 @@
 """Colors, scales and the format that all pictures share."""
 
-from io import BufferedIOBase
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ CHEMICAL = colormaps["viridis"].with_extremes(bad="#dddddd")
 SIGNED = colormaps["RdBu_r"].with_extremes(bad=GRAY)
 
 
-def save(figure: Figure, file: str | Path | BufferedIOBase) -> None:
+def save(figure: Figure, file: str | Path | BytesIO) -> None:
     """Write a figure as PNG, in a resolution that serves the screen and the page."""
     figure.savefig(file, format="png", dpi=160)
 

@@ -1,0 +1,144 @@
+import json
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from tests.pipeline.stand_ins import MASKED, save_frames
+from tvjax.io import FileError
+from tvjax.learning import CountNetwork
+from tvjax.pipeline import train_on_files, training
+from tvjax.pipeline.symmetry import load_weights
+from tvjax.settings import TrainingSettings
+
+CENTRE = 19.5, 24.5
+LOG = tuple(
+    {"step": step, "held_out": loss}
+    for step, loss in ((0, 1.0), (50, 0.25), (100, 0.5))
+)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Counts of rings about a centre."""
+    y, x = np.indices((40, 50))
+    rings = 20 + 10 * np.cos(np.hypot(y - CENTRE[0], x - CENTRE[1]) / 3)
+    counts = np.random.default_rng(0).poisson(rings, (4, 40, 50)).astype(np.uint32)
+    counts[:, 10:12] = MASKED
+    return counts
+
+
+@pytest.fixture
+def source(tmp_path, frames):
+    return save_frames(tmp_path / "raw.h5", frames)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Let a stand-in train, and return what it is asked."""
+    calls = []
+    network = CountNetwork((4, 6), (1, 1), key=jax.random.key(1))
+
+    def train(series, *, checkpoint, progress, **options):
+        calls.append({"series": series, **options})
+        checkpoint.write_text("so far")
+        for record in LOG:
+            progress(record)
+        return SimpleNamespace(network=network, log=LOG)
+
+    monkeypatch.setattr(training, "train", train)
+    return SimpleNamespace(calls=calls, network=network)
+
+
+def settings(**changes):
+    return TrainingSettings(**{"group": "azimuthal", "centre": "19.5,24.5", **changes})
+
+
+def test_weights_are_written_and_the_checkpoint_goes(source, frames, tmp_path, trained):
+    told = []
+    output = tmp_path / "new" / "w.safetensors"
+    outcome = train_on_files(
+        source,
+        output,
+        settings(num_steps=100, batch=4, frames="0:3"),
+        progress=lambda done, total: told.append((done, total)),
+    )
+    leaves, expected = (
+        jax.tree.leaves(network)
+        for network in (load_weights(str(output)), trained.network)
+    )
+    for found, wanted in zip(leaves, expected, strict=True):
+        # weights are kept in half precision
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-6)
+    assert [file.name for file in output.parent.iterdir()] == ["w.safetensors"]
+    assert told == [(0, 100), (50, 100), (100, 100)]
+    (call,) = trained.calls
+    series = call["series"]
+    # of rings, the operations that put pixels on pixels
+    assert series.group.name == "4mm" and series.centre == CENTRE
+    mask = frames[:3] != MASKED
+    np.testing.assert_array_equal(series.frames, np.where(mask, frames[:3], 0))
+    np.testing.assert_array_equal(series.mask, mask[0])
+    assert (call["num_steps"], call["batch"], call["start"]) == (100, 4, None)
+    assert outcome.num_frames == 3
+
+
+def test_the_outcome_tells_the_best_loss(source, tmp_path, trained):
+    outcome = train_on_files(source, tmp_path / "w.safetensors", settings())
+    report = outcome.report()
+    for line in (
+        f"input      {source} (HDF5, 4 x 40 x 50), 4 frames",
+        "training   100 steps, best after 50",
+        "held out   1 at first, 0.25 at best: the loss on pixels of frames not "
+        "learned from",
+    ):
+        assert line in report.splitlines()
+    values = json.loads(json.dumps(outcome.asdict()))
+    assert values["log"] == list(LOG) and values["num_frames"] == 4
+    assert values["symmetry"]["group"] == "azimuthal"
+
+
+def test_weights_to_train_further_are_read_before(source, tmp_path, trained):
+    with pytest.raises(FileError, match="start.safetensors does not exist"):
+        train_on_files(
+            source,
+            tmp_path / "w.safetensors",
+            settings(start=str(tmp_path / "start.safetensors")),
+        )
+    assert not trained.calls
+
+
+def test_an_output_is_kept_unless_it_may_be_replaced(source, tmp_path, trained):
+    output = tmp_path / "w.safetensors"
+    output.write_bytes(b"precious")
+    with pytest.raises(FileError, match="exists: choose another or pass --overwrite"):
+        train_on_files(source, output, settings())
+    assert output.read_bytes() == b"precious"
+    train_on_files(source, output, settings(overwrite=True))
+    assert load_weights(str(output)) is not None
+
+
+def test_more_frames_than_fit_are_refused(source, tmp_path, trained, monkeypatch):
+    monkeypatch.setattr(training, "MOST", 1000)
+    with pytest.raises(FileError, match="a training holds no more than 1e-06 GB"):
+        train_on_files(source, tmp_path / "w.safetensors", settings())
+
+
+def test_what_cannot_be_written_gets_a_sentence(source, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "train", full)
+    with pytest.raises(FileError, match="No space left on device; free the disk"):
+        train_on_files(source, tmp_path / "w.safetensors", settings())
+
+
+def test_weights_that_ran_away_get_a_sentence(source, tmp_path, monkeypatch):
+    def ran_away(*_, **__):
+        raise FloatingPointError("the loss is not finite")
+
+    monkeypatch.setattr(training, "train", ran_away)
+    with pytest.raises(ValueError, match="the loss is not finite"):
+        train_on_files(source, tmp_path / "w.safetensors", settings())
+    assert not (tmp_path / "w.safetensors").exists()
