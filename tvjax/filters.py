@@ -35,7 +35,7 @@ def blur(
     return jnp.where(near, total / jnp.where(near, share, 1), 0)
 
 
-def convolve(
+def fourier_convolve(
     images: Float[Array, "image height width"], transform: Float[Array, "row column"]
 ) -> Float[Array, "image height width"]:
     """Σ g y, g a Gaussian whose sum is one; zero beyond the frame.
@@ -54,7 +54,7 @@ def convolve(
 def gaussian_transform(
     shape: tuple[int, ...], width: float, widest: float
 ) -> Float[np.ndarray, "row column"]:
-    """The Fourier transform of a Gaussian, for `convolve`.
+    """The Fourier transform of a Gaussian, for `fourier_convolve`.
 
     Args:
         shape: Height and width of the images.
@@ -77,7 +77,7 @@ def gaussian_transform(
 
 
 def gaussian_peak(width: float) -> float:
-    """The weight that `convolve` gives to a pixel itself."""
+    """The weight that `fourier_convolve` gives to a pixel itself."""
     return float(np.max(_gaussian(width)) ** 2)
 
 

@@ -1,4 +1,4 @@
-"""Noise models: how noisy is the data?
+"""Noise models, and how they are estimated from the data.
 
 A noise model says how the variance of a pixel follows from its expected value, in the
 data's own unit, and estimates its parameters from the data:

@@ -42,7 +42,7 @@ def divergence(estimate, y, width=1e-5):
 
 def replace(y, shrink):
     u, d, vt = np.linalg.svd(y, full_matrices=False)
-    return (u * np.asarray(shrink(d))) @ vt
+    return (u * np.asarray(shrink(jnp.asarray(d)))) @ vt
 
 
 @pytest.mark.parametrize("shape", [(9, 5), (5, 9)])
@@ -64,14 +64,14 @@ def test_risks_hold_the_divergence_of_finite_differences(shape):
             # central differences of 1e-5 in double precision
             np.testing.assert_allclose(risk, expected / (m * n) - sigma**2, rtol=1e-6)
         risks = truncation_risks(jnp.asarray(d), shape, sigma)
-    for kept in range(len(d) + 1):
-        div = divergence(
-            lambda z, k=kept: replace(z, lambda d: d * (np.arange(len(d)) < k)), y
-        )
-        expected = np.sum(d[kept:] ** 2) + 2 * sigma**2 * div
-        np.testing.assert_allclose(
-            risks[kept], expected / (m * n) - sigma**2, rtol=1e-5, atol=1e-8
-        )
+        for kept in range(len(d) + 1):
+            div = divergence(
+                lambda z, k=kept: replace(z, lambda d: d * (np.arange(len(d)) < k)), y
+            )
+            expected = np.sum(d[kept:] ** 2) + 2 * sigma**2 * div
+            np.testing.assert_allclose(
+                risks[kept], expected / (m * n) - sigma**2, rtol=1e-5, atol=1e-8
+            )
 
 
 def test_mean_of_the_truncation_risk_is_the_error_at_every_rank():
@@ -93,9 +93,9 @@ def test_optimal_shrinkage_beats_every_soft_threshold_and_truncation():
     def error(values):
         return np.mean(((u * np.asarray(values)[:, None]) @ vt - truth) ** 2)
 
-    best = error(optimal_shrinkage(d, shape, 1.0))
+    best = error(optimal_shrinkage(jnp.asarray(d), shape, 1.0))
     thresholds = np.linspace(10, 50, 21)
-    assert all(best < error(soft_threshold(d, t)) for t in thresholds)
+    assert all(best < error(soft_threshold(jnp.asarray(d), t)) for t in thresholds)
     assert all(best < error(d * (np.arange(60) < k)) for k in range(60))
 
 

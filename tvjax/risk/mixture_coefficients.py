@@ -13,10 +13,17 @@ from functools import partial
 
 import jax
 from jax import Array, lax, numpy as jnp
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Num, PRNGKeyArray
 
 from tvjax.noise import Noise
-from tvjax.risk.stein import Denoiser, only_valid, probe_directions, random_signs
+from tvjax.risk.stein import (
+    as_judged,
+    Denoiser,
+    only_valid,
+    probe_directions,
+    random_signs,
+)
 
 # This many variances of one pixel are added to each A_jj: what an image of no more
 # power than a few pixels of noise has in common with the data is chance.
@@ -61,11 +68,11 @@ def least_risk_coefficients(
 
 def mixture_coefficients(
     members: Sequence[Denoiser],
-    y: Float[Array, "*shape"],
+    y: Num[ArrayLike, "*shape"],
     noise: Noise,
     *,
     key: PRNGKeyArray,
-    mask: Bool[Array, "*shape"] | None = None,
+    mask: Bool[ArrayLike, "*shape"] | None = None,
 ) -> Float[Array, " member"]:
     """The coefficients a of least risk for the mixture Σ_j a_j F_j(y).
 
@@ -83,7 +90,11 @@ def mixture_coefficients(
 
     Returns:
         One coefficient a member, of either sign.
+
+    Raises:
+        ValueError: The data are complex, or the mask has another shape or no pixel.
     """
+    y, mask, _ = as_judged(y, mask, None)
     v = noise.variance(y)
     direction, readout = probe_directions(v, random_signs(y, key))
 

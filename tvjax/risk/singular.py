@@ -1,4 +1,4 @@
-"""What do the singular values of noisy data say, without looking at the data again?
+"""Risks from singular values alone, without looking at the data again.
 
 A matrix Y of m pixels and n energies, truth plus white noise of standard deviation σ,
 has the singular values d. An estimate that keeps the singular vectors and replaces each
@@ -44,7 +44,7 @@ def truncation_risks(
     gap = square[:, None] - square[None, :]
     above = jnp.triu(jnp.ones(gap.shape, bool), 1) & (gap > 0)
     ratio = jnp.where(above, square[None, :] / jnp.where(above, gap, 1), 0)
-    # of the first K rows, what lies right of column K
+    # the sum over the first K rows, right of column K
     rows = jnp.cumsum(ratio, axis=0)
     pairs = jnp.sum(jnp.triu(rows, 1), axis=1)
     kept = jnp.arange(d.size + 1)
@@ -64,7 +64,7 @@ def shrinkage_risk(
 
     Args:
         d: Singular values, descending.
-        shrink: Continuous, acts on each by itself; a jump would be missed.
+        shrink: Continuous function of each value by itself; a jump would be missed.
         shape: Rows and columns of the matrix.
         sigma: Standard deviation of the noise.
 
@@ -89,11 +89,17 @@ def shrinkage_risk(
 
 
 class Response(NamedTuple):
-    """How a basis vector answers to the noise, see `basis_response`."""
+    """How a basis vector answers to the noise, see `basis_response`.
+
+    Attributes:
+        pull: Σ_{j≠k} 1/(d_k² − d_j²) of each value k.
+        push: Σ_{j≠k} (d_j²/m)/(d_k² − d_j²) of each value k.
+        doubt: 1/|d_k² − d_j²| for the nearest value j.
+    """
 
     pull: Float[Array, "*value"]
     push: Float[Array, "*value"]
-    doubt: Float[Array, "*value"]  # 1/|d_k² − d_j²| of the nearest value j
+    doubt: Float[Array, "*value"]
 
 
 def basis_response(d: Float[Array, " values"], num_pixels: float | Array) -> Response:
@@ -119,8 +125,8 @@ def basis_response(d: Float[Array, " values"], num_pixels: float | Array) -> Res
         num_pixels: Number of valid pixels m.
 
     Returns:
-        One of each a value. Where two values nearly meet, the terms of one are large
-        and opposite to the other's; `doubt` tells how large.
+        One of each for every value. Where two values nearly meet, the terms of one are
+        large and opposite to the other's; `doubt` tells how large.
     """
     gap = (d[:, None] - d[None, :]) * (d[:, None] + d[None, :])
     apart = jnp.abs(gap) > 1e-6 * d[:, None] ** 2
@@ -133,15 +139,15 @@ def basis_response(d: Float[Array, " values"], num_pixels: float | Array) -> Res
 
 
 def soft_threshold(
-    d: Float[Array, " values"], threshold: float | Array
-) -> Float[Array, " values"]:
+    d: Float[Array, "*values"], threshold: float | Array
+) -> Float[Array, "*values"]:
     """(d − threshold)₊, the singular values of the nuclear norm's proximal map."""
     return jnp.maximum(d - threshold, 0)
 
 
 def optimal_shrinkage(
-    d: Float[Array, " values"], shape: tuple[int, int], sigma: float | Array
-) -> Float[Array, " values"]:
+    d: Float[Array, "*values"], shape: tuple[int, int], sigma: float | Array
+) -> Float[Array, "*values"]:
     """The shrinkage of least squared error for a low rank and many pixels.
 
         y = d/(σ√m),   f = σ√m √((y² − β − 1)² − 4β)/y  for  y > 1 + √β,  else 0

@@ -11,12 +11,12 @@ from typing import cast
 import equinox as eqx
 import jax
 from jax import Array, numpy as jnp
-from jax.typing import DTypeLike
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Bool, Float, Num, PRNGKeyArray, Real
 
 from tvjax.filters import local_mean
 from tvjax.noise import Gaussian, Noise, Poisson
-from tvjax.risk.stein import Denoiser, weighted_mean
+from tvjax.risk.stein import as_judged, Denoiser, weighted_mean
 
 # The share of the exposure that is denoised; the rest judges. A smaller one is further
 # from the data themselves, a larger one leaves less to judge by.
@@ -207,12 +207,12 @@ def _room(size: int) -> int:
 
 def split(
     denoiser: Denoiser,
-    y: Float[Array, "*shape"],
+    y: Num[ArrayLike, "*shape"],
     noise: Poisson | Gaussian,
     *,
     key: PRNGKeyArray,
-    mask: Bool[Array, "*shape"] | None = None,
-    weights: Float[Array, "*shape"] | None = None,
+    mask: Bool[ArrayLike, "*shape"] | None = None,
+    weights: Real[ArrayLike, "*shape"] | None = None,
     fraction: float = FRACTION,
 ) -> Float[Array, ""]:
     """The error at `fraction` of the exposure, judged by what is held out.
@@ -238,13 +238,15 @@ def split(
         The risk, in the unit of the data squared; it may be negative.
 
     Raises:
-        ValueError: The noise is neither; `sure` and `sugar` take any.
+        ValueError: The noise is neither (`sure` and `sugar` take any), the data are
+            complex, or the mask has another shape or no pixel.
     """
     if not isinstance(noise, Poisson | Gaussian):
         raise ValueError(
             "`split` is for Poisson or Gaussian noise, got "
             f"{type(noise).__name__}; use `sugar`."
         )
+    y, mask, weights = as_judged(y, mask, weights)
     # traced numbers cannot be looked at, so the model decides
     parts = deal(
         y,

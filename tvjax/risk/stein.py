@@ -1,4 +1,4 @@
-"""Stein's risks: how far is a denoised image from the truth that nobody knows?
+"""Unbiased estimates of the error by derivatives, when nobody knows the truth.
 
 For a denoiser f, data y = truth + noise of variance v, and weights w (one by default),
 all means over the N valid pixels:
@@ -23,8 +23,10 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax
 from jax import Array, numpy as jnp
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Num, PRNGKeyArray, Real
 
+from tvjax.arguments import as_floating, as_mask
 from tvjax.noise import Noise, Poisson
 
 # Length of a finite probe's step, in standard deviations of the noise. Shorter ones do
@@ -37,12 +39,12 @@ Risk: TypeAlias = Callable[..., Float[Array, ""]]
 
 def sure(
     denoiser: Denoiser,
-    y: Float[Array, "*shape"],
+    y: Num[ArrayLike, "*shape"],
     noise: Noise,
     *,
     key: PRNGKeyArray,
-    mask: Bool[Array, "*shape"] | None = None,
-    weights: Float[Array, "*shape"] | None = None,
+    mask: Bool[ArrayLike, "*shape"] | None = None,
+    weights: Real[ArrayLike, "*shape"] | None = None,
 ) -> Float[Array, ""]:
     """Stein's unbiased risk estimate by one exact directional derivative.
 
@@ -63,6 +65,9 @@ def sure(
     Returns:
         The risk, in the unit of the data squared; it may be negative.
 
+    Raises:
+        ValueError: The data are complex, or the mask has another shape or no pixel.
+
     Example:
         >>> import jax, tvjax
         >>> key = jax.random.key(0)
@@ -71,6 +76,7 @@ def sure(
         >>> abs(float(risk)) < 0.1  # the truth is zero
         True
     """
+    y, mask, weights = as_judged(y, mask, weights)
     v = noise.variance(y)
     # what the denoiser closes over is an argument, too, to differentiate in
     closed = eqx.filter_closure_convert(denoiser, y)
@@ -103,12 +109,12 @@ def _stein_jvp(
 
 def sugar(
     denoiser: Denoiser,
-    y: Float[Array, "*shape"],
+    y: Num[ArrayLike, "*shape"],
     noise: Noise,
     *,
     key: PRNGKeyArray,
-    mask: Bool[Array, "*shape"] | None = None,
-    weights: Float[Array, "*shape"] | None = None,
+    mask: Bool[ArrayLike, "*shape"] | None = None,
+    weights: Real[ArrayLike, "*shape"] | None = None,
     width: float = WIDTH,
 ) -> Float[Array, ""]:
     """Stein's risk with a finite probe: the one whose gradient in a parameter is right.
@@ -130,6 +136,9 @@ def sugar(
     Returns:
         The risk, in the unit of the data squared; it may be negative.
 
+    Raises:
+        ValueError: The data are complex, or the mask has another shape or no pixel.
+
     Example:
         >>> import jax, tvjax
         >>> key = jax.random.key(0)
@@ -139,6 +148,7 @@ def sugar(
         >>> bool(jax.grad(risk)(0.1) < 0)  # a greater strength is better
         True
     """
+    y, mask, weights = as_judged(y, mask, weights)
     v, signs = noise.variance(y), random_signs(y, key)
     return _finite_risk(denoiser, y, v, signs, mask, weights, width=width)
 
@@ -163,12 +173,12 @@ def _finite_risk(
 
 def pure(
     denoiser: Denoiser,
-    y: Float[Array, "*shape"],
+    y: Num[ArrayLike, "*shape"],
     noise: Poisson,
     *,
     key: PRNGKeyArray,
-    mask: Bool[Array, "*shape"] | None = None,
-    weights: Float[Array, "*shape"] | None = None,
+    mask: Bool[ArrayLike, "*shape"] | None = None,
+    weights: Real[ArrayLike, "*shape"] | None = None,
     density: float = 1 / 64,
 ) -> Float[Array, ""]:
     """The Poisson unbiased risk estimate, with whole photons taken away.
@@ -193,7 +203,8 @@ def pure(
         The risk, in the unit of the data squared; it may be negative.
 
     Raises:
-        ValueError: The noise is of another model; `sure` takes them all.
+        ValueError: The noise is of another model (`sure` takes them all), the data are
+            complex, or the mask has another shape or no pixel.
 
     Example:
         >>> import jax, tvjax
@@ -207,6 +218,7 @@ def pure(
         raise ValueError(
             f"`pure` is for Poisson noise, got {type(noise).__name__}; use `sure`."
         )
+    y, mask, weights = as_judged(y, mask, weights)
     chosen = jax.random.bernoulli(key, density, y.shape).astype(y.dtype)
     photon = only_valid(mask, chosen * (y > 0)) * noise.gain.astype(y.dtype)
     f = denoiser(y)
@@ -240,6 +252,24 @@ def with_error(
     keys = jax.random.split(key, num_probes)
     values = jax.vmap(lambda key: risk(*args, key=key, **kwargs))(keys)
     return jnp.mean(values), jnp.std(values, ddof=1) / num_probes**0.5
+
+
+def as_judged(
+    y: Num[ArrayLike, "*shape"],
+    mask: Bool[ArrayLike, "*shape"] | None,
+    weights: Real[ArrayLike, "*shape"] | None,
+) -> tuple[
+    Float[Array, "*shape"], Bool[Array, "*shape"] | None, Float[Array, "*shape"] | None
+]:
+    """The arguments that all risks share, as arrays of JAX.
+
+    Raises:
+        ValueError: The data are complex, or the mask has another shape or no pixel.
+    """
+    y = as_floating(y)
+    if weights is not None:
+        weights = as_floating(weights, name="weights")
+    return y, as_mask(mask, y.shape), weights
 
 
 def random_signs(

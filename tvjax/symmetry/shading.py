@@ -19,7 +19,7 @@ from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
-from tvjax.filters import box_sum, convolve, gaussian_peak, gaussian_transform
+from tvjax.filters import box_sum, fourier_convolve, gaussian_peak, gaussian_transform
 from tvjax.noise import Gaussian, Noise, Poisson, PoissonGaussian
 from tvjax.symmetry.groups import Group
 from tvjax.symmetry.measurement import Measurement
@@ -144,7 +144,7 @@ def _factor(
     """The factor in a window, and by how much the pixel's own value moves it."""
     there = steady.mask & orbit.mask
     level = jnp.where(there, jnp.maximum(orbit.mean, 0), 0)
-    above, below = convolve(
+    above, below = fourier_convolve(
         jnp.stack([jnp.where(there, steady.image, 0), level]), window
     )
     known = below > 1e-5 * jnp.max(below)

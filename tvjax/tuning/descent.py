@@ -1,4 +1,4 @@
-"""Gradient descent on a risk: which parameters of a denoiser serve these data best?"""
+"""Gradient descent on a risk, for the parameters that serve the data best."""
 
 from collections.abc import Callable
 from typing import Any, cast, NamedTuple, TypeAlias
