@@ -121,7 +121,7 @@ def refine(
         for weight in (None, _thickness(images[0], mask))
         for side in SIDES
     ]
-    # the plain stack is the first; others must have bins enough to tell by
+    # the plain stack is the first; others must have bins enough to judge by
     own, *others = binnings
     binnings = [own, *(b for b in others if b.num_independent > num_energies / 4)]
     beyond = 0
