@@ -102,7 +102,7 @@ def risk(setup: Setup) -> Tables:
                     # what the draw's own power adds, of mean zero, hides all else
                     power = np.mean((y - scene.truth) ** 2) / sigma**2 - 1
                     surplus = 0.0 if noise is None else float(power)
-                    risks.append(float(result.risk) - surplus)
+                    risks.append(result.relative_risk - surplus)
                     errors.append(whitened_error(result, scene.truth))
                 off = np.subtract(risks, errors) / np.mean(errors)
                 records.append(

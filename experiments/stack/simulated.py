@@ -118,7 +118,7 @@ def figure3(setup: Setup) -> Tables:
                     f"recipe ({name})": errors[rank - 1],
                     "its fixed-basis risk": risks[rank - 1],
                     "tvjax": whitened_error(result, scene.truth),
-                    "its risk": float(result.risk),
+                    "its risk": result.relative_risk,
                     "chosen by tvjax": "x" if rank == chosen else "",
                     "chosen by the recipe": "x" if rank == 1 + risks.argmin() else "",
                 }

@@ -195,8 +195,8 @@ def test_denoiser_itself_can_be_compiled(made):
     assert denoiser != jax.tree.map(lambda leaf: leaf, denoiser)
 
 
-def test_denoisers_are_layers(made):
-    denoiser, y = made
+def test_denoisers_are_layers(kind):
+    denoiser, y = kind.make(0.7, some_mask()), jnp.asarray(kind.noisy(), jnp.float32)
     layers = eqx.nn.Sequential([denoiser, eqx.nn.Lambda(jnp.negative), denoiser])
     expected = run(denoiser, -run(denoiser, y))
     together = layers(y, key=jax.random.key(0))
@@ -214,7 +214,8 @@ def test_batch_is_the_loop_in_any_order(kind):
         for i, y in enumerate(batch):
             # double precision: nothing but roundings of 1e-16 a step
             np.testing.assert_allclose(together[i], run(denoiser, y), atol=1e-10)
-    np.testing.assert_array_equal(np.asarray(together)[order], shuffled)
+    # a convolution of a batch rounds each item by its place in it
+    np.testing.assert_allclose(np.asarray(together)[order], shuffled, atol=1e-13)
 
 
 def test_every_parameter_receives_a_finite_gradient(kind, dtype):
@@ -226,8 +227,8 @@ def test_every_parameter_receives_a_finite_gradient(kind, dtype):
         assert np.isfinite(leaf).all() and np.any(leaf)
 
 
-def test_plain_gradients_are_the_filtered_ones(made):
-    denoiser, y = made
+def test_plain_gradients_are_the_filtered_ones(kind):
+    denoiser, y = kind.make(0.7, some_mask()), jnp.asarray(kind.noisy(), jnp.float32)
     # every leaf is a parameter: the mask is none
     plain = jax.jit(jax.grad(loss))(denoiser, y)
     filtered, _ = slopes(denoiser, y)

@@ -67,6 +67,13 @@ def test_one_mask_serves_a_batch_of_strengths():
     np.testing.assert_allclose(images[1], tvjax.TV(2.0, mask=MASK)(y), atol=1e-4)
 
 
+def test_a_known_mask_is_not_computed_with_at_compile_time():
+    y = jnp.zeros(MASK.shape, jnp.float32)
+    program = jax.jit(tvjax.TV(1.0, mask=MASK)).lower(y).as_text()
+    assert program.count("optimization_barrier") == 1
+    assert "optimization_barrier" not in jax.jit(tvjax.TV(1.0)).lower(y).as_text()
+
+
 def test_only_the_mask_changes_with_it():
     tv = tvjax.TV(0.3, tol=1e-2, norm="anisotropic")
     masked = tv.with_mask(MASK)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable, TypeAlias, TypeVar
 import equinox as eqx
 import jax
 import numpy as np
-from jax import Array, numpy as jnp
+from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, PRNGKeyArray
 
@@ -93,9 +93,13 @@ class AbstractMaskedDenoiser(AbstractDenoiser):
     @property
     def mask(self) -> Bool[Array, "..."] | None:
         """True where a pixel is valid; None where all are."""
-        if isinstance(self.held_mask, FixedMask):
+        if not isinstance(self.held_mask, FixedMask):
+            return self.held_mask
+        if not is_traced(jnp.zeros(())):
             return self.held_mask.array
-        return self.held_mask
+        # Within a program the mask is a constant, and XLA would compute all that
+        # depends on it while it compiles: for millions of pixels this takes a minute.
+        return lax.optimization_barrier(self.held_mask.array)
 
     def with_mask(self: Masked, mask: Bool[ArrayLike, "..."] | None) -> Masked:
         """The same denoiser with another mask, or with none."""

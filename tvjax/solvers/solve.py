@@ -123,8 +123,8 @@ def solve(
 
         >>> import numpy as np, tvjax
         >>> step = np.repeat([1.0, 5.0], 3)
-        >>> print(tvjax.solve(step, 0.6, tol=1e-6).image.round(2))
-        [1.2 1.2 1.2 4.8 4.8 4.8]
+        >>> print(tvjax.solve(step, 1.5, tol=1e-6).image.round(2))
+        [1.5 1.5 1.5 4.5 4.5 4.5]
 
     Args:
         y: Noisy data, an image of any number of axes in its own unit. Integers are
