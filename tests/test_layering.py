@@ -45,7 +45,7 @@ ALLOWED = {
         *("arguments", "denoisers", "filters", "noise", "operators", "result"),
         *("risk", "solvers", "tuning"),
     },
-    "learning": {"arguments", "networks", "risk", "symmetry"},
+    "learning": {"arguments", "networks", "symmetry"},
     "plot": {"diagnostics"},
     "pipeline": {
         *("frames", "io", "learning", "noise", "registration", "result", "settings"),

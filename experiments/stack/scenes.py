@@ -244,8 +244,8 @@ def valence_map(
 ) -> Float[np.ndarray, "height width"]:
     """The mean valence in each pixel, of a fit of the true references.
 
-    A pixel whose fit has no valence, since all its coefficients are zero, has the mean of
-    the states: all estimates are judged by the same pixels.
+    A pixel whose fit has no valence, since all its coefficients are zero, has the mean
+    of the states: all estimates are judged by the same pixels.
     """
     fit = fit_references(x, scene.absorption[:, chosen], sigma=1.0)
     found = chemical_map(fit, scene.valences)

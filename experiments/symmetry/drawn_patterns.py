@@ -23,7 +23,7 @@ def draw_pattern(
 
     Args:
         group: A name of `tvjax.symmetry.find_group`, of finite order.
-        side: Of the frame, in pixels.
+        side: Side of the frame, in pixels.
         rng: Decides everything.
     """
     y, x = np.indices((side, side)) - (side - 1) / 2

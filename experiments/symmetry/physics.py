@@ -89,7 +89,7 @@ def build_methods(
     """All denoisers, and how long the networks learned.
 
     Args:
-        setup: Of the networks.
+        setup: How the networks are trained.
         refused: Where frames go whose symmetry does not hold by the test, by chance:
             they are denoised as they are.
     """

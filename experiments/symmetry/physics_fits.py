@@ -112,7 +112,7 @@ def fit_mean(
     """Parameters that explain the counts best, between bounds.
 
     Args:
-        mean: Of the counts, as a function of the parameters.
+        mean: Expected counts, as a function of the parameters.
         counts: Negative ones, which a denoiser may leave, count as none.
         starts: The best of these is where the descent begins.
         low: Least values.

@@ -5,6 +5,7 @@ Zhou et al. 2024 (10.1107/S1600576724002899) have proposed it, but with the dete
 mask, all counts kept, any point group, and the exposure known to the network.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -63,7 +64,7 @@ def train(
     check_every: int = 50,
     patience: int = 20,
     key: PRNGKeyArray,
-    checkpoint: Path | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Record], None] | None = None,
     device: str | None = None,
 ) -> Trained:
@@ -111,17 +112,18 @@ def train(
         first = CountNetwork(key=key) if start is None else start
         plan = _make_plan(series, hyperparameters, start, key)
         state, log = _begin(plan, first), []
-        if checkpoint is not None and checkpoint.exists():
+        file = None if checkpoint is None else Path(checkpoint)
+        if file is not None and file.exists():
             state, log = read_checkpoint(
-                checkpoint, lambda: _begin(plan, first), fingerprint=plan.fingerprint
+                file, lambda: _begin(plan, first), fingerprint=plan.fingerprint
             )
-        if checkpoint is not None:
-            write_log(checkpoint, log)
+        if file is not None:
+            write_log(file, log)
         while not _is_done(plan, state):
             state, record = _advance(plan, state)
             log = [*log, record]
-            if checkpoint is not None:
-                save_checkpoint(checkpoint, state, log, fingerprint=plan.fingerprint)
+            if file is not None:
+                save_checkpoint(file, state, log, fingerprint=plan.fingerprint)
             if progress is not None:
                 progress(record)
     return Trained(state.best, tuple(log))
