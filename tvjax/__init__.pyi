@@ -1,4 +1,5 @@
 from . import (
+    arguments as arguments,
     denoisers as denoisers,
     diagnostics as diagnostics,
     filters as filters,
@@ -13,7 +14,9 @@ from . import (
     plot as plot,
     registration as registration,
     report as report,
+    result as result,
     risk as risk,
+    settings as settings,
     simulate as simulate,
     solvers as solvers,
     stack as stack,
@@ -45,9 +48,11 @@ from .solvers import (
 )
 from .stack import (
     denoise_stack as denoise_stack,
+    StackResult as StackResult,
 )
 from .symmetry import (
     denoise_symmetric as denoise_symmetric,
+    SymmetricResult as SymmetricResult,
     Symmetrized as Symmetrized,
 )
 from .tuning import (
@@ -56,6 +61,7 @@ from .tuning import (
 )
 
 __all__ = [
+    "arguments",
     "denoise",
     "denoise_stack",
     "denoise_symmetric",
@@ -78,16 +84,20 @@ __all__ = [
     "registration",
     "report",
     "Result",
+    "result",
     "risk",
     "risk_path",
+    "settings",
     "simulate",
     "Solution",
     "solve",
     "solvers",
     "stack",
+    "StackResult",
     "sugar",
     "SUM",
     "sure",
+    "SymmetricResult",
     "Symmetrized",
     "symmetry",
     "tune",

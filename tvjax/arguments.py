@@ -32,7 +32,7 @@ def as_image(
 
     Args:
         y: What was given.
-        name: Of the argument, for the sentence.
+        name: Name of the argument, for the sentence.
         ndim: Numbers of axes that are welcome: 2 for one image, 3 for frames.
         remedy: What to do with anything else.
 
@@ -60,7 +60,7 @@ def as_mask(
     Args:
         mask: True where a pixel is valid.
         *shapes: Those that fit what is masked.
-        name: Of the argument, for the sentence.
+        name: Name of the argument, for the sentence.
 
     Raises:
         ValueError: The mask has another shape, or no valid pixel at all.

@@ -17,8 +17,10 @@ class Components:
             at each energy.
         rank: Number of components that are used.
         sigma: Standard deviation of the noise at each energy, in the unit of the data.
-        risk: Estimated mean squared error, in the unit of the data squared: unbiased,
-            so it may be negative.
+        risk: Estimated mean squared error, in the unit of the data squared; it may be
+            negative. Where the noise differs between energies, the error that no
+            component holds is taken as spread evenly over them, which is some percent
+            off where the levels differ severalfold; the relative risk is not.
         relative_risk: Estimated mean squared error of the stack divided by `sigma`,
             hence 1 for the noisy stack itself.
         relative_risks: The relative risk at each rank from 1 to the greatest tried.

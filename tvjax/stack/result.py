@@ -21,8 +21,17 @@ class StackResult(AbstractResult, Components):
             JAX.
         noise: Noise model that was given; by default white noise of the estimated level
             at each energy.
-        risk: Estimated mean squared error, in the unit of the data squared: unbiased,
-            so it may be negative.
+        risk: Estimated mean squared error, in the unit of the data squared; see
+            `Components`.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> rng = np.random.default_rng(0)
+        >>> spectra, amounts = rng.random((6, 2)), rng.random((2, 20, 20))
+        >>> y = np.tensordot(spectra, amounts, 1) + 0.1 * rng.normal(size=(6, 20, 20))
+        >>> result = tvjax.denoise_stack(y, rank=1)
+        >>> result.spectra.shape, result.verdict()
+        ((1, 6), ['kept'])
     """
 
     image: Any

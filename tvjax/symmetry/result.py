@@ -20,6 +20,11 @@ class SymmetricResult(AbstractResult):
     the exposure of the part that was denoised to choose the strength.
 
     Attributes:
+        image: Denoised pattern: NumPy's array where the data were one, else JAX's.
+        noise: Noise model that was given or estimated.
+        risk: Estimated mean squared error, in the unit of the data squared; it may be
+            negative.
+        warnings: What deserves a second look, one sentence each.
         mask: True where the image is an estimate: gaps may be filled.
         group: Name of the group; "none" where no symmetry holds.
         centre: Centre of the symmetry; None where no symmetry holds.
@@ -37,6 +42,15 @@ class SymmetricResult(AbstractResult):
         num_steps: Steps of the solver.
         converged: Whether the tolerance was reached.
         at_bound: Whether the strength wanted to leave its range.
+
+    Example:
+        >>> import numpy as np, tvjax
+        >>> counts = np.random.default_rng(0).poisson(2.0, (24, 24))
+        >>> result = tvjax.denoise_symmetric(
+        ...     counts, noise=tvjax.Poisson(), group="friedel", centre=(11.5, 11.5)
+        ... )
+        >>> result.agreement.holds, result.warnings
+        (True, ())
     """
 
     mask: Bool[np.ndarray, "height width"]
