@@ -4,6 +4,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+# Programs of tests run once or twice: XLA's optimizations cost more than they save.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+)
+
 import jax
 import jaxtyping
 import numpy as np
