@@ -19,6 +19,9 @@ import tests.typechecking  # noqa: F401, the hook finds it there
 # before the package is imported: every call is checked against its annotations
 jaxtyping.install_import_hook("tvjax", "tests.typechecking.check")
 
+# A process may hold 65,530 memory maps, and each compiled program takes a few: when all
+# are used up, the next compilation ends the process.
+MOST_MAPS = 30_000
 REAL_DATA = Path(__file__).parents[1] / "../shared/data"
 
 
@@ -71,3 +74,12 @@ def checked(request):
     jaxtyping.config.update("jaxtyping_disable", misused)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def room_for_programs():
+    """Drop what was compiled when a file is done, if it is much."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
