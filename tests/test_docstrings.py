@@ -94,7 +94,19 @@ def test_errors_are_documented(name):
         assert "Raises" in sections(PUBLIC[name])
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+# These choose among many methods, which take half a minute to compile.
+COMPILED_LONG = {
+    *("denoise_stack", "denoise_symmetric", "StackResult", "SymmetricResult"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in COMPILED_LONG else name
+        for name in PUBLIC
+    ],
+)
 def test_the_example_runs_and_shows_what_comes_out(name):
     text = sections(PUBLIC[name]).get("Example", "")
     example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)

@@ -102,6 +102,7 @@ def test_a_network_denoises_where_its_weights_are_named(
     assert outcome.denoised.records[0].relative_gap == 0
 
 
+@pytest.mark.slow
 def test_data_without_a_symmetry_are_denoised_by_themselves(tmp_path, spots):
     source = save_frames(tmp_path / "raw.h5", spots)
     outcome = denoise_symmetric_files(source, tmp_path / "c.h5")

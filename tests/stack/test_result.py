@@ -51,6 +51,7 @@ def test_the_report_says_what_was_done(result):
     assert "<th>rank</th><td>2 of 6</td>" in result._repr_html_()
 
 
+@pytest.mark.slow
 def test_the_noise_is_the_one_that_was_given_or_found(noisy):
     counts = np.random.default_rng(1).poisson(np.maximum(noisy, 0)).astype(np.int32)
     model = Poisson(1.0)

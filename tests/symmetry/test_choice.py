@@ -12,6 +12,7 @@ SHAPE = (96, 104)
 POISSON = tvjax.Poisson()
 
 
+@pytest.mark.slow
 def test_auto_takes_the_largest_group_that_holds():
     pattern = scattering_pattern("fibre", SHAPE, mean=2.0)
     found = choose_symmetry(
@@ -32,6 +33,7 @@ def test_a_found_centre_is_that_of_its_agreement():
     assert max(found.centre.error) < 0.2
 
 
+@pytest.mark.slow
 def test_noise_alone_has_no_symmetry_to_refuse_but_no_centre_either():
     y = np.random.default_rng(0).poisson(1.0, (48, 48))
     with pytest.raises(Refused, match="does not tell its centre under 'friedel'"):
@@ -39,6 +41,7 @@ def test_noise_alone_has_no_symmetry_to_refuse_but_no_centre_either():
     assert choose_symmetry(y, noise=POISSON) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_named_group_that_the_data_contradict_is_refused():
     rng = np.random.default_rng(1)
     y = rng.poisson(np.repeat(rng.uniform(0, 40, (48, 6)), 8, axis=1))
