@@ -29,17 +29,20 @@ def test_noise_alone_has_chi_squared_of_its_freedom():
     assert found.share is None and found.shading is None
 
 
-def test_what_one_half_has_alone_raises_chi_squared_in_its_ring():
-    y = np.random.default_rng(1).normal(size=(48, 48))
-    y[4:12, 20:28] += 6
-    found = compare_orbits(measured(y, Gaussian(1.0)), FRIEDEL, CENTRE, shaded=False)
-    ratio = np.asarray(found.rings.chi_squared / np.maximum(found.rings.freedom, 1))
-    there = np.asarray(found.ring)[8, 24]
-    # a ring within, of a hundred pixels, scatters about one by a fifth
-    assert ratio[there] > 2 > 1.5 > ratio[4 : there - 4].max()
-    chi_squared, freedom, _ = np.asarray(found.blocks)
-    # sums over blocks of 8 x 8 see a smooth difference eight times as clearly
-    assert chi_squared > 3 * freedom
+def test_a_smooth_difference_shows_more_in_blocks_than_in_pixels():
+    rng, step, in_pixels, in_blocks = np.random.default_rng(1), 0.35, [], []
+    for _ in range(10):
+        y = rng.normal(size=(48, 48))
+        y[:24] += step
+        data = measured(y, Gaussian(1.0))
+        found = compare_orbits(data, FRIEDEL, CENTRE, shaded=False)
+        rings, (chi_squared, freedom, _) = found.rings, found.blocks
+        in_pixels.append(np.sum(rings.chi_squared) / np.sum(rings.freedom))
+        in_blocks.append(chi_squared / freedom)
+    # each pixel is half a step from the mean; one draw scatters by 0.06
+    assert np.mean(in_pixels) == pytest.approx(1 + step**2 / 2, abs=0.08)
+    # 64 pixels of one sign count 64 times as much; one draw of 18 pairs scatters by 1
+    assert np.mean(in_blocks) == pytest.approx(1 + 64 * step**2 / 2, abs=1.3)
 
 
 def test_sums_over_blocks_are_those_of_a_loop():
