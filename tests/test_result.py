@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tvjax.noise import Poisson
-from tvjax.result import AbstractResult, plain, short
+from tvjax.noise import Poisson, PoissonGaussian
+from tvjax.result import AbstractResult, noise_in_words, plain, short
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -75,3 +75,9 @@ def test_numbers_in_short():
     assert short(np.asarray([3])) == "3"
     assert short(np.asarray([[3.0, 1.0], [2.0, 7.5]])) == "1 to 7.5"
     assert plain(np.float32(0.5)) == 0.5 and plain(np.asarray([True])) == [True]
+
+
+def test_noise_is_worded_by_its_name_and_numbers():
+    assert noise_in_words(Poisson(2.0)) == "Poisson, gain 2"
+    mixed = PoissonGaussian(1.5, 3.0)
+    assert noise_in_words(mixed) == "PoissonGaussian, gain 1.5, sigma 3, offset 0"

@@ -78,6 +78,13 @@ class AbstractResult(AbstractReadable):
         return f"<{type(self).__name__} {shape}{risk}{warned}>"
 
 
+def noise_in_words(noise: Noise) -> str:
+    """The model's name and its numbers, as a report says them."""
+    model, *parameters = describe_noise(noise).items()
+    numbers = (f"{name} {short(np.asarray(value))}" for name, value in parameters)
+    return ", ".join([model[1], *numbers])
+
+
 def plain(value: ArrayLike) -> Any:
     """Numbers as JSON knows them."""
     return np.asarray(value).tolist()

@@ -31,7 +31,7 @@ def test_report_has_a_line_for_each_fact():
     lines = result().report().splitlines()
     words = {line.split()[0]: line for line in lines}
     assert list(words) == ["noise", "alpha", "risk", "exactness", "steps"]
-    assert words["noise"].endswith("Gaussian (sigma 2.5)")
+    assert words["noise"].endswith("Gaussian, sigma 2.5")
     assert words["alpha"].endswith("2 (chosen by the risk)")
     assert "0.25, the mean squared error as estimated at 0.9 of" in words["risk"]
     assert "relative gap 1e-05, within 0.01 rms" in words["exactness"]
@@ -74,7 +74,7 @@ def test_numbers_of_frames_are_told_as_ranges():
     facts = frames.facts()
     assert facts["alpha"].startswith("2 to 3.5 ")
     assert facts["steps"] == "40 to 60"
-    assert facts["noise"] == "Poisson (gain 1 to 2)"
+    assert facts["noise"] == "Poisson, gain 1 to 2"
     assert repr(frames) == "<Result 2 x 3 x 4, risk 0.25>"
 
 

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tvjax.noise import describe_noise
-from tvjax.result import AbstractResult, plain, short
+from tvjax.result import AbstractResult, noise_in_words, plain, short
 from tvjax.risk.splitting import FRACTION
 
 
@@ -71,11 +70,7 @@ class Result(AbstractResult):
         """Noise, strength, risk and certificate, a sentence each."""
         facts = {}
         if self.noise is not None:
-            model, *parameters = describe_noise(self.noise).items()
-            values = ", ".join(
-                f"{name} {short(np.asarray(value))}" for name, value in parameters
-            )
-            facts["noise"] = f"{model[1]} ({values})"
+            facts["noise"] = noise_in_words(self.noise)
         chosen = "given" if self.risk is None else "chosen by the risk"
         facts["alpha"] = f"{short(self.alpha)} ({chosen})"
         if self.risk is not None:

@@ -11,6 +11,7 @@ from tvjax.frames import Curve
 from tvjax.io import Tally
 from tvjax.noise import describe_noise, Noise
 from tvjax.pipeline.outcome import AbstractOutcome
+from tvjax.result import noise_in_words
 
 
 @runtime_checkable
@@ -89,12 +90,10 @@ class FramesOutcome(AbstractOutcome):
 
     def facts(self) -> dict[str, str]:
         """Input, noise, strength and what writing did, a sentence each."""
-        model, *parameters = describe_noise(self.noise).items()
-        values = ", ".join(f"{name} {np.mean(value):.4g}" for name, value in parameters)
         alphas = sorted({f"{alpha:.4g}" for alpha in self._alphas()}, key=float)
         facts = {
             "input": f"{self.source}, frames {self.frames[0]}:{self.frames[1]}",
-            "noise": f"{model[1]}, {values}",
+            "noise": noise_in_words(self.noise),
             "alpha": " to ".join(dict.fromkeys((alphas[0], alphas[-1]))),
         }
         if self.records:
