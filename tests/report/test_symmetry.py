@@ -76,3 +76,13 @@ def test_without_a_symmetry_there_are_no_pictures_of_it(pattern, tmp_path):
     assert numbers["agreement"] is numbers["profile"] is None
     with pytest.raises(FileExistsError, match="exists already"):
         write_symmetry_report(tmp_path, **pattern, summary={})
+
+
+def test_rings_below_zero_have_no_error_and_no_warning():
+    rows, columns = np.indices((21, 21)) - 10
+    # a model of counts gives what lies below no light a negative variance
+    level = np.where(np.hypot(rows, columns) < 5, 4.0, -1.0)
+    mask = np.ones(level.shape, bool)
+    profile = profile_of(level, level, level, mask, (10.0, 10.0))
+    assert profile.error[0] == 2.0
+    np.testing.assert_array_equal(profile.error[profile.radius > 6], 0)

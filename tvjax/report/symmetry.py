@@ -136,5 +136,6 @@ def profile_of(
         radius=np.flatnonzero(seen).astype(float),
         before=mean(before),
         after=mean(after),
-        error=np.sqrt(mean(variance) / count[seen]),
+        # a pattern less its dark image falls below zero, and has no photons there
+        error=np.sqrt(mean(np.maximum(variance, 0)) / count[seen]),
     )
