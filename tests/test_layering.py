@@ -15,8 +15,9 @@ PACKAGE = Path(__file__).parents[1] / "tvjax"
 ALLOWED = {
     "arguments": set(),
     "operators": {"arguments"},
-    "noise": {"arguments"},
-    "result": {"noise"},
+    "readable": set(),
+    "noise": {"arguments", "readable"},
+    "result": {"noise", "readable"},
     "filters": set(),
     "metrics": set(),
     "diagnostics": set(),

@@ -12,6 +12,7 @@ from . import (
     operators as operators,
     pipeline as pipeline,
     plot as plot,
+    readable as readable,
     registration as registration,
     report as report,
     result as result,
@@ -33,7 +34,10 @@ from .frames import (
     Result as Result,
 )
 from .noise import (
+    Correlated as Correlated,
+    diagnose_noise as diagnose_noise,
     Gaussian as Gaussian,
+    NoiseReport as NoiseReport,
     Poisson as Poisson,
     PoissonGaussian as PoissonGaussian,
 )
@@ -62,10 +66,12 @@ from .tuning import (
 
 __all__ = [
     "arguments",
+    "Correlated",
     "denoise",
     "denoise_stack",
     "denoise_symmetric",
     "denoisers",
+    "diagnose_noise",
     "diagnostics",
     "filters",
     "frames",
@@ -75,12 +81,14 @@ __all__ = [
     "metrics",
     "networks",
     "noise",
+    "NoiseReport",
     "operators",
     "pipeline",
     "plot",
     "Poisson",
     "PoissonGaussian",
     "pure",
+    "readable",
     "registration",
     "report",
     "Result",

@@ -1,45 +1,18 @@
 """What all results of a denoising have in common."""
 
-import html
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
-from tvjax.noise import describe_noise, Noise
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class AbstractReadable(ABC):
-    """What can be read in the shell and in a notebook.
-
-    Attributes:
-        warnings: What deserves a second look, one sentence each.
-    """
-
-    warnings: tuple[str, ...] = ()
-
-    @abstractmethod
-    def facts(self) -> dict[str, str]:
-        """What is worth reading, a name and a sentence each."""
-
-    def report(self) -> str:
-        """The facts and warnings, a line each."""
-        lines = [*self.facts().items(), *(("WARNING", text) for text in self.warnings)]
-        width = max(10, *(len(name) for name, _ in lines))
-        return "\n".join(f"{name:{width}} {text}" for name, text in lines)
-
-    def _repr_html_(self) -> str:
-        """The report as a table, for notebooks."""
-        rows = [*self.facts().items(), *(("warning", text) for text in self.warnings)]
-        cells = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in rows
-        )
-        return f"<table>{cells}</table>"
+from tvjax.noise import (
+    describe_noise,
+    Noise,
+    noise_in_words as noise_in_words,
+)
+from tvjax.readable import AbstractReadable, plain, short as short
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -76,24 +49,3 @@ class AbstractResult(AbstractReadable):
         risk = "" if self.risk is None else f", risk {short(self.risk)}"
         warned = f", {len(self.warnings)} warnings" if self.warnings else ""
         return f"<{type(self).__name__} {shape}{risk}{warned}>"
-
-
-def noise_in_words(noise: Noise) -> str:
-    """The model's name and its numbers, as a report says them."""
-    model, *parameters = describe_noise(noise).items()
-    numbers = (f"{name} {short(np.asarray(value))}" for name, value in parameters)
-    return ", ".join([model[1], *numbers])
-
-
-def plain(value: ArrayLike) -> Any:
-    """Numbers as JSON knows them."""
-    return np.asarray(value).tolist()
-
-
-def short(value: ArrayLike) -> str:
-    """A number, or the range of several."""
-    value = np.asarray(value)
-    if value.size == 1:
-        return f"{value.item():.4g}"
-    low, high = f"{value.min():.4g}", f"{value.max():.4g}"
-    return low if low == high else f"{low} to {high}"

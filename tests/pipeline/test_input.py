@@ -45,10 +45,11 @@ def test_a_parameter_left_out_is_estimated(text, kind, images):
     assert describe_noise(noise_model(text, images, mask)) == describe_noise(estimate)
 
 
-def test_auto_takes_integers_for_counts_and_floats_for_white_noise(images):
+def test_auto_takes_whole_numbers_for_counts_and_others_for_white_noise(images):
     mask = np.ones(images.shape, bool)
     assert type(noise_model("auto", images, mask)) is Poisson
-    assert type(noise_model("auto", images.astype(np.float32), mask)) is Gaussian
+    assert type(noise_model("auto", images.astype(np.float32), mask)) is Poisson
+    assert type(noise_model("auto", images + np.float32(0.3), mask)) is Gaussian
 
 
 @pytest.mark.parametrize(

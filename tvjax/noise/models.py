@@ -12,39 +12,24 @@ estimate of the variance (it may be negative where the read-out noise pulls a pi
 below the offset), at a denoised image it is the variance itself.
 """
 
-from abc import abstractmethod
 from typing import Any, TypeAlias
 
-import equinox as eqx
 import numpy as np
 from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
-from tvjax.arguments import as_floating, as_non_negative, is_traced
-from tvjax.noise.moments import (
-    as_images,
-    BlockMoments,
-    dark_gain,
-    dark_line,
-    Mask,
-    moments_of_repeats,
-    quiet_variance,
-    variance_line,
-)
+from tvjax.arguments import as_floating, as_non_negative
+from tvjax.noise.correlated import Correlated
+from tvjax.noise.moments import moments_of_repeats, variance_line
+from tvjax.noise.protocol import AbstractNoise
+from tvjax.noise.sample import Mask
+from tvjax.noise.survey import survey_noise
+from tvjax.noise.variance_fit import constant, counts, line
+from tvjax.readable import short
 
-
-class AbstractNoise(eqx.Module):
-    """A noise model; its text shows its numbers."""
-
-    @abstractmethod
-    def variance(self, y: Num[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-        """The variance of each pixel, from its expected or its noisy value."""
-
-    def __repr__(self) -> str:
-        """The name and the parameters; the range of one that differs by pixel."""
-        numbers = ", ".join(f"{name}={_text(v)}" for name, v in vars(self).items())
-        return f"{type(self).__name__}({numbers})"
+# More numbers than this are told by their range.
+LONGEST = 256
 
 
 class Gaussian(AbstractNoise):
@@ -85,11 +70,12 @@ class Gaussian(AbstractNoise):
         y: Num[ArrayLike, "*stack height width"],
         mask: Mask = None,
     ) -> "Gaussian":
-        """σ from the mixed second differences of the quiet blocks.
+        """σ below the structure of the scene.
 
-        d = (y₀₀ − y₀₁ − y₁₀ + y₁₁)/2 has the variance of the noise and none of a
-        plane's. Texture only adds to it, so the level is set by the quietest tenth of
-        the blocks, allowing for their being chosen; those that agree are averaged.
+        Blocks are sorted by their mean, and in each of up to sixteen groups by how
+        steep they are; the variance is that of their second differences along both
+        axes, (y ∗ [1 −2 1] ∗ [1 −2 1]ᵀ)²/36, where the flattest blocks agree on it.
+        Structure only adds to it: groups above what others agree on are structure.
 
         Args:
             y: One image, or images with the same noise.
@@ -98,7 +84,7 @@ class Gaussian(AbstractNoise):
         Raises:
             ValueError: The images have less than 2 x 2 pixels, or no valid one.
         """
-        return cls(jnp.sqrt(quiet_variance(*as_images(y, mask))))
+        return cls(np.sqrt(constant(survey_noise(y, mask).floors).a))
 
     @classmethod
     def from_repeats(
@@ -116,7 +102,7 @@ class Gaussian(AbstractNoise):
             ValueError: There is but one exposure, or no valid pixel.
         """
         _, variance, valid = moments_of_repeats(y, mask)
-        return cls(jnp.sqrt(jnp.sum(jnp.where(valid, variance, 0)) / jnp.sum(valid)))
+        return cls(np.sqrt(variance[valid].mean()))
 
 
 class Poisson(AbstractNoise):
@@ -157,12 +143,10 @@ class Poisson(AbstractNoise):
         y: Num[ArrayLike, "*stack height width"],
         mask: Mask = None,
     ) -> "Poisson":
-        """γ = Σ variance / Σ mean over the darker half of the image's blocks.
+        """γ = variance / mean, where the flattest blocks of each mean agree on it.
 
-        The variance of a block comes from its mixed differences, as for `Gaussian`. A
-        block with a spot or an edge has far more than its mean allows and is left out;
-        the ratio of sums, unlike a mean of ratios, is right also where most pixels
-        have no count at all.
+        The variance of a block is that of its second differences, as for `Gaussian`.
+        Where counts are sparse the blocks are larger, to hold some photons each.
 
         Args:
             y: One image, or images with the same noise.
@@ -171,7 +155,9 @@ class Poisson(AbstractNoise):
         Raises:
             ValueError: The images have less than 2 x 2 pixels, or no valid one.
         """
-        return cls(dark_gain(*as_images(y, mask)))
+        floors = survey_noise(y, mask).floors
+        # no count at all tells nothing: that of a counting detector
+        return cls(counts(floors).b if np.any(floors.mean > 0) else 1.0)
 
     @classmethod
     def from_repeats(
@@ -189,9 +175,9 @@ class Poisson(AbstractNoise):
             ValueError: There is but one exposure, or no valid pixel.
         """
         mean, variance, valid = moments_of_repeats(y, mask)
-        return cls(
-            jnp.sum(jnp.where(valid, variance, 0)) / jnp.sum(jnp.where(valid, mean, 0))
-        )
+        total = mean[valid].sum()
+        # no count at all tells nothing: that of a counting detector
+        return cls(variance[valid].sum() / total if total > 0 else 1.0)
 
 
 class PoissonGaussian(AbstractNoise):
@@ -239,23 +225,26 @@ class PoissonGaussian(AbstractNoise):
         y: Num[ArrayLike, "*stack height width"],
         mask: Mask = None,
         *,
-        offset: float = 0.0,
+        offset: float | None = None,
     ) -> "PoissonGaussian":
-        """Fit the line of variance against mean over blocks without structure.
+        """Fit the line of variance against mean below the structure of the scene.
 
-        One image cannot tell an offset from read-out noise: give the offset.
+        A line that meets zero at a positive mean does so at the offset, if there were
+        no read-out noise: one image cannot tell the two apart, but has this variance
+        whichever it is. With a given offset the rest is read-out noise.
 
         Args:
             y: One image, or images with the same noise.
             mask: True where a pixel is valid.
-            offset: The data's value without light.
+            offset: The data's value without light; by default found.
 
         Raises:
             ValueError: The images have less than 2 x 2 pixels, or no valid one.
         """
-        y, mask = as_images(y, mask)
-        gain, floor = dark_line(y - offset, mask)
-        return cls(gain, jnp.sqrt(floor), offset)
+        law = line(survey_noise(y, mask).floors)
+        if offset is None:
+            offset = -law.a / law.b if law.a < 0 < law.b else 0.0
+        return cls(law.b, np.sqrt(max(law.a + law.b * offset, 0)), offset)
 
     @classmethod
     def from_repeats(
@@ -276,49 +265,36 @@ class PoissonGaussian(AbstractNoise):
             ValueError: There is but one exposure, or no valid pixel.
         """
         mean, variance, valid = moments_of_repeats(y, mask)
-        freedom = jnp.full(mean.shape, jnp.shape(y)[0] - 1.0)
-        pixels = BlockMoments(mean - offset, variance, freedom, valid)
-        gain, floor = variance_line(pixels, valid)
-        return cls(gain, jnp.sqrt(floor), offset)
+        gain, floor = variance_line(mean[valid] - offset, variance[valid])
+        return cls(gain, np.sqrt(floor), offset)
 
 
-Noise: TypeAlias = Gaussian | Poisson | PoissonGaussian
+Noise: TypeAlias = Gaussian | Poisson | PoissonGaussian | Correlated
 
 
 def describe_noise(noise: Noise) -> dict[str, Any]:
-    """A noise model in types that JSON knows: its name as "model", its parameters."""
-    parameters = {
-        name: np.asarray(value).tolist() for name, value in vars(noise).items()
-    }
+    """A noise model in types that JSON knows: its name as "model", its parameters.
+
+    Of one that differs by pixel, its least, median and greatest value and its shape.
+    """
+    parameters = {name: _told(np.asarray(z)) for name, z in vars(noise).items()}
     return {"model": type(noise).__name__, **parameters}
 
 
-def estimate_noise(
-    y: Num[ArrayLike, "*stack height width"], mask: Mask = None
-) -> Noise:
-    """The noise of data about which nothing is known but its type.
-
-    Integers are counts times a gain, which is exactly one for a counting detector;
-    floating point has white noise.
-
-    Args:
-        y: One image, or images with the same noise.
-        mask: True where a pixel is valid.
-
-    Raises:
-        ValueError: The images have less than 2 x 2 pixels, or no valid one.
-    """
-    if not jnp.issubdtype(jnp.asarray(y).dtype, jnp.integer):
-        return Gaussian.estimate(y, mask)
-    poisson = Poisson.estimate(y, mask)
-    return Poisson(1.0) if abs(float(poisson.gain) - 1) < 0.1 else poisson
+def noise_in_words(noise: Noise) -> str:
+    """The model's name and its numbers, as a report says them."""
+    numbers = (f"{name} {short(value)}" for name, value in vars(noise).items())
+    return ", ".join([type(noise).__name__, *numbers])
 
 
-def _text(value: Array) -> str:
-    """A number, or the range of several."""
-    if is_traced(value):
-        return str(value)
-    if not jnp.ndim(value):
-        return f"{value:.6g}"
-    least, most = jnp.min(value), jnp.max(value)
-    return f"[{least:.4g} to {most:.4g}, shape {jnp.shape(value)}]"
+def _told(value: np.ndarray) -> Any:
+    """A number, a short list of them, or what is to be said of a map."""
+    if value.size <= LONGEST:
+        return value.tolist()
+    least, median, most = np.quantile(value, [0, 0.5, 1]).tolist()
+    return {
+        "least": least,
+        "median": median,
+        "most": most,
+        "shape": list(value.shape),
+    }

@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
 from tvjax.filters import box_sum, fourier_convolve, gaussian_peak, gaussian_transform
-from tvjax.noise import Gaussian, Noise, Poisson, PoissonGaussian
+from tvjax.noise import Correlated, Gaussian, Noise, Poisson, PoissonGaussian
 from tvjax.symmetry.groups import Group
 from tvjax.symmetry.measurement import Measurement
 from tvjax.symmetry.orbits import mean_over_orbits, Orbit
@@ -210,7 +210,7 @@ def _scaled(noise: Noise, factor: Float[Array, "height width"]) -> Noise:
     match noise:
         case Poisson():
             return eqx.tree_at(lambda n: n.gain, noise, noise.gain * factor)
-        case Gaussian():
+        case Gaussian() | Correlated():
             sigma = noise.sigma * jnp.sqrt(factor)
             return eqx.tree_at(lambda n: n.sigma, noise, sigma)
         case PoissonGaussian():

@@ -1,0 +1,100 @@
+"""The variance of noise below the structure of a scene, and how it follows the mean.
+
+Structure only adds to the variance of a block. What blocks of about one mean have in
+common is the least that enough of them agree on: their floor.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from tvjax.noise.blocks import BlockPowers
+
+# Shares of the blocks, the quietest first, whose variances are compared.
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+# Least degrees of freedom of a floor: its deviation is known to 5 %.
+LEAST_FREEDOM = 200
+# A greater share of the blocks is taken if its variance is above the least by no more
+# than so many standard errors.
+AGREE = 1.5
+# What structure that no statistic sees may add, relative to a floor.
+UNSEEN = 0.03
+# Blocks a floor is made of, as a rule, and the greatest number of floors.
+BLOCKS_A_FLOOR = 96
+MOST_FLOORS = 16
+
+
+class Floors(NamedTuple):
+    """The least variance at several means, or in several places.
+
+    Attributes:
+        mean: Mean of the blocks.
+        variance: The variance that enough of the quiet ones agree on.
+        error: Its relative standard error.
+        coarse: The same of sums over 2 x 2 pixels, over the variance.
+        finest: The power of still higher frequencies, over the variance.
+        share: Share of the blocks that agree.
+    """
+
+    mean: Float[np.ndarray, " floor"]
+    variance: Float[np.ndarray, " floor"]
+    error: Float[np.ndarray, " floor"]
+    coarse: Float[np.ndarray, " floor"]
+    finest: Float[np.ndarray, " floor"]
+    share: Float[np.ndarray, " floor"]
+
+
+def floor_of(blocks: BlockPowers) -> tuple[float, float, BlockPowers]:
+    """The least variance that enough quiet blocks agree on, its error, and those."""
+    quiet = blocks.part(np.argsort(blocks.activity, kind="stable"))
+    weight = np.cumsum(quiet.freedom)
+    value = np.cumsum(quiet.freedom * quiet.power) / weight
+    best, least, error_of_least = len(weight), np.inf, 0.0
+    found = np.inf
+    for share in SHARES:
+        count = max(int(np.ceil(share * len(weight))), 1)
+        if weight[count - 1] < LEAST_FREEDOM and share < 1:
+            continue
+        variance = value[count - 1]
+        # squares of one block after another, so that a spot raises the error, too
+        spread = np.sqrt(2 / weight[count - 1])
+        if variance < least:
+            least, error_of_least = variance, spread * variance
+        if found == np.inf or variance <= least + AGREE * error_of_least:
+            found, best = variance, count
+    return (
+        float(found),
+        float(np.sqrt(2 / weight[best - 1])),
+        quiet.part(np.arange(best)),
+    )
+
+
+def floors_of(groups: list[BlockPowers]) -> Floors:
+    """The floor of each group of blocks."""
+    rows = []
+    for group in groups:
+        variance, error, quiet = floor_of(group)
+        mean = np.average(quiet.mean, weights=quiet.freedom)
+        coarse, finest = (
+            _known_mean(z) / variance if variance > 0 else np.nan
+            for z in (quiet.coarse, quiet.finest)
+        )
+        rows.append(
+            (mean, variance, error, coarse, finest, len(quiet.mean) / len(group.mean))
+        )
+    return Floors(*np.asarray(rows, float).reshape(-1, 6).T)
+
+
+def by_mean(blocks: BlockPowers) -> list[BlockPowers]:
+    """Groups of blocks of about the same mean."""
+    order = np.argsort(blocks.mean, kind="stable")
+    if not len(order):
+        return []
+    count = int(np.clip(len(order) // BLOCKS_A_FLOOR, 1, MOST_FLOORS))
+    return [blocks.part(part) for part in np.array_split(order, count)]
+
+
+def _known_mean(values: Float[np.ndarray, " block"]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan

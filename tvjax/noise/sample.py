@@ -1,0 +1,169 @@
+"""A sample of the pixels of images, large enough to tell their noise by."""
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Num
+
+from tvjax.arguments import as_full_mask
+
+# One mask for all images, or one for each.
+Mask: TypeAlias = Bool[ArrayLike, "*frames height width"] | None
+
+# Greatest number of pixels that are looked at: more are sampled in tiles.
+SAMPLE = 2**20
+# Side in pixels of the tiles of a sample.
+TILE = 128
+# The golden section spreads any number of places evenly.
+GOLDEN = (5**0.5 - 1) / 2
+# Fewer pixels than this that are not zero do not tell a lattice from chance.
+FEW = 16
+# A pixel stands alone if it is above all neighbors by so many deviations of the noise,
+# and by so many times the greatest of them.
+LONE, TIMES = 12.0, 3.0
+
+
+class Sample(NamedTuple):
+    """Tiles of images, or all of them where they are few.
+
+    Attributes:
+        tiles: Values, zero where invalid.
+        valid: True where a pixel is valid, and is no lone one.
+        places: Frame, row and column of the first pixel of each.
+        shape: Shape of all images.
+        step: The greatest number of which all values are multiples; 0 where they are
+            no whole numbers.
+        lone: Number of pixels far from all their neighbors.
+    """
+
+    tiles: Float[np.ndarray, "tile row column"]
+    valid: Bool[np.ndarray, "tile row column"]
+    places: Int[np.ndarray, "tile 3"]
+    shape: tuple[int, int, int]
+    step: int
+    lone: int
+
+
+def take_sample(y: Num[ArrayLike, "*stack height width"], mask: Mask = None) -> Sample:
+    """All of the images if they are few, else tiles spread evenly over them.
+
+    Args:
+        y: One image, or images with the same noise.
+        mask: True where a pixel is valid, in one image or in each.
+
+    Raises:
+        ValueError: The images have less than 2 x 2 pixels, or no valid one.
+    """
+    values = np.asarray(y)
+    shape = values.shape
+    if len(shape) < 2 or min(shape[-2:]) < 2:
+        raise ValueError(
+            "the noise is estimated from neighboring pixels and needs images of at "
+            f"least 2 x 2, got shape {shape}; give the noise model instead."
+        )
+    if np.iscomplexobj(values):
+        raise ValueError("`y` must be real, got complex values.")
+    valid = np.asarray(as_full_mask(mask, shape, shape[-2:]))
+    if not valid.any():
+        raise ValueError("`mask` leaves no valid pixel to estimate the noise from.")
+    images = values.reshape(-1, *shape[-2:])
+    valid = valid.reshape(images.shape)
+    places, (rows, columns) = _places(images.shape, valid)
+
+    def cut(z: np.ndarray) -> np.ndarray:
+        return np.stack([z[f, r : r + rows, c : c + columns] for f, r, c in places])
+
+    good, values = cut(valid), cut(images)
+    if np.issubdtype(values.dtype, np.inexact):
+        good = good & np.isfinite(values)
+    tiles = np.where(good, values, 0).astype(np.float64)
+    step = _step(tiles)
+    lone = _lone(tiles, good, step)
+    shape = (len(images), *images.shape[1:])
+    return Sample(tiles, good & ~lone, places, shape, step, int(lone.sum()))
+
+
+def sum_squares(sample: Sample) -> Sample:
+    """Sums over 2 x 2 pixels, over 2: white noise keeps its variance."""
+    tiles, valid = sample.tiles, sample.valid
+    rows, columns = (size // 2 for size in tiles.shape[1:])
+    shape = (len(tiles), rows, 2, columns, 2)
+
+    def fours(z: np.ndarray) -> np.ndarray:
+        return z[:, : 2 * rows, : 2 * columns].reshape(shape)
+
+    return sample._replace(
+        tiles=fours(tiles).sum((2, 4)) / 2,
+        valid=np.logical_and.reduce(fours(valid), axis=(2, 4)),
+    )
+
+
+def _places(
+    shape: tuple[int, ...], valid: Bool[np.ndarray, "frame height width"]
+) -> tuple[Int[np.ndarray, "tile 3"], tuple[int, int]]:
+    """Where the tiles begin, and their height and width."""
+    frames, height, width = shape
+    if frames * height * width <= SAMPLE:
+        starts = np.zeros((frames, 3), int)
+        starts[:, 0] = np.arange(frames)
+        return starts, (height, width)
+    sides = (min(TILE, height), min(TILE, width))
+    grid = (frames, height // sides[0], width // sides[1])
+    total = int(np.prod(grid))
+    wanted = min(total, max(1, SAMPLE // (sides[0] * sides[1])))
+    # every tile once, in an order whose beginning is spread evenly
+    spread = np.argsort(np.arange(total) * GOLDEN % 1)[: 4 * wanted]
+    steps = np.asarray([1, *sides])
+    starts = np.stack(np.unravel_index(spread, grid), 1) * steps
+    # tiles in a shadow tell little: those with valid pixels come first
+    share = [
+        valid[f, r : r + sides[0] : 8, c : c + sides[1] : 8].mean()
+        for f, r, c in starts
+    ]
+    best = np.argsort(np.asarray(share) < 0.5, kind="stable")[:wanted]
+    return starts[best], sides
+
+
+def _step(tiles: Float[np.ndarray, "tile row column"]) -> int:
+    """The greatest common divisor of whole numbers, 0 of others."""
+    if not (np.round(tiles) == tiles).all() or np.abs(tiles).max() >= 2**53:
+        return 0
+    values = np.abs(tiles[tiles != 0]).astype(np.int64)
+    if len(values) < FEW:
+        return 1
+    return int(np.gcd.reduce(values))
+
+
+def _lone(
+    tiles: Float[np.ndarray, "tile row column"],
+    valid: Bool[np.ndarray, "tile row column"],
+    step: int,
+) -> Bool[np.ndarray, "tile row column"]:
+    """Pixels far above or below all their neighbors, which no optics can make."""
+    if min(tiles.shape[1:]) < 3:
+        return np.zeros(tiles.shape, bool)
+    mixed = (
+        tiles[:, 1:, 1:] - tiles[:, 1:, :-1] - tiles[:, :-1, 1:] + tiles[:, :-1, :-1]
+    )
+    noise = max(np.median(np.abs(mixed)) / (2 * 0.6745), float(step))
+    if noise == 0:
+        return np.zeros(tiles.shape, bool)
+    found = np.zeros(tiles.shape, bool)
+    for sign in (1, -1):
+        around = _greatest_neighbor(np.where(valid, sign * tiles, -np.inf))
+        excess = sign * tiles - around
+        with np.errstate(invalid="ignore"):
+            found |= valid & (excess > LONE * noise + TIMES * np.abs(around))
+    return found
+
+
+def _greatest_neighbor(
+    z: Float[np.ndarray, "tile row column"],
+) -> Float[np.ndarray, "tile row column"]:
+    """The greatest of the eight pixels around each."""
+    wide = np.pad(z, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    rows = np.maximum(wide[:, :-2], wide[:, 2:])  # above and below
+    across = np.maximum(rows, wide[:, 1:-1])
+    beside = np.maximum(across[:, :, :-2], across[:, :, 2:])
+    return np.maximum(beside, rows[:, :, 1:-1])
