@@ -7,7 +7,7 @@ from jax import numpy as jnp
 
 import tvjax
 from tests import reference
-from tvjax.noise import Gaussian, Poisson, PoissonGaussian
+from tvjax.noise import Correlated, Gaussian, Poisson, PoissonGaussian
 from tvjax.risk import held_out_error, split
 from tvjax.risk.splitting import (
     are_whole_counts,
@@ -140,6 +140,21 @@ def test_a_draw_of_the_noise_may_be_given():
     np.testing.assert_array_equal((parts.seen, parts.held_out), expected)
 
 
+def test_correlated_noise_is_dealt_out_with_its_correlation():
+    noise = Correlated(2.0, np.ones((1, 3)))
+    y = noise.draw(jnp.zeros((128, 128)), jax.random.key(4))
+    parts = deal(y, noise, key=KEY)
+    np.testing.assert_allclose(parts.variance, 4 / 0.1, rtol=1e-5)
+    # the two parts are independent, at the neighbor, too; 16,384 pixels, a third count
+    for lag in (0, 1):
+        one = parts.seen[:, lag:].ravel()
+        other = parts.held_out[:, : 128 - lag].ravel()
+        assert abs(np.corrcoef(one, other)[0, 1]) < 4 / (16384 / 3) ** 0.5
+    # and each is correlated as the noise is
+    beside = np.corrcoef(parts.held_out[:, 1:].ravel(), parts.held_out[:, :-1].ravel())
+    assert beside[0, 1] == pytest.approx(2 / 3, abs=0.03)
+
+
 def test_variance_is_that_of_the_local_mean_and_never_negative():
     step = jnp.where(jnp.arange(40) < 20, 1.0, 9.0) * jnp.ones((32, 1))
     found = expected_variance(step, Poisson(2.0))
@@ -178,5 +193,5 @@ def test_a_split_judges_what_is_made_of_its_seen_part():
 
 
 def test_noise_that_cannot_be_split_is_named():
-    with pytest.raises(ValueError, match="`split` is for Poisson or Gaussian noise"):
+    with pytest.raises(ValueError, match="`split` is for Poisson, Gaussian or Corr"):
         split(lambda y: y, COUNTS, PoissonGaussian(1.0, 1.0), key=KEY)

@@ -8,7 +8,7 @@ from jax import numpy as jnp
 
 import tvjax
 from tests import reference
-from tvjax.noise import Gaussian, Poisson, PoissonGaussian
+from tvjax.noise import Correlated, Gaussian, Poisson, PoissonGaussian
 from tvjax.risk import pure, split, sugar, sure, with_error
 
 KEY = jax.random.key(0)
@@ -230,6 +230,13 @@ def test_error_bar_is_that_of_the_mean_over_probes():
     # a probe that meets only itself has no error
     _, none = with_error(sure, lambda y: 0.5 * y, y, noise, key=KEY)
     assert none < 1e-6
+
+
+@pytest.mark.parametrize("risk", [sure, sugar])
+def test_correlated_noise_is_refused_by_what_probes_pixels_alone(risk):
+    noise = Correlated(1.0, np.ones((3, 3)))
+    with pytest.raises(ValueError, match="independent from pixel to pixel, got Corr"):
+        risk(lambda y: y, jnp.ones((8, 8)), noise, key=jax.random.key(0))
 
 
 def test_misuse_is_named():

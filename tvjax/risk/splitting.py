@@ -5,25 +5,22 @@ any noise that can be dealt out: counts photon by photon (`thin`), other noise b
 another draw of it (`couple`). `deal` takes whichever fits.
 """
 
-from functools import partial
 from typing import cast
 
 import equinox as eqx
 import jax
 from jax import Array, numpy as jnp
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num, PRNGKeyArray, Real
 
 from tvjax.filters import local_mean
-from tvjax.noise import Gaussian, Noise, Poisson
+from tvjax.noise import Correlated, Gaussian, Noise, Poisson
+from tvjax.noise.drawing import padded_size, white_noise
 from tvjax.risk.stein import as_judged, Denoiser, weighted_mean
 
 # The share of the exposure that is denoised; the rest judges. A smaller one is further
 # from the data themselves, a larger one leaves less to judge by.
 FRACTION = 0.9
-# Arrays of up to so many deviates share a program for each power of two, whatever their
-# shape, because one for binomial deviates takes seconds to compile.
-SHARED = 2**18
 
 
 class Split(eqx.Module):
@@ -80,8 +77,8 @@ def deal(
         key: Key of the random split.
         mask: True where a pixel is valid.
         fraction: Share of the exposure, or of the information, in the first part.
-        other: Another draw of the noise of `y`, which need not be white; by default
-            white noise is drawn.
+        other: Another draw of the noise of `y`; by default the model draws one, which
+            is correlated if the model is.
         whole_counts: Whether to split photon by photon; by default the numbers are
             looked at (`are_whole_counts`).
     """
@@ -92,7 +89,7 @@ def deal(
         variance = noise.variance(held_out)
     else:
         variance = expected_variance(y, noise, mask)
-        other = draw_noise(variance, key) if other is None else other
+        other = _another(y, noise, variance, key) if other is None else other
         seen, held_out = couple(y, other, fraction=fraction)
     return Split(seen, held_out, variance / (1 - fraction), mask, fraction)
 
@@ -122,7 +119,7 @@ def expected_variance(
         noise: Noise model.
         mask: True where a pixel is valid.
     """
-    if isinstance(noise, Gaussian):
+    if isinstance(noise, Gaussian | Correlated):
         return noise.variance(y)
     images = y.reshape(-1, *y.shape[-2:])
     valid = None if mask is None else mask.reshape(images.shape)
@@ -150,7 +147,7 @@ def thin(
     """
     gain = noise.gain.astype(y.dtype)
     counts = jnp.round(y / gain)
-    padded = jnp.pad(counts.ravel(), (0, _room(counts.size) - counts.size))
+    padded = jnp.pad(counts.ravel(), (0, padded_size(counts.size) - counts.size))
     dealt = _binomial(key, padded, fraction)[: counts.size].reshape(counts.shape)
     first = gain * dealt
     return first / fraction, (y - first) / (1 - fraction)
@@ -182,8 +179,19 @@ def draw_noise(
     variance: Float[Array, "*shape"], key: PRNGKeyArray
 ) -> Float[Array, "*shape"]:
     """White Gaussian noise of a given variance in each pixel."""
-    drawn = _normal(key, _room(variance.size), variance.dtype)[: variance.size]
-    return jnp.sqrt(variance) * drawn.reshape(variance.shape)
+    return jnp.sqrt(variance) * white_noise(variance.shape, key, variance.dtype)
+
+
+def _another(
+    y: Float[Array, "*shape"],
+    noise: Noise,
+    variance: Float[Array, "*shape"],
+    key: PRNGKeyArray,
+) -> Float[Array, "*shape"]:
+    """Another draw of the noise of `y`, whose variance is known."""
+    if isinstance(noise, Correlated):
+        return noise.draw(y, key)
+    return draw_noise(variance, key)
 
 
 @jax.jit
@@ -195,20 +203,10 @@ def _binomial(
     return jax.random.binomial(key, counts, fraction, dtype=counts.dtype)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _normal(key: PRNGKeyArray, size: int, dtype: DTypeLike) -> Float[Array, " {size}"]:
-    return jax.random.normal(key, (size,), dtype)
-
-
-def _room(size: int) -> int:
-    """How many deviates are drawn where so many are needed."""
-    return size if size > SHARED else 1 << max(size - 1, 1).bit_length()
-
-
 def split(
     denoiser: Denoiser,
     y: Num[ArrayLike, "*shape"],
-    noise: Poisson | Gaussian,
+    noise: Poisson | Gaussian | Correlated,
     *,
     key: PRNGKeyArray,
     mask: Bool[ArrayLike, "*shape"] | None = None,
@@ -219,7 +217,7 @@ def split(
 
         E Σ w [(f(y₁) − y₂)² − var(y₂)] = E Σ w (f(y₁) − truth)²
 
-    with y₁, y₂ from `thin` for counts and from `couple` for white noise. One
+    with y₁, y₂ from `thin` for counts and from `couple` for other noise. One
     evaluation of f instead of two, differentiable in its parameters, and exact at any
     count: where most pixels hold no photon, the risks by derivatives fail, because a
     whole photon is no small step. A strength that is best for y₁ is best for y when
@@ -228,7 +226,7 @@ def split(
     Args:
         denoiser: Any callable from an image to an image.
         y: Noisy data; for Poisson noise whole numbers of counts times the gain.
-        noise: Poisson or Gaussian.
+        noise: Poisson, Gaussian or Correlated.
         key: Key of the random split.
         mask: True where a pixel is valid; the others count nowhere.
         weights: Weight w of each pixel; one by default.
@@ -238,12 +236,12 @@ def split(
         The risk, in the unit of the data squared; it may be negative.
 
     Raises:
-        ValueError: The noise is neither (`sure` and `sugar` take any), the data are
+        ValueError: The noise is none of these (`sugar` takes others), the data are
             complex, or the mask has another shape or no pixel.
     """
-    if not isinstance(noise, Poisson | Gaussian):
+    if not isinstance(noise, Poisson | Gaussian | Correlated):
         raise ValueError(
-            "`split` is for Poisson or Gaussian noise, got "
+            "`split` is for Poisson, Gaussian or Correlated noise, got "
             f"{type(noise).__name__}; use `sugar`."
         )
     y, mask, weights = as_judged(y, mask, weights)

@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num, PRNGKeyArray, Real
 
 from tvjax.arguments import as_floating, as_mask
-from tvjax.noise import Noise, Poisson
+from tvjax.noise import Correlated, Noise, Poisson
 
 # Length of a finite probe's step, in standard deviations of the noise. Shorter ones do
 # not blur the jumps of ∂f/∂y, longer ones are biased.
@@ -66,7 +66,8 @@ def sure(
         The risk, in the unit of the data squared; it may be negative.
 
     Raises:
-        ValueError: The data are complex, or the mask has another shape or no pixel.
+        ValueError: The data are complex, the noise is `Correlated`, or the mask has
+            another shape or no pixel.
 
     Example:
         >>> import jax, tvjax
@@ -76,6 +77,7 @@ def sure(
         >>> abs(float(risk)) < 0.1  # the truth is zero
         True
     """
+    _check_white(noise, "sure")
     y, mask, weights = as_judged(y, mask, weights)
     v = noise.variance(y)
     # what the denoiser closes over is an argument, too, to differentiate in
@@ -137,7 +139,8 @@ def sugar(
         The risk, in the unit of the data squared; it may be negative.
 
     Raises:
-        ValueError: The data are complex, or the mask has another shape or no pixel.
+        ValueError: The data are complex, the noise is `Correlated`, or the mask has
+            another shape or no pixel.
 
     Example:
         >>> import jax, tvjax
@@ -148,9 +151,19 @@ def sugar(
         >>> bool(jax.grad(risk)(0.1) < 0)  # a greater strength is better
         True
     """
+    _check_white(noise, "sugar")
     y, mask, weights = as_judged(y, mask, weights)
     v, signs = noise.variance(y), random_signs(y, key)
     return _finite_risk(denoiser, y, v, signs, mask, weights, width=width)
+
+
+def _check_white(noise: Noise, name: str) -> None:
+    """Refuse noise whose neighbors are alike: its probe would have to be, too."""
+    if isinstance(noise, Correlated):
+        raise ValueError(
+            f"`{name}` is for noise that is independent from pixel to pixel, got "
+            "Correlated; `tvjax.denoise` chooses by another draw of it."
+        )
 
 
 def _finite_risk(
