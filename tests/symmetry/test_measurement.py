@@ -14,7 +14,7 @@ def test_counts_bring_their_noise_and_invalid_pixels_are_zero():
     assert measured.image.dtype == np.float32
     np.testing.assert_array_equal(measured.image, np.where(mask, counts, 0))
     np.testing.assert_array_equal(measured.mask, mask)
-    whole = as_measurement(counts.astype(np.float32), noise=None, mask=None)
+    whole = as_measurement(counts + np.float32(0.3), noise=None, mask=None)
     assert isinstance(whole.noise, tvjax.Gaussian)
     assert whole.mask.shape == counts.shape and whole.mask.all()
 
