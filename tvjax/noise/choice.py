@@ -20,8 +20,9 @@ from tvjax.noise.variance_fit import (
 
 LawName: TypeAlias = Literal["constant", "counts", "square", "line", "pedestal"]
 
-# A whole detector's gain is taken for that of a counting one this near to it.
-NEAR = 0.1
+# A whole detector's gain is taken for that of a counting one if it is no more than this
+# above it, or below it: a pedestal or an average of so little moves no strength.
+NEAR, BELOW = 0.1, 0.15
 # Another law than white noise has to be so much better: by this misfit a floor, and
 # with no more than this share of it.
 BETTER, SHARE = 1.0, 0.5
@@ -127,7 +128,7 @@ def _is_counting(floors: Floors, detector: Law, laws: dict[LawName, Law]) -> boo
     most = 1 + max(NEAR, 3 * error) + texture
     # whole numbers below one vary by no less than their mean: less of it is chance
     sparse = np.median(floors.mean) < SPARSE * detector.b
-    least = 0 if sparse else 1 - max(NEAR, 4 * error)
+    least = 0 if sparse else 1 - max(BELOW, 5 * error)
     if not least < ratio < most:
         agree, below = agreement(floors, detector)
         hidden = best > HIDDEN * misfit  # by structure, in all other laws, too
@@ -143,7 +144,7 @@ def _with_pedestal(survey: NoiseSurvey, law: Law) -> tuple[LawName, Law]:
     """
     sample = survey.sample
     step = float(sample.step)
-    if law.b > (1 - NEAR) * step:
+    if law.b > (1 - BELOW) * step:
         return "counts", law
     mean = float(np.median(survey.blocks.mean))
     pedestal = mean * (1 - law.b / step)
