@@ -35,8 +35,8 @@ ALLOWED = {
         "solvers",
     },
     "frames": {
-        *("arguments", "denoisers", "noise", "operators", "result", "risk"),
-        *("solvers", "tuning"),
+        *("arguments", "denoisers", "filters", "noise", "operators", "result"),
+        *("risk", "solvers", "tuning"),
     },
     "stack": {
         *("arguments", "denoisers", "filters", "noise", "operators", "result"),
