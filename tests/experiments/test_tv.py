@@ -45,6 +45,21 @@ def test_slope_of_a_risk_under_white_noise_points_to_the_best_strength(tmp_path)
     assert all(row["changes of sign"] == 1 for row in white)
 
 
+@pytest.mark.slow
+def test_no_choice_on_a_simulated_sweep_is_better_than_the_best(tmp_path):
+    tables = run_quick("tv.real_choice", tmp_path)
+    (row,) = tables["Simulated sweeps"]
+    for weights in ("uniform", "variance"):
+        assert row[f"{weights}: spread"] >= 1
+        assert row[f"{weights}: worst"] >= row[f"{weights}: error over best, median"]
+        assert row[f"{weights}: error over best, median"] >= 1
+    # of measured data, what there is: the choice is among the grid that judges it
+    assert all(
+        row["spread"] >= 1 and row["held out, above best"] >= 0
+        for row in tables["Measured"]
+    )
+
+
 def test_a_long_scan_is_watched(tmp_path):
     tables = run_quick("tv.streaming", tmp_path)
     rows = tables["Memory on the way"]
