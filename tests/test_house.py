@@ -16,7 +16,7 @@ MODULES = [
 
 # What several modules provide under one name, because one contract asks for it.
 PROTOCOLS = {
-    "solvers": {"init", "step", "State"},
+    "solvers": {"init", "step", "image", "State"},
     "io": {"create_sink", "describe", "output_files", "read"},
 }
 

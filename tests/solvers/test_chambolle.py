@@ -46,7 +46,8 @@ def test_dual_field_of_the_solution_points_up_the_slopes_of_the_image():
         lambda i, state: chambolle.step(problem, state, i < 0),
         chambolle.init(problem, rof.zero_dual(problem)),
     )
-    q = np.asarray(rof.dual_field(problem, state.q, Y.shape))
+    p = rof.dual_field(problem, rof.to_unit_ball(problem, state.q), Y.shape)
+    q = -ALPHA * np.asarray(p)
     # q = α ∇x/|∇x| wherever the solution has a slope, after slow convergence
     length = np.hypot(*steps)
     steep = length > 0.1

@@ -109,8 +109,8 @@ def test_derivatives_are_those_of_the_reference(linear):
 def test_gradient_in_an_alpha_map_is_that_of_the_reference(norm):
     y, w, direction = noisy(), normal(2), normal(3)
     alpha = np.random.default_rng(4).uniform(0.3, 1.5, SHAPE)
-    alpha[3, 2] = 0  # a protected pixel has no derivative to speak of
-    direction[3, 2] = 0
+    alpha[3, 2] = 0  # a protected pixel has a derivative towards greater strengths
+    direction[3, 2] = 1
 
     def loss(alpha):
         return np.sum(w * reference.rof(y, alpha, norm=norm, num_steps=10_000))
@@ -124,7 +124,9 @@ def test_gradient_in_an_alpha_map_is_that_of_the_reference(norm):
         reverse = jax.jit(jax.grad(lambda a, y: jnp.sum(w * image(y, a))))(
             primal[1], primal[0]
         )
-    expected = reference.central_difference(loss, alpha, direction, 1e-4)
+    inside = np.where(alpha > 0, direction, 0)
+    expected = reference.central_difference(loss, alpha, inside, 1e-4)
+    expected += (loss(alpha + 1e-5 * (direction - inside)) - loss(alpha)) / 1e-5
     forward, reverse = np.vdot(w, forward), np.vdot(reverse, direction)
     np.testing.assert_allclose([forward, reverse], expected, rtol=1e-3)
 
@@ -293,6 +295,90 @@ def test_resumed_derivative_is_that_of_a_fresh_solve():
     # the default accuracy of image and tangent
     np.testing.assert_allclose(again, fresh, rtol=0.02)
     np.testing.assert_allclose(near, expected, rtol=0.02)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_slope_at_no_strength_is_the_one_towards_greater_ones(norm, double):
+    y, width = noisy(), 1e-7
+    image = exact(norm)
+    x = jax.jit(image)(y, width)
+    expected = (np.asarray(x) - y) / width
+    for zero in (0.0, np.zeros(SHAPE)):
+        zero = jnp.asarray(zero)
+        one = jnp.ones_like(zero)
+        slope = jax.jit(lambda a, d: jax.jvp(lambda a: image(y, a), (a,), (d,)))(
+            zero, one
+        )[1]
+        # linear as long as no two regions merge
+        np.testing.assert_allclose(slope, expected, atol=1e-5)
+        pulled = jax.jit(jax.grad(lambda a: jnp.sum(normal(2) * image(y, a))))(zero)
+        np.testing.assert_allclose(np.sum(pulled), np.vdot(normal(2), expected), 1e-5)
+
+
+def test_equal_neighbors_have_a_finite_slope_at_no_strength():
+    y = np.repeat(np.float32([1, 5]), 3)
+    slope = jax.jit(jax.jacfwd(lambda a: default(y, a)))(np.float32(0))
+    np.testing.assert_array_equal(slope, [0, 0, 1, -1, 0, 0])
+
+
+def test_derivative_without_convergence_is_nan():
+    y = jnp.asarray(noisy((24, 25)), jnp.float32)
+
+    def slopes(strict, of_image=10_000, of_tangent=2000):
+        tangent = Accuracy(max_steps=of_tangent, strict=strict)
+
+        def loss(y, alpha):
+            x = tvjax.solve(y, alpha, max_steps=of_image, tangent=tangent).image
+            return jnp.sum(x**2)
+
+        both = jax.jit(jax.grad(loss, argnums=(0, 1)))(y, jnp.float32(2))
+        along = jax.jit(lambda y: jax.jvp(loss, (y, 2.0), (y, 1.0))[1])(y)
+        return jax.tree.leaves((both, along))
+
+    for options in ({"of_image": 10}, {"of_tangent": 10}):
+        for slope in slopes(True, **options):
+            assert np.isnan(slope).all()
+        for slope in slopes(False, **options):
+            assert np.isfinite(slope).all()
+    for slope in slopes(True):
+        assert np.isfinite(slope).all()
+
+
+def test_unit_of_the_data_does_not_matter_to_a_derivative():
+    y, w = jnp.asarray(noisy(), jnp.float32), jnp.asarray(normal(2), jnp.float32)
+    alpha_map = jnp.full(SHAPE, ALPHA, jnp.float32)
+
+    @jax.jit
+    def slopes(y, alpha, weight):
+        def loss(y, alpha):
+            return jnp.sum(weight * default(y, alpha))
+
+        forward = jax.jvp(loss, (y, alpha), (y, alpha))[1]
+        return *jax.grad(loss, argnums=(0, 1))(y, alpha), forward
+
+    for alpha in (jnp.float32(ALPHA), alpha_map):
+        expected = slopes(y, alpha, w)
+        # powers of two: the same digits
+        for power in (-100, 100):
+            unit = np.ldexp(np.float32(1), power)
+            in_data, in_strength, forward = slopes(unit * y, unit * alpha, w)
+            np.testing.assert_array_equal(in_data, expected[0])
+            np.testing.assert_array_equal(in_strength, expected[1])
+            np.testing.assert_array_equal(forward, unit * expected[2])
+            # and of the loss, whose least digits leave the range
+            in_data, in_strength, forward = slopes(unit * y, unit * alpha, w / unit)
+            found = unit * in_data, unit * in_strength, forward
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_slope_beyond_all_structure_is_none():
+    for alpha in (1e4, np.inf):
+        with jax.enable_x64(True):
+            slope = jax.jit(
+                jax.grad(lambda a: jnp.sum(normal(2) * exact()(noisy(), a)))
+            )(alpha)
+        np.testing.assert_allclose(slope, 0, atol=1e-6)
 
 
 def test_no_strength_has_the_identity_for_a_jacobian():

@@ -73,7 +73,8 @@ def test_projection_shortens_what_is_longer_than_alpha(shape, channels, norm):
         ("anisotropic", True): (1,),
     }[norm, channels]
     length = np.sqrt(np.sum(np.asarray(p) ** 2, axis=together, keepdims=True))
-    expected = p * np.minimum(1, ALPHA / np.maximum(length, 1e-300))
+    alpha = float(problem.alpha)
+    expected = p * np.minimum(1, alpha / np.maximum(length, 1e-300))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -84,32 +85,113 @@ def test_unit_ball_and_back_is_the_identity_where_there_is_a_difference():
     p, _ = laid_out_dual((6, 5), False)
     p = jnp.where(valid_differences((6, 5), mask), p, 0)
     q = rof.from_unit_ball(problem, rof.lay_out_dual(p, False))
-    np.testing.assert_allclose(rof.dual_field(problem, q, p.shape[1:]), -alpha * p)
+    found = problem.scale * rof.dual_field(problem, q, p.shape[1:])
+    np.testing.assert_allclose(found, -alpha * p)
     again = rof.dual_field(problem, rof.to_unit_ball(problem, q), p.shape[1:])
     np.testing.assert_allclose(again, p, rtol=1e-12)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_gap_is_the_difference_of_two_independent_objectives(norm):
-    y = np.asarray(normal((6, 5)))
+    # of so much structure that no constant image comes near
+    y = 10 * np.asarray(normal((6, 5)))
     problem = lay_out(y, norm)
     _, q = laid_out_dual((6, 5), False)
     q = rof.from_components(rof.project_on_ball(problem, rof.to_components(q)))
-    gap, objective = rof.gap_and_objective(problem, q)
-    centred = y - y.mean()
-    x = centred + np.asarray(rof.divergence(problem, q)).reshape(y.shape)
-    primal = reference.objective(x, centred, ALPHA, norm=norm)
-    dual = (np.sum(centred**2) - np.sum(x**2)) / 2
-    np.testing.assert_allclose(objective, primal, rtol=1e-12)
-    np.testing.assert_allclose(gap, primal - dual, rtol=1e-10)
+    x = rof.dual_image(problem, q)
+    dual = np.sum(problem.data**2 - x[1:-1].reshape(-1) ** 2) / 2
+    for u in (x, x + 0.1 * jnp.pad(normal((6, 5), 2), ((1, 1), (0, 0)))):
+        found = rof.duality_gap(problem, q, u)
+        primal = reference.objective(
+            np.asarray(u[1:-1]),
+            np.asarray(problem.data).reshape(6, 5),
+            float(problem.alpha),
+            norm=norm,
+        )
+        np.testing.assert_allclose(found.objective, primal, rtol=1e-12)
+        np.testing.assert_allclose(found.gap, primal - dual, rtol=1e-10)
 
 
-def test_invalid_pixels_and_the_mean_are_not_in_the_data():
+@pytest.mark.parametrize("norm", NORMS)
+def test_no_image_is_further_from_the_solution_than_its_certificate(norm):
+    # of so much structure that no constant image comes near
+    y = 10 * np.asarray(normal((6, 5)))
+    problem = lay_out(y, norm)
+    solution = problem.data.reshape(6, 5) + (reference.rof(y, ALPHA, norm=norm) - y) / (
+        problem.scale
+    )
+    for seed, share in ((1, 0.0), (2, 0.3), (3, 1.0)):
+        _, q = laid_out_dual((6, 5), False, seed)
+        q = rof.from_components(rof.project_on_ball(problem, rof.to_components(q)))
+        x = rof.dual_image(problem, q)
+        padded = jnp.pad(solution, ((1, 1), (0, 0)))
+        found = rof.duality_gap(problem, q, x + share * (padded - x))
+        distance = jnp.linalg.norm(x - padded)
+        assert distance <= found.distance
+        assert found.distance**2 <= 2 * found.gap * (1 + 1e-12)
+        # with the solution itself, nothing is given away
+        if share == 0:
+            np.testing.assert_allclose(found.distance**2, found.gap)
+
+
+def test_the_constant_image_has_a_gap_that_no_strength_moves():
+    y = np.asarray(normal((6, 5)))
+    gaps = []
+    for alpha in (1e3, 1e6, np.inf):
+        problem = lay_out(y, alpha=alpha)
+        q = rof.zero_dual(problem)
+        found = rof.duality_gap(problem, q, rof.dual_image(problem, q))
+        gaps.append(float(found.gap * problem.scale**2))
+        np.testing.assert_allclose(found.gap, found.objective)
+    np.testing.assert_allclose(gaps, np.sum((y - y.mean()) ** 2) / 2)
+
+
+def test_invalid_pixels_level_and_unit_are_not_in_the_data():
     mask = jnp.asarray(np.random.default_rng(4).random((6, 5)) < 0.7)
-    y = jnp.where(mask, normal((6, 5)) + 1000, jnp.nan)
+    noise = normal((6, 5))
+    y = jnp.where(mask, 1e6 * noise + 1e9, jnp.nan)
     problem = lay_out(y, mask=mask)
     data = problem.data.reshape(6, 5)
     np.testing.assert_array_equal(data[~mask], 0)
-    # the rounding of a number near 1000
-    np.testing.assert_allclose(jnp.sum(data), 0, atol=1e-10)
+    assert 0.5 < jnp.max(jnp.abs(data)) < 1.5
+    np.testing.assert_array_equal(np.frexp(problem.scale)[0], 0.5)
+    back = (data - problem.flat.reshape(6, 5)) * problem.scale / 1e6
+    # the rounding of a number near 1e9 over 1e6
+    mean = jnp.mean(noise, where=mask)
+    np.testing.assert_allclose(back[mask], (noise - mean)[mask], atol=1e-12)
     assert problem.num_valid == jnp.sum(mask)
+
+
+def test_an_outlier_takes_no_digit_from_the_others():
+    y = np.random.default_rng(5).poisson(1.0, (64, 64)).astype(np.float32)
+    hot = y.copy()
+    hot[3, 4] = 4e9
+    others = y != hot
+    problem = lay_out(hot)
+    level = jnp.asarray(y - problem.scale * problem.data.reshape(64, 64))
+    assert problem.data.dtype == np.float32
+    # whole counts less a whole level: not a digit is lost
+    assert np.unique(np.asarray(level)[~others]).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-37, 3e-20, 1.0, 1.4, 3e30])
+def test_power_of_two_is_next_to_the_greatest_magnitude(value):
+    found = float(rof.power_of_two(jnp.asarray([value, -value / 2], jnp.float32)))
+    assert np.frexp(found)[0] == 0.5
+    if value:
+        assert 2**-0.6 < value / found < 2**0.6
+    else:
+        assert found == 1
+
+
+def test_what_is_no_problem_has_no_scale():
+    y = np.asarray(normal((6, 5)))
+    broken = y.copy()
+    broken[2, 3] = np.nan
+    assert np.isnan(lay_out(broken).scale)
+    broken[2, 3] = np.inf
+    assert np.isnan(lay_out(broken).scale)
+    assert np.isnan(lay_out(y, alpha=-1.0).scale)
+    valid = jnp.isfinite(broken)
+    alpha = np.where(valid, 1.0, -1.0)
+    assert lay_out(broken, mask=valid, alpha=alpha).scale > 0

@@ -14,7 +14,7 @@ needs 3 to 50 times the steps of the others.
 from typing import NamedTuple
 
 from jax import Array, lax, numpy as jnp
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from tvjax.solvers import problem as rof
 from tvjax.solvers.problem import Dual, Problem
@@ -35,13 +35,17 @@ def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
     """One semi-implicit gradient step of the dual problem; always feasible."""
     # q = −α p turns α g into −∇(y + div q), and |g| into |∇(y + div q)| / α
     size = 1 / (4 * len(problem.shape))
-    u = problem.data + rof.divergence(problem, state.q)
-    steps = rof.differences(problem, rof.pad_rows(problem, u))
+    steps = rof.differences(problem, rof.dual_image(problem, state.q))
     lengths = map(jnp.sqrt, rof.inner_products(problem, steps, steps))
     components = zip(rof.to_components(state.q), steps, lengths, strict=True)
     return State(
         rof.from_components([_move(problem.alpha, size, *c) for c in components])
     )
+
+
+def image(problem: Problem, state: State) -> Float[Array, "padded_rows row"]:
+    """The image of the dual field."""
+    return rof.dual_image(problem, state.q)
 
 
 def _move(alpha: Array, size: float, q: Array, g: Array, length: Array) -> Array:

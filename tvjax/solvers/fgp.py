@@ -47,9 +47,13 @@ def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
     return State(q, state.q, weight, jnp.where(restart, 1, t))
 
 
+def image(problem: Problem, state: State) -> Float[Array, "padded_rows row"]:
+    """The image of the dual field."""
+    return rof.dual_image(problem, state.q)
+
+
 def ascend(problem: Problem, q: Dual) -> list[Array]:
     """Take q + s ∇(y + div q), a gradient step of the dual problem; ‖∇‖² < 4 ndim."""
     size = 1 / (4 * len(problem.shape))
-    u = problem.data + rof.divergence(problem, q)
-    steps = rof.differences(problem, rof.pad_rows(problem, u))
+    steps = rof.differences(problem, rof.dual_image(problem, q))
     return [c + size * d for c, d in zip(rof.to_components(q), steps, strict=True)]

@@ -6,8 +6,8 @@
 
 Condat 2013 (10.1007/s10957-012-0245-9), Chambolle and Pock 2016
 (10.1017/S096249291600009X). The relaxed iterates approach the solution only as
-|1 − ρ|^k and may leave the feasible set; the dual field is therefore read after a step
-with ρ = 1.
+|1 − ρ|^k and may leave the feasible set; image and dual field are therefore read after
+a step with ρ = 1.
 """
 
 from collections.abc import Callable
@@ -36,8 +36,7 @@ class State(NamedTuple):
 
 def init(problem: Problem, q: Dual) -> State:
     """Start from a dual field and the image that belongs to it."""
-    u = problem.data + rof.divergence(problem, q)
-    return State(rof.pad_rows(problem, u), q, primal_size(problem))
+    return State(rof.dual_image(problem, q), q, primal_size(problem))
 
 
 def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
@@ -47,6 +46,15 @@ def step(problem: Problem, state: State, last: Bool[Array, ""]) -> State:
     """
     relaxation = jnp.where(last, 1, RELAXATION).astype(problem.data.dtype)
     return advance(problem, state, relaxation, rof.project_on_ball)
+
+
+def image(problem: Problem, state: State) -> Float[Array, "padded_rows row"]:
+    """The image u of the iteration.
+
+    Its gap falls in half the steps of that of y + div q, because its gradient holds
+    less of the rounding and of the ripple of q; it does not stall in single precision.
+    """
+    return state.u
 
 
 def advance(
@@ -104,8 +112,11 @@ def primal_size(problem: Problem) -> Float[Array, ""]:
 
 
 def _look_ahead(problem: Problem, state: State) -> Float[Array, "padded_rows row"]:
-    """The image 2ũ − u, with a row of zeros on either side."""
+    """The image 2ũ − u, with a row of zeros on either side.
+
+    As a step from u: where it has become the image y + div q, it stays so to the digit.
+    """
     u = state.u[1:-1].reshape(-1)
-    weight = 2 / (1 + state.size)
-    pull = state.size * weight * (rof.divergence(problem, state.q) + problem.data)
-    return rof.pad_rows(problem, (weight - 1) * u + pull)
+    weight = 2 * state.size / (1 + state.size)
+    off = rof.divergence(problem, state.q) + (problem.data - u)
+    return rof.pad_rows(problem, u + weight * off)

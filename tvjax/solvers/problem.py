@@ -20,16 +20,18 @@ Channels are images that share their edges, |∇x|_i being the length over all o
 (Bresson and Chan 2008, 10.3934/ipi.2008.2.455). They lie one below the other, as one
 tall image without differences from one to the next.
 
-The solvers see the data without its mean, which passes through the problem unchanged:
+The solvers see the data without its level, which passes through the problem unchanged:
 in single precision a pedestal of a hundred times the noise would cost the certificate
-its last digits.
+its last digits. They see it divided by the power of two next to its greatest value,
+because squares leave the range of single precision at 1e±19; what such a division
+changes is exponents, and no digit.
 """
 
 import math
 import operator
 from collections.abc import Iterable
 from functools import reduce
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 from jax import Array, lax, numpy as jnp
@@ -40,14 +42,25 @@ from tvjax.operators import Norm, valid_differences
 # A complex array of two components, then real ones; the pixels on one line.
 Dual: TypeAlias = tuple[Array, ...]
 
+# The level of the data is the median of so many pixels, evenly spread: enough that it
+# lies amid the data, and few enough to sort in no time.
+LEVEL_SAMPLE = 1024
+
 
 class Problem(eqx.Module):
-    """Data, strength and differences of one ROF problem, laid out for the solvers."""
+    """Data, strength and differences of one ROF problem, laid out for the solvers.
 
-    data: Float[Array, " pixels"]  # of mean zero
+    Data and strength are those of the user over `scale`. What is no problem, because a
+    valid pixel is NaN or infinite or a strength is negative, has a scale of NaN, and so
+    has all that is computed from it.
+    """
+
+    data: Float[Array, " pixels"]  # without its level, at most about one
     alpha: Float[Array, ""] | Float[Array, " padded"]  # a row of zeros, the pixels
     exists: tuple[Bool[Array, " padded"], ...]  # whether there is a difference
+    flat: Float[Array, " pixels"]  # the mean of the data in every valid pixel
     num_valid: Float[Array, ""]
+    scale: Float[Array, ""]  # a power of two
     shape: tuple[int, ...] = eqx.field(static=True)  # of all channels, as one image
     norm: Norm = eqx.field(static=True)
     num_channels: int = eqx.field(static=True)
@@ -77,20 +90,79 @@ def lay_out(
     along it.
     """
     num_valid = jnp.asarray(y.size if mask is None else jnp.sum(mask), y.dtype)
-    # any constant does: the derivative in it is zero
     axes = tuple(range(int(channels), y.ndim))
-    level = lax.stop_gradient(jnp.mean(y, axes, keepdims=True, where=mask))
-    y = y - level if mask is None else jnp.where(mask, y - level, 0)
+    y = zero_invalid(mask, y - _level(y, mask, channels))
+    alpha = zero_invalid(mask, alpha) if alpha.ndim else alpha
+    scale = jnp.where(jnp.all(alpha >= 0), power_of_two(y), jnp.nan)
+    y = y / scale
+    mean = jnp.mean(y, axes, keepdims=True, where=mask)
+    flat = zero_invalid(mask, jnp.broadcast_to(mean, y.shape))
     num_channels, shape = 1, y.shape
     if channels:
         num_channels, shape = y.shape[0], (y.shape[0] * y.shape[1], *y.shape[2:])
     row = y.size // shape[0]
     exists = valid_differences(y.shape, mask)[int(channels) :]
     exists = tuple(jnp.pad(there.reshape(-1), (row, 0)) for there in exists)
-    if alpha.ndim:
-        alpha = jnp.pad(alpha.reshape(-1), (row, 0))
-    data = y.reshape(-1)
-    return Problem(data, alpha, exists, num_valid, shape, norm, num_channels)
+    # |q_i| is never as great as this, which therefore is as good as infinity: what
+    # flows over an edge of a level set of x is less than the whole of the data
+    most = 2 * len(shape) * jnp.sum(jnp.abs(y))
+    alpha = lay_out_strength(jnp.minimum(alpha / scale, most), row)
+    return Problem(
+        y.reshape(-1),
+        alpha,
+        exists,
+        flat.reshape(-1),
+        num_valid,
+        scale,
+        shape,
+        norm,
+        num_channels,
+    )
+
+
+def lay_out_strength(
+    alpha: Float[Array, ""] | Float[Array, "*shape"], row: int
+) -> Float[Array, ""] | Float[Array, " padded"]:
+    """A map of strengths with a row of zeros in front; a scalar stays one."""
+    return jnp.pad(alpha.reshape(-1), (row, 0)) if alpha.ndim else alpha
+
+
+def power_of_two(values: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """The power of two next to the greatest magnitude; one where all are zero.
+
+    NaN where a value is not finite.
+    """
+    largest = jnp.max(jnp.abs(values))
+    # a number without a mantissa
+    bits = jnp.finfo(largest.dtype).nexp
+    power = lax.reduce_precision(largest, exponent_bits=bits, mantissa_bits=0)
+    power = jnp.where(power == 0, 1, power)
+    return jnp.where(jnp.isfinite(power), power, jnp.nan)
+
+
+def zero_invalid(
+    mask: Bool[Array, "*shape"] | None, y: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """The image, zero where it is invalid."""
+    return y if mask is None else jnp.where(mask, y, 0)
+
+
+def _level(
+    y: Float[Array, "*shape"], mask: Bool[Array, "*shape"] | None, channels: bool
+) -> Float[Array, "..."]:
+    """A value amid the data of each channel, which no outlier moves.
+
+    Any value would do but for the rounding. Of a mean, one pixel of 4e9 would make one
+    that leaves no digit to the others.
+    """
+    known = y if mask is None else jnp.where(mask, y, jnp.nan)
+    images = known.reshape(y.shape[0] if channels else 1, -1)
+    # an odd stride meets all columns of an image of even width
+    stride = max(images.shape[1] // LEVEL_SAMPLE, 1) | 1
+    middle = jnp.nanmedian(images[:, ::stride], axis=1)
+    # where the sample has no valid pixel
+    middle = jnp.where(jnp.isnan(middle), jnp.nanmin(images, axis=1), middle)
+    return jnp.nan_to_num(middle).reshape((-1,) + (1,) * (y.ndim - 1))
 
 
 def zero_dual(problem: Problem) -> Dual:
@@ -239,19 +311,42 @@ def lengths(problem: Problem, steps: list[Array]) -> Array:
     return total(jnp.sqrt(sum_channels(problem, step * step)) for step in steps)
 
 
-def gap_and_objective(
-    problem: Problem, q: Dual
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The duality gap of x = y + div q, and the primal objective at x.
+def dual_image(problem: Problem, q: Dual) -> Float[Array, "padded_rows row"]:
+    """The image x = y + div q of a dual field, as from `pad_rows`."""
+    return pad_rows(problem, problem.data + divergence(problem, q))
 
-        G = Σ_i α_i |∇x|_i − q_i·∇x_i ≥ 0,   ‖x − x*‖² ≤ G
 
-    Every term of the sum is non-negative: nothing cancels, and the gap means
+class Gap(NamedTuple):
+    """What an image u and a dual field q tell of the solution x*.
+
+    Attributes:
+        gap: The duality gap G.
+        objective: The primal objective P(u).
+        distance: ‖y + div q − x*‖ is at most this.
+    """
+
+    gap: Float[Array, ""]
+    objective: Float[Array, ""]
+    distance: Float[Array, ""]
+
+
+def duality_gap(problem: Problem, q: Dual, u: Float[Array, "padded_rows row"]) -> Gap:
+    """The duality gap of a dual field q with |q|_i ≤ α_i and of any image u.
+
+        G = ½‖u − x‖² + Σ_i (α_i |∇u|_i − q_i·∇u_i),   x = y + div q
+        ½‖u − x*‖² + ½‖x − x*‖² ≤ G
+
+    Every term of the sums is non-negative: nothing cancels, and the gap means
     something in float32, where the difference of the two objectives does not. The
     objective needs no such care: it is the gap and the dual objective.
+
+    With d = ‖u − x‖ and H the second sum, ‖x − x*‖ ≤ (d + √(d² + 4H))/2, by
+    ‖u − x*‖ ≥ d − ‖x − x*‖; this is √G where u is x.
+
+    The constant image may do better than u: where the strength is beyond all structure
+    it is the solution, and its gap is ½‖x − u‖², whatever the strength.
     """
-    padded = pad_rows(problem, problem.data + divergence(problem, q))
-    steps = differences(problem, padded)
+    steps = differences(problem, u)
     pairs = zip(to_components(q), steps, strict=True)
     aligned = sum_channels(problem, total(c * step for c, step in pairs))
     alpha = first_channel(problem, problem.alpha)
@@ -259,8 +354,14 @@ def gap_and_objective(
     # place of one for each factor.
     length = lengths(problem, steps)
     terms = jnp.where(anywhere(problem), alpha * length - aligned, 0)
-    gap = jnp.maximum(jnp.sum(terms), 0)
-    # from the padded image, so that no further array is written
-    x = padded[1:-1].reshape(-1)
+    slack = jnp.maximum(jnp.sum(terms), 0)
+    x = problem.data + divergence(problem, q)
+    off, off_flat = u[1:-1].reshape(-1) - x, problem.flat - x
+    apart, apart_flat = jnp.sum(off * off), jnp.sum(off_flat * off_flat)
     dual_objective = -jnp.sum((x - problem.data) * (x + problem.data)) / 2
-    return gap, gap + dual_objective
+    gap = apart / 2 + slack
+    distance = (jnp.sqrt(apart) + jnp.sqrt(apart + 4 * slack)) / 2
+    flatter = apart_flat / 2 < gap
+    gap = jnp.where(flatter, apart_flat / 2, gap)
+    distance = jnp.where(flatter, jnp.sqrt(apart_flat), distance)
+    return Gap(gap, gap + dual_objective, distance)

@@ -9,20 +9,27 @@ from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Num
 
-from tvjax.arguments import as_floating, as_full_mask, as_non_negative, check_choice
+from tvjax.arguments import (
+    as_floating,
+    as_full_mask,
+    as_non_negative,
+    check_choice,
+    check_finite,
+)
 from tvjax.operators import Norm
 from tvjax.solvers import chambolle, fgp, pdhg, problem as rof
 from tvjax.solvers.derivative import (
     Accuracy,
     DEFAULT_ACCURACY,
     differentiable_correction,
+    Solved,
 )
 from tvjax.solvers.problem import Dual, Problem
 
 
 @runtime_checkable
 class Solver(Protocol):
-    """Two pure functions over a state with a dual field `q`; modules provide them.
+    """Three pure functions over a state with a dual field `q`; modules provide them.
 
     The state is `Any` because each solver has a type of its own for it.
     """
@@ -37,12 +44,21 @@ class Solver(Protocol):
         """Go one step, to a feasible `q` if told that it is the last."""
         ...
 
+    @property
+    def image(self) -> Callable[[Problem, Any], Float[Array, "padded_rows row"]]:
+        """The image that is certified with `q`, y + div q or a better one."""
+        ...
+
 
 SOLVERS: dict[str, Solver] = {"pdhg": pdhg, "fgp": fgp, "chambolle": chambolle}
 
 
 class Solution(NamedTuple):
     """A denoised image x and the certificate of how near it is to the solution x*.
+
+    Where there is nothing to solve, because a valid pixel is NaN or infinite or a
+    strength is negative and JAX traces the values, image and certificate are NaN, and
+    `converged` is False.
 
     Example:
         >>> import numpy as np, tvjax
@@ -60,12 +76,14 @@ class Solution(NamedTuple):
     Attributes:
         image: The denoised image x, in the unit of the data.
         dual: The dual field p in the unit ball, with x = y − α div p: an axis for the
-            components, then those of the image.
-        gap: The duality gap, ‖x − x*‖² ≤ gap, summed over the valid pixels, in the unit
-            of the data squared.
+            components, then those of the image. A strength beyond all structure counts
+            here as one that is just so; its solution is the same.
+        gap: The duality gap of p and of the best image known, summed over the valid
+            pixels, in the unit of the data squared: ‖x − x*‖² ≤ 2 gap. It is infinite
+            (or zero) where that unit is beyond the range of the numbers.
         relative_gap: The gap divided by the primal objective.
-        rmse: √(gap / number of valid pixels), in the unit of the data: the
-            root-mean-square distance to x* is no greater.
+        rmse: The root-mean-square distance to x* over the valid pixels is no greater,
+            in the unit of the data; at most √(2 gap / number of valid pixels).
         num_steps: How many steps it took.
         converged: Whether a tolerance was met before `max_steps`.
     """
@@ -113,8 +131,13 @@ def solve(
     """Solve min_x ½‖x − y‖² + Σ_i α_i |∇x|_i for one image, volume or line.
 
     The solution is differentiable in `y` and `alpha`, forward and reverse, without
-    stored iterates; everything else in the `Solution` is constant. Under `jax.vmap`
-    each item stops on its own.
+    stored iterates; everything else in the `Solution` is constant. A derivative is NaN
+    where the solution did not converge, or the tangent did not (`Accuracy.strict`). At
+    α = 0 it is the one towards greater strengths, if no two neighbors are equal: where
+    ∇y is zero, it is taken as if it stayed so. Under `jax.vmap` each item stops on its
+    own.
+
+    The unit of the data does not matter, from 1e-30 to 1e30 in single precision.
 
     Rudin, Osher, Fatemi 1992 (10.1016/0167-2789(92)90242-F).
 
@@ -129,13 +152,15 @@ def solve(
     Args:
         y: Noisy data, an image of any number of axes in its own unit. Integers are
             converted by value.
-        alpha: Strength ≥ 0, in the unit of the data; a scalar or one per pixel.
+        alpha: Strength ≥ 0, in the unit of the data; a scalar or one per pixel. An
+            infinite one gives the mean of each connected valid region.
         mask: True where a pixel is valid. No difference touches an invalid pixel, and
             the image has the data there.
         dual: Dual field to start from, taken from the `Solution` of a similar problem;
             zero by default.
         tol: Stop when the duality gap over the objective is at most this. Below 1e-6
-            single precision cannot follow.
+            single precision cannot follow. A pixel that is brighter than all others
+            together rules the objective: mask it, or ask for an `rmse` instead.
         rmse: Or stop when the certified root-mean-square distance to the solution, in
             the unit of the data, is at most this: a twentieth of the noise, say.
         norm: "isotropic" (Euclidean length of a gradient) or "anisotropic" (ℓ₁).
@@ -148,8 +173,9 @@ def solve(
         tangent: Accuracy of the derivatives.
 
     Raises:
-        ValueError: For an empty image, a negative or misshapen `alpha`, a mask or dual
-            of another shape, or an unknown norm or solver.
+        ValueError: For an empty image, one with valid pixels that are NaN or infinite,
+            a negative or misshapen `alpha`, a mask or dual of another shape, or an
+            unknown norm or solver.
     """
     check_choice("solver", solver, tuple(SOLVERS))
     y, alpha, mask = _check(y, alpha, mask, norm, channels)
@@ -303,20 +329,24 @@ def _run(
     tangent: Accuracy,
 ) -> tuple[Solution, Memory]:
     """Enter the solvers' layout, iterate, attach the derivatives, and leave it."""
-    problem = rof.lay_out(y, alpha, mask, norm, channels)
-    constant = lax.stop_gradient(problem)
-    start = before = rof.zero_dual(constant)
+    problem = rof.lay_out(*lax.stop_gradient((y, alpha)), mask, norm, channels)
+    start = before = rof.zero_dual(problem)
     if memory is not None:
-        start = rof.from_unit_ball(constant, lax.stop_gradient(memory.p))
+        start = rof.from_unit_ball(problem, lax.stop_gradient(memory.p))
         before = lax.stop_gradient(memory.tangent)
-    q, certificate = iterate(constant, start, SOLVERS[solver], stop)
-    correction, along = differentiable_correction(problem, q, before, tangent)
+    q, certificate = iterate(problem, start, SOLVERS[solver], stop)
+    correction, along = differentiable_correction(
+        rof.zero_invalid(mask, y).reshape(-1),
+        rof.lay_out_strength(alpha, problem.row),
+        Solved(problem, q, certificate.converged, before),
+        tangent,
+    )
     x = y + correction.reshape(y.shape)
-    p = rof.to_unit_ball(constant, q)
+    p = rof.to_unit_ball(problem, q)
     solution = Solution(
         # no cotangent enters through an invalid pixel, NaN or not
         image=x if mask is None else jnp.where(mask, x, y),
-        dual=rof.dual_field(constant, p, y.shape),
+        dual=rof.dual_field(problem, p, y.shape),
         gap=certificate.gap,
         relative_gap=certificate.relative_gap,
         rmse=certificate.rmse,
@@ -332,18 +362,26 @@ _resume = _compiled(_run)
 def iterate(
     problem: Problem, start: Dual, solver: Solver, stop: Stop
 ) -> tuple[Dual, Certificate]:
-    """Run a solver until its gap meets the tolerance."""
+    """Run a solver until its gap meets the tolerance.
 
-    def certify(q: Dual, num_steps: Int[Array, ""]) -> Certificate:
-        gap, objective = rof.gap_and_objective(problem, q)
-        rmse = jnp.sqrt(gap / problem.num_valid)
-        met = (gap <= stop.relative_gap * objective) | (rmse <= stop.rmse)
-        relative_gap = gap / jnp.maximum(objective, jnp.finfo(gap.dtype).tiny)
+    It ends at once where the problem is none, with a certificate of NaN.
+    """
+    scale = problem.scale
+
+    def certify(state: Any, num_steps: Int[Array, ""]) -> Certificate:
+        found = rof.duality_gap(problem, state.q, solver.image(problem, state))
+        tiny = jnp.finfo(found.gap.dtype).tiny
+        # each factor by itself: the square of the scale may be beyond all numbers
+        gap = found.gap * scale * scale
+        rmse = scale * found.distance / jnp.sqrt(jnp.maximum(problem.num_valid, 1))
+        met = (found.gap <= stop.relative_gap * found.objective) | (rmse <= stop.rmse)
+        relative_gap = found.gap / jnp.maximum(found.objective, tiny)
         return Certificate(gap, relative_gap, rmse, num_steps, met)
 
     def unfinished(carry: tuple[Any, Certificate]) -> Bool[Array, ""]:
         _, certificate = carry
-        return ~certificate.converged & (certificate.num_steps < stop.max_steps)
+        more = ~certificate.converged & (certificate.num_steps < stop.max_steps)
+        return more & ~jnp.isnan(certificate.rmse)
 
     def advance(carry: tuple[Any, Certificate]) -> tuple[Any, Certificate]:
         state, certificate = carry
@@ -352,9 +390,10 @@ def iterate(
             0, last + 1, lambda i, s: solver.step(problem, s, i == last), state
         )
         num_steps = certificate.num_steps + stop.steps_per_check
-        return state, certify(state.q, num_steps)
+        return state, certify(state, num_steps)
 
-    unknown = jnp.full((), jnp.inf, problem.data.dtype)
+    # infinite, or NaN where there is nothing to solve
+    unknown = jnp.inf * scale
     none = jnp.zeros((), jnp.int32)
     first = Certificate(unknown, unknown, unknown, none, jnp.zeros((), bool))
     carry = solver.init(problem, start), first
@@ -394,8 +433,8 @@ def _check(
         )
     if channels and alpha.ndim:
         alpha = jnp.broadcast_to(alpha[None], y.shape)
-    if mask is None:
-        return y, alpha, None
-    # it may be False everywhere: the image is then the data
-    mask = as_full_mask(mask, shape)
-    return y, alpha, jnp.broadcast_to(mask, y.shape)
+    if mask is not None:
+        # it may be False everywhere: the image is then the data
+        mask = jnp.broadcast_to(as_full_mask(mask, shape), y.shape)
+    check_finite(y, mask)
+    return y, alpha, mask
