@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from jax import numpy as jnp
 
+import tvjax
 from tvjax.arguments import (
     as_floating,
     as_full_mask,
@@ -15,7 +16,9 @@ from tvjax.arguments import (
     check_noise,
     is_traced,
 )
-from tvjax.noise import Gaussian
+from tvjax.denoisers import Mixture, Network, Wavelet
+from tvjax.noise import Gaussian, Poisson, PoissonGaussian
+from tvjax.risk import pure, split, sugar, sure
 
 
 def test_values_become_floating_point_of_their_own_precision(double):
@@ -122,3 +125,57 @@ def test_words_are_one_of_the_choices():
     check_choice("norm", "isotropic", ("isotropic", "anisotropic"))
     with pytest.raises(ValueError, match=r"`norm` must be one of \('l1', 'l2'\), got"):
         check_choice("norm", "l3", ("l1", "l2"))
+
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_integers_of_64_bits_keep_their_value(kind):
+    values = np.asarray([2**31, 2**33 + 2**20, 2**62], kind)
+    for given in (values, values[1]):
+        expected = np.asarray(given).astype(np.float32)
+        found = as_floating(given)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+    image = as_image(values[None])
+    np.testing.assert_array_equal(image[0], values.astype(np.float32))
+    negative = as_floating(np.asarray([-(2**40)]))
+    assert negative[0] == -(2.0**40)
+
+
+LEVEL = 2.0**31
+
+FACES = {
+    "solve": lambda y: tvjax.solve(y, LEVEL).image,
+    "TV": lambda y: tvjax.TV(LEVEL)(y),
+    "Wavelet": lambda y: Wavelet(LEVEL)(y),
+    "Mixture": lambda y: Mixture([tvjax.TV(LEVEL)], [0.5])(y),
+    "SUM": lambda y: tvjax.SUM(2.0, max_rank=3)(np.stack([y, 2 * y, 3 * y, y[::-1]])),
+    "Network": lambda y: Network((4, 6), (1, 1), key=KEY)(y),
+    "Gaussian": lambda y: Gaussian.estimate(y).sigma,
+    "Poisson": lambda y: Poisson.estimate(y).gain,
+    "variance": lambda y: PoissonGaussian(2.0, 1.0).variance(y),
+    **{
+        risk.__name__: lambda y, risk=risk: risk(
+            tvjax.TV(LEVEL), y, Poisson(LEVEL), key=KEY
+        )
+        for risk in (sure, sugar, pure, split)
+    },
+}
+
+
+@pytest.mark.parametrize("face", FACES.values(), ids=FACES)
+def test_every_integer_is_taken_by_value(face):
+    # beyond 2³¹ in steps of 2³¹: single precision holds them to the digit
+    steps = np.random.default_rng(0).integers(0, 4, (24, 24))
+    expected = face((LEVEL * (steps + 5)).astype(np.float32))
+    for kind in (np.int64, np.uint64):
+        found = face((2**31 * (steps + 5)).astype(kind))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+    expected = face(steps.astype(np.float32))
+    for kind in (np.uint8, np.uint16, np.uint32, np.int32):
+        found = face(steps.astype(kind))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)

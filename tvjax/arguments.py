@@ -8,7 +8,8 @@ looked at: they have no numbers yet.
 from collections.abc import Sequence
 from typing import Any
 
-from jax import Array, core, numpy as jnp
+import numpy as np
+from jax import Array, core, dtypes, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
@@ -16,10 +17,13 @@ from jaxtyping import Bool, Float
 def as_floating(y: ArrayLike, *, name: str = "y") -> Float[Array, "*shape"]:
     """The same values in floating point, of single precision at least.
 
+    Integers of 64 bits are converted by value where JAX has none; what single precision
+    cannot tell apart is rounded.
+
     Raises:
         ValueError: The values are complex.
     """
-    y = jnp.asarray(y)
+    y = _as_array(y)
     if jnp.iscomplexobj(y):
         raise ValueError(f"`{name}` must be real, got complex values.")
     return y.astype(jnp.promote_types(y.dtype, jnp.float32))
@@ -39,7 +43,7 @@ def as_image(
     Raises:
         ValueError: The array is complex, empty, or has another number of axes.
     """
-    y = jnp.asarray(y)
+    y = _as_array(y)
     axes = {2: "an image (height, width)", 3: "frames (frame, height, width)"}
     if jnp.iscomplexobj(y) or y.ndim not in ndim or y.size == 0:
         expected = " or ".join(axes[n] for n in ndim)
@@ -169,6 +173,15 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 def is_traced(value: Any) -> bool:
     """Whether JAX traces the value, so that it has no numbers to look at."""
     return isinstance(value, core.Tracer)
+
+
+def _as_array(y: ArrayLike) -> Array:
+    """The same values as an array of JAX, which would wrap integers of 64 bits."""
+    if hasattr(y, "__array__") and not isinstance(y, Array):
+        y = np.asarray(y)
+        if y.dtype.kind in "iu" and dtypes.canonicalize_dtype(y.dtype) != y.dtype:
+            y = y.astype(np.float64)
+    return jnp.asarray(y)
 
 
 def _check_shape(

@@ -6,6 +6,7 @@ from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num, PRNGKeyArray
 
+from tvjax.arguments import as_floating
 from tvjax.denoisers.protocol import (
     AbstractMaskedDenoiser,
     as_pytree,
@@ -53,15 +54,16 @@ class Mixture(AbstractMaskedDenoiser):
             )
 
     def __call__(
-        self, y: Float[Array, "*shape"], *, key: PRNGKeyArray | None = None
+        self, y: Num[ArrayLike, "*shape"], *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "*shape"]:
         """The sum; differentiable in the coefficients and in the members.
 
         Args:
-            y: Noisy data.
+            y: Noisy data. Integers are converted by value.
             key: Ignored.
         """
         del key
+        y = as_floating(y)
         coefficients = self.coefficients.astype(y.dtype)
         x = jnp.zeros_like(y)
         for coefficient, member in zip(coefficients, self.members, strict=True):

@@ -23,8 +23,9 @@ import equinox as eqx
 import jax
 from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Key, PRNGKeyArray
+from jaxtyping import Bool, Float, Key, Num, PRNGKeyArray
 
+from tvjax.arguments import as_floating
 from tvjax.denoisers.protocol import AbstractMaskedDenoiser, HeldMask, hold_mask
 from tvjax.networks.layers import convolve, draw_kernels, fold, sum_quads, unfold
 from tvjax.networks.unet import (
@@ -139,7 +140,7 @@ class Network(AbstractMaskedDenoiser):
         self.held_mask = hold_mask(mask)
 
     def __call__(
-        self, y: Float[Array, "height width"], *, key: PRNGKeyArray | None = None
+        self, y: Num[ArrayLike, "height width"], *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "height width"]:
         """Denoise an image; differentiable in `y` and in the weights.
 
@@ -147,13 +148,14 @@ class Network(AbstractMaskedDenoiser):
         surroundings in their place.
 
         Args:
-            y: Noisy data.
+            y: Noisy data. Integers are converted by value.
             key: Ignored.
 
         Raises:
             ValueError: `y` is not an image, or not of the mask's shape.
         """
         del key
+        y = as_floating(y)
         if y.ndim != 2 or 0 in y.shape:
             raise ValueError(
                 f"`y` must be one image (height, width), got shape {y.shape}; "
