@@ -192,14 +192,19 @@ def pure(
     key: PRNGKeyArray,
     mask: Bool[ArrayLike, "*shape"] | None = None,
     weights: Real[ArrayLike, "*shape"] | None = None,
-    density: float = 1 / 64,
+    density: float = 1 / 8,
 ) -> Float[Array, ""]:
     """The Poisson unbiased risk estimate, with whole photons taken away.
 
         E Σ (f − truth)² = E Σ [f² − 2 y_i f_i(y − γ e_i) + y² − γ y]
 
-    Exact for Poisson counts times γ but for one thing: the photons are taken from a
-    random share of all pixels at once, whose influence on each other is assumed small.
+    Photons are taken from a random share d of all pixels at once, b_i = 1 where one is,
+    and what belongs to pixel i alone is the covariance with b_i:
+
+        f_i(y) − f_i(y − γ e_i)  ≈  (b_i − d)/(d (1 − d)) · [f_i(y) − f_i(y − γ b)]
+
+    The influence of the other pixels has mean zero, whatever its size, as long as the
+    photons' influences add up; it is exact where each pixel is denoised by itself.
     Luisier, Vonesch, Blu, Unser 2010 (10.1016/j.sigpro.2009.07.009). Differentiable in
     the parameters of the denoiser.
 
@@ -210,14 +215,15 @@ def pure(
         key: Key of the random choice of pixels.
         mask: True where a pixel is valid; the others count nowhere.
         weights: Weight of each pixel; one by default.
-        density: Share of the pixels that lose a photon.
+        density: Share d of the pixels that lose a photon, between 0 and 1: the random
+            error falls as its root, until so many photons no longer add up.
 
     Returns:
         The risk, in the unit of the data squared; it may be negative.
 
     Raises:
-        ValueError: The noise is of another model (`sure` takes them all), the data are
-            complex, or the mask has another shape or no pixel.
+        ValueError: The noise is of another model (`sure` takes them all), the density
+            is none, the data are complex, or the mask has another shape or no pixel.
 
     Example:
         >>> import jax, tvjax
@@ -231,11 +237,14 @@ def pure(
         raise ValueError(
             f"`pure` is for Poisson noise, got {type(noise).__name__}; use `sure`."
         )
+    if not 0 < density < 1:
+        raise ValueError(f"`density` must be between 0 and 1, got {density}.")
     y, mask, weights = as_judged(y, mask, weights)
     chosen = jax.random.bernoulli(key, density, y.shape).astype(y.dtype)
     photon = only_valid(mask, chosen * (y > 0)) * noise.gain.astype(y.dtype)
     f = denoiser(y)
-    derivative = y * chosen / density * (f - denoiser(y - photon))
+    readout = y * (chosen - density) / (density * (1 - density))
+    derivative = readout * (f - denoiser(y - photon))
     risk = (f - y) ** 2 - noise.variance(y) + 2 * derivative
     return weighted_mean(risk, mask, weights)
 
