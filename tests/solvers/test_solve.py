@@ -405,6 +405,26 @@ def test_an_outlier_costs_the_others_no_precision():
     np.testing.assert_allclose(off, 0, atol=1e-4)
 
 
+@pytest.mark.parametrize("brightness", [1e3, 1e5, 1e7, 4e9])
+def test_a_hot_pixel_takes_no_truth_from_the_certificate(brightness):
+    y = np.random.default_rng(10).poisson(1.0, (32, 33)).astype(np.float32)
+    y[5, 6] = brightness
+    others = y < 100
+    with jax.enable_x64(True):
+        exact = solve(y.astype(np.float64), 1.0, tol=1e-13, max_steps=20_000)
+        expected = np.asarray(exact.image)
+    for options in ({}, {"tol": 0.0, "rmse": 0.02}):
+        solution = solve(y, 1.0, max_steps=2000, **options)
+        assert solution.converged
+        bound = certified(solution) + certified(exact)
+        assert distance(solution.image[others], expected[others]) <= bound
+        # the rounding of the pixel itself
+        step = np.spacing(np.float32(brightness))
+        np.testing.assert_allclose(
+            solution.image[5, 6], expected[5, 6], atol=bound + step
+        )
+
+
 def test_a_strength_beyond_all_structure_is_the_mean_of_each_region():
     y = noisy((11, 9))
     mask = np.ones(y.shape, bool)

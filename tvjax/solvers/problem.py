@@ -353,12 +353,14 @@ def duality_gap(problem: Problem, q: Dual, u: Float[Array, "padded_rows row"]) -
     # The selection changes no value: it has XLA keep one array of terms for the sum in
     # place of one for each factor.
     length = lengths(problem, steps)
-    terms = jnp.where(anywhere(problem), alpha * length - aligned, 0)
-    slack = jnp.maximum(jnp.sum(terms), 0)
-    x = problem.data + divergence(problem, q)
+    # one by one, or the rounding of a bright pixel's would hide all others
+    terms = jnp.where(anywhere(problem), jnp.maximum(alpha * length - aligned, 0), 0)
+    slack = jnp.sum(terms)
+    correction = divergence(problem, q)
+    x = problem.data + correction
     off, off_flat = u[1:-1].reshape(-1) - x, problem.flat - x
     apart, apart_flat = jnp.sum(off * off), jnp.sum(off_flat * off_flat)
-    dual_objective = -jnp.sum((x - problem.data) * (x + problem.data)) / 2
+    dual_objective = -jnp.sum(correction * (x + problem.data)) / 2
     gap = apart / 2 + slack
     distance = (jnp.sqrt(apart) + jnp.sqrt(apart + 4 * slack)) / 2
     flatter = apart_flat / 2 < gap
