@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 # Bytes in a unit of memory, by its first letter.
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -21,6 +22,10 @@ class Settings:
         per_frame: Whether each frame gets a strength of its own.
         noise: `auto`, `poisson[:GAIN]`, `gaussian[:SIGMA]` or
             `mixed:GAIN,SIGMA[,OFFSET]`; what is left out is estimated.
+        weighting: What errors the strength is chosen by: `uniform`, those of all pixels
+            alike, or `variance`, over the variance of the noise; None has counts
+            weighted.
+        protect: Whether spots that stand clear get a lower strength.
         mask: File with a mask to apply besides the input's own.
         frames: Range of frames `A:B` as Python slices, from 0 and without B.
         dataset: Path of the images in an HDF5 file that holds several stacks.
@@ -34,6 +39,8 @@ class Settings:
     alpha: float | None = None
     per_frame: bool = False
     noise: str = "auto"
+    weighting: Literal["uniform", "variance"] | None = None
+    protect: bool = True
     mask: str | None = None
     frames: str | None = None
     dataset: str | None = None
@@ -46,6 +53,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.alpha is not None and not 0 < self.alpha < math.inf:
             raise SettingsError(f"`alpha` must be positive, got {self.alpha:g}.")
+        if self.weighting not in (None, "uniform", "variance"):
+            raise SettingsError(
+                f"`weighting` must be uniform or variance, got {self.weighting}."
+            )
         if self.alpha is not None and self.per_frame:
             raise SettingsError("`alpha` is one number: drop it, or `per_frame`.")
         parse_noise(self.noise)

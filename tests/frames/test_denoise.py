@@ -11,6 +11,7 @@ from tests import reference
 from tvjax.frames.denoise import _solve_frames, _warnings
 from tvjax.noise import Gaussian, Poisson
 from tvjax.simulate import diffraction_image
+from tvjax.tuning.draws import Choice
 
 SHAPE = (96, 96)
 TRUTH = 200 * reference.scene(*SHAPE)
@@ -264,8 +265,19 @@ def test_warnings_say_what_deserves_a_second_look():
     assert good.warnings == () and "WARNING" not in good.report()
     poor = tvjax.denoise(y, alpha=50.0, max_steps=10, tol=1e-6)
     assert poor.warnings == ("not converged: raise `max_steps`",)
-    (text,) = _warnings(jnp.asarray([True, True]), np.asarray([False, True]))
+    nothing = np.zeros(0)
+    choice = Choice(1.0, 0.1, 0.1, 1.0, nothing, nothing, 1.0, True, False)
+
+    def said(**changes):
+        return list(_warnings(jnp.asarray([True]), [choice._replace(**changes)]))
+
+    assert said() == []
+    (text,) = said(at_bound=True)
     assert "end of its range" in text and "check the noise model" in text
+    (text,) = said(converged=False)
+    assert "did not settle" in text and "more frames" in text
+    (text,) = said(error=0.8)
+    assert "80%" in text and "disagree" in text
 
 
 def test_curve_holds_what_the_descent_visited_or_as_many_as_asked(chosen):
@@ -277,6 +289,8 @@ def test_curve_holds_what_the_descent_visited_or_as_many_as_asked(chosen):
     np.testing.assert_array_equal(asked.alpha, chosen.alpha)
     expected = chosen.alpha * np.geomspace(0.25, 4, 5)
     np.testing.assert_allclose(asked.curve.alphas, expected, rtol=1e-5)
+    assert asked.curve.splits.shape == (3, 5)
+    np.testing.assert_allclose(asked.curve.risks, asked.curve.splits.mean(0))
     assert np.argmin(asked.curve.risks) == 2
 
 

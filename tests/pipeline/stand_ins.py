@@ -20,6 +20,8 @@ class Halved(NamedTuple):
     converged: np.ndarray
     at_bound: np.ndarray
     curve: None = None
+    warnings: tuple[str, ...] = ()
+    alpha_error: np.ndarray | None = None
 
 
 class Halve:
@@ -31,8 +33,11 @@ class Halve:
         self.at_bound = at_bound
         self.factor = factor
 
-    def __call__(self, y, *, noise, alpha, mask, per_frame, curve_points=0):
-        self.calls.append({"y": y, "noise": noise, "alpha": alpha, "mask": mask})
+    def __call__(
+        self, y, *, noise, alpha, mask, per_frame, weights, protect, curve_points=0
+    ):
+        asked = {"noise": noise, "alpha": alpha, "mask": mask}
+        self.calls.append({"y": y, "weights": weights, "protect": protect} | asked)
         alpha = 0.25 if alpha is None else alpha
         return Halved(
             y * np.float32(self.factor),
@@ -40,6 +45,7 @@ class Halve:
             np.full(len(y), 1e-5),
             np.full(len(y), self.converged),
             np.array(self.at_bound),
+            warnings=("alpha ended at the end of its range",) * self.at_bound,
         )
 
 

@@ -167,3 +167,19 @@ def test_constant_images_have_a_scale():
     figure = plot.spot_surface(flat, flat, flat == 0, spot=(15, 15))
     assert figure.axes[0].get_zlim() == (0, 1)
     draw(figure)
+
+
+def test_every_split_is_drawn_and_the_error_of_the_choice_is_a_band():
+    risks = np.log(ALPHAS) ** 2
+    splits = np.stack([risks + 1, 1.2 * risks])
+    curve = plot.RiskCurve(ALPHAS, risks, 0.5, splits=splits, chosen_error=0.1)
+    figure = plot.risk_curve(curve)
+    (axes,) = figure.axes
+    thin = [drawn for drawn in axes.lines if drawn.get_linewidth() < 1]
+    assert len(thin) == len(splits)
+    # each above its own least value
+    np.testing.assert_allclose(thin[0].get_ydata(), risks - risks.min())
+    (band,) = axes.patches
+    left, right = band.get_x(), band.get_x() + band.get_width()
+    np.testing.assert_allclose([left, right], 0.5 * np.exp([-0.1, 0.1]))
+    draw(figure)

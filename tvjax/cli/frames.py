@@ -17,6 +17,7 @@ from tvjax.cli.options import (
     Overwrite,
     ReportFolder,
     Scale,
+    Weighting,
 )
 from tvjax.cli.running import keep_compiled, progress_bar, sentences
 from tvjax.settings import Settings, SettingsError
@@ -33,6 +34,17 @@ def denoise_command(
         bool, typer.Option("--per-frame", help="A strength for each frame.")
     ] = False,
     noise: Noise = "auto",
+    weights: Annotated[
+        Weighting,
+        typer.Option(
+            help="What errors the strength is chosen by: of all pixels alike, or over "
+            "their variance, which keeps weak spots; counts are weighted by themselves."
+        ),
+    ] = Weighting.auto,
+    protect: Annotated[
+        bool,
+        typer.Option(help="Lower the strength on spots that stand clear."),
+    ] = True,
     mask: Mask = None,
     frames: Frames = None,
     dataset: Dataset = None,
@@ -59,6 +71,8 @@ def denoise_command(
             alpha=_parse_alpha(alpha),
             per_frame=per_frame,
             noise=noise,
+            weighting=None if weights is Weighting.auto else weights.value,
+            protect=protect,
             mask=mask,
             frames=frames,
             dataset=dataset,

@@ -18,6 +18,14 @@ class Dtype(StrEnum):
     float32 = "float32"
 
 
+class Weighting(StrEnum):
+    """What errors a strength is chosen by."""
+
+    auto = "auto"
+    uniform = "uniform"
+    variance = "variance"
+
+
 class FloatType(StrEnum):
     """Types of a denoised stack."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array, lax, numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from tvjax.filters import box_sum, local_mean
+from tvjax.filters import box_sum
 from tvjax.frames.spots import clear_spots, FALSE_RATE
 from tvjax.noise import Noise
 from tvjax.operators import Norm
@@ -24,12 +24,12 @@ from tvjax.risk.splitting import (
     Split,
 )
 from tvjax.solvers import solve
-from tvjax.tuning.strength import LEAST_VARIANCE
 from tvjax.tuning.tiles import cut_tiles, Places
+from tvjax.tuning.weights import inverse_variance
 
-# Multiples of the strength that are tried on the spots. Below a quarter, their sums
-# gain little, and their pixels have nearly the noise of the raw data.
-FACTORS = (1.0, 0.5, 0.25)
+# Multiples of the strength that are tried on the spots. Below a half, their sums gain
+# little, and their pixels have much of the noise of the raw data.
+FACTORS = (1.0, 0.5)
 # The factor is chosen on so many squares of so many pixels a side around spots: a
 # fixed number, so that one program serves any number of spots.
 TILES = 128
@@ -153,9 +153,7 @@ def _weighted(
     begins where the one before has ended.
     """
     clean = jnp.where(split.valid, split.seen, 0)
-    variance = noise.variance(local_mean(clean, split.mask, SIDE))
-    floor = jnp.mean(variance, where=split.mask) * LEAST_VARIANCE
-    weights = 1 / jnp.maximum(variance, jnp.where(floor > 0, floor, 1))
+    weights = inverse_variance(clean, noise, split.valid)
     valid, seen, spots, held_out, spread, judged, weights, strengths = (
         jnp.pad(z, ((0, 0), (0, 1), (0, 0))).reshape(-1, z.shape[-1])
         for z in (

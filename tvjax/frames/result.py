@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from tvjax.noise import NoiseReport
 from tvjax.result import AbstractResult, noise_in_words, plain, short
-from tvjax.risk.splitting import FRACTION
+from tvjax.tuning.draws import SEEN
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +22,13 @@ class Curve:
     Attributes:
         alphas: Strengths, in the unit of the data.
         risks: The risk at each, in the unit of the data squared.
+        splits: The risk by each of several splits of the data, whose mean `risks` is;
+            None where only the descent visited the strengths.
     """
 
     alphas: Float[np.ndarray, "*frame point"]
     risks: Float[np.ndarray, "*frame point"]
+    splits: Float[np.ndarray, "split point"] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -41,7 +45,13 @@ class Result(AbstractResult):
         risk: Estimated mean squared error, in the unit of the data squared: unbiased,
             so it may be negative. None where the strength was given.
         warnings: What deserves a second look, one sentence each.
+        diagnosis: What the noise was recognised by; None where its model was given.
         alpha: Strength, in the unit of the data.
+        alpha_error: Relative standard error of the chosen strength, by the chance of
+            the splits and the noise of the data; infinite where the risk has no
+            minimum, None for a given alpha.
+        kept: True where the strength is lower, on spots that stand clear; None where
+            none was looked for.
         curve: The risk at several strengths; None for a given alpha.
         relative_gap: Duality gap over the objective.
         rmse: Certified distance to the exact minimizer, in the unit of the data.
@@ -60,6 +70,9 @@ class Result(AbstractResult):
 
     alpha: np.ndarray
     curve: Curve | None
+    diagnosis: NoiseReport | None = None
+    alpha_error: np.ndarray | None = None
+    kept: Bool[np.ndarray, "*frame height width"] | None = None
     relative_gap: np.ndarray
     rmse: np.ndarray
     num_steps: np.ndarray
@@ -72,11 +85,18 @@ class Result(AbstractResult):
         if self.noise is not None:
             facts["noise"] = noise_in_words(self.noise)
         chosen = "given" if self.risk is None else "chosen by the risk"
-        facts["alpha"] = f"{short(self.alpha)} ({chosen})"
+        bar = (
+            "" if self.alpha_error is None else f" ± {short(100 * self.alpha_error)} %"
+        )
+        facts["alpha"] = f"{short(self.alpha)}{bar} ({chosen})"
+        if self.kept is not None and self.kept.any():
+            facts["kept"] = (
+                f"{int(self.kept.sum())} pixels of clear spots, at a lower strength"
+            )
         if self.risk is not None:
             facts["risk"] = (
                 f"{short(self.risk)}, the mean squared error as estimated at "
-                f"{FRACTION:g} of the exposure; unbiased, so it may be negative"
+                f"{SEEN:g} of the exposure; unbiased, so it may be negative"
             )
         facts["exactness"] = (
             f"relative gap {short(self.relative_gap)}, within {short(self.rmse)} rms "
@@ -89,9 +109,17 @@ class Result(AbstractResult):
         """Strength, its curve and the certificate."""
         curve = None
         if self.curve is not None:
-            curve = {name: plain(values) for name, values in vars(self.curve).items()}
+            curve = {
+                name: None if values is None else plain(values)
+                for name, values in vars(self.curve).items()
+            }
         return {
             "alpha": plain(self.alpha),
+            "alpha_error": (
+                None if self.alpha_error is None else plain(self.alpha_error)
+            ),
+            "kept": None if self.kept is None else int(self.kept.sum()),
+            "diagnosis": (None if self.diagnosis is None else self.diagnosis.asdict()),
             "curve": curve,
             "relative_gap": plain(self.relative_gap),
             "rmse": plain(self.rmse),

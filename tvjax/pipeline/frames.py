@@ -48,9 +48,10 @@ from tvjax.pipeline.input import (
 )
 from tvjax.pipeline.streaming import no_progress, Progress, read_ahead, write_behind
 from tvjax.settings import Settings
+from tvjax.tuning.weights import Weights
 
 # Strengths at which the risk is computed for the report: enough for a smooth curve.
-CURVE_POINTS = 11
+CURVE_POINTS = 9
 
 # Pixels that an accelerator gets at a time, enough to keep it busy; a processor gets
 # one frame.
@@ -72,6 +73,8 @@ class DenoiseFrames(Protocol):
         alpha: float | None,
         mask: Bool[np.ndarray, "frame height width"],
         per_frame: bool,
+        weights: Weights | None,
+        protect: bool,
         curve_points: int = 0,
     ) -> DenoisedFrames:
         """Denoise some frames, with a strength of their own where none is given."""
@@ -124,13 +127,17 @@ def denoise_files(
             integers = rehearsal.encoding.dtype.kind != "f"
         sample = sample_frames(series, frames)
         images, mask = images_and_masks(sample)
-        noise = noise_model(settings.noise, images, mask)
+        noise, unusual = noise_model(
+            settings.noise, images, mask, detector=series.metadata.detector
+        )
         choice = denoise(
             images,
             noise=noise,
             alpha=settings.alpha,
             mask=mask,
             per_frame=settings.per_frame,
+            weights=settings.weighting,
+            protect=settings.protect,
             curve_points=CURVE_POINTS,
         )
         scale = settings.scale
@@ -145,7 +152,9 @@ def denoise_files(
                     _unstack(sample, choice)
                     if len(sample) == len(frames)
                     else _denoise_all(
-                        series, frames, _Method(denoise, noise, alpha, batch_size)
+                        series,
+                        frames,
+                        _Method(denoise, noise, alpha, batch_size, settings),
                     )
                 )
                 records = _write_all(
@@ -167,7 +176,11 @@ def denoise_files(
                         },
                     )
                 )
-        warnings = _warnings(sample, choice, noise, records, writer.tally)
+        warnings = (
+            *unusual,
+            *choice.warnings,
+            *_warnings(sample, choice, noise, records, writer.tally),
+        )
         return FramesOutcome(
             output=Path(output),
             source=describe_series(series),
@@ -177,7 +190,7 @@ def denoise_files(
             records=tuple(records),
             tally=writer.tally,
             scale=writer.encoding.scale,
-            warnings=tuple(warnings),
+            warnings=warnings,
             seconds=time.monotonic() - start_time,
             example=_example(sample, choice),
         )
@@ -194,6 +207,7 @@ class _Method(NamedTuple):
     noise: Noise
     alpha: float | None
     batch_size: int
+    settings: Settings
 
 
 def _fit_scale(series: Series, sample: list[Frame], choice: DenoisedFrames) -> int:
@@ -253,6 +267,8 @@ def _denoised(batch: list[Frame], method: _Method) -> Iterator[_Done]:
             alpha=method.alpha,
             mask=mask,
             per_frame=method.alpha is None,
+            weights=method.settings.weighting,
+            protect=method.settings.protect,
         )
         done = _unstack(seen, result)
     for frame in batch:
@@ -298,11 +314,6 @@ def _warnings(
     tally: Tally,
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
-    if np.any(choice.at_bound):
-        yield (
-            "alpha ended at the end of its range, where the risk has no minimum: "
-            "check the noise model and the mask."
-        )
     stopped = sum(not record.converged for record in records)
     if stopped:
         yield f"{stopped} frames did not reach the tolerance of the solver."

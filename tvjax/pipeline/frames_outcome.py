@@ -11,7 +11,7 @@ from tvjax.frames import Curve
 from tvjax.io import Tally
 from tvjax.noise import describe_noise, Noise
 from tvjax.pipeline.outcome import AbstractOutcome
-from tvjax.result import noise_in_words
+from tvjax.result import noise_in_words, short
 
 
 @runtime_checkable
@@ -36,6 +36,16 @@ class DenoisedFrames(Protocol):
     @property
     def converged(self) -> np.ndarray:
         """Whether the tolerance was reached, one a frame."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What deserves a second look, one sentence each."""
+        ...
+
+    @property
+    def alpha_error(self) -> np.ndarray | None:
+        """Relative standard error of the strength; None where it was given."""
         ...
 
     @property
@@ -91,10 +101,13 @@ class FramesOutcome(AbstractOutcome):
     def facts(self) -> dict[str, str]:
         """Input, noise, strength and what writing did, a sentence each."""
         alphas = sorted({f"{alpha:.4g}" for alpha in self._alphas()}, key=float)
+        bar, error = "", self.choice.alpha_error
+        if error is not None:
+            bar = f" ± {short(100 * np.asarray(error))} %"
         facts = {
             "input": f"{self.source}, frames {self.frames[0]}:{self.frames[1]}",
             "noise": noise_in_words(self.noise),
-            "alpha": " to ".join(dict.fromkeys((alphas[0], alphas[-1]))),
+            "alpha": " to ".join(dict.fromkeys((alphas[0], alphas[-1]))) + bar,
         }
         if self.records:
             before, after, negative, saturated = self.tally

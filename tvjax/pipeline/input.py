@@ -6,12 +6,21 @@ It is there, was not denoised before, has valid pixels and the frames that are w
 import dataclasses
 from collections.abc import Sequence
 
+import equinox as eqx
 import numpy as np
+from jax import numpy as jnp
 from jaxtyping import Bool, Num
 
 from tvjax.io import FileError, Frame, open_series, read_mask, Series
 from tvjax.io.reading import Paths
-from tvjax.noise import estimate_noise, Gaussian, Noise, Poisson, PoissonGaussian
+from tvjax.noise import (
+    Correlated,
+    diagnose_noise,
+    Gaussian,
+    Noise,
+    Poisson,
+    PoissonGaussian,
+)
 from tvjax.settings import (
     parse_frames,
     parse_noise,
@@ -23,6 +32,8 @@ from tvjax.settings import (
 # Frames from which noise and strength are chosen: enough to average over a scan that
 # changes, few enough to be denoised in no time.
 SAMPLES = 5
+# Words in the names of detectors that count photons one by one.
+COUNTING = ("PILATUS", "EIGER", "MEDIPIX", "LAMBDA", "XSPECTRUM")
 
 
 def open_input(inputs: Paths, settings: Settings | TrainingSettings) -> Series:
@@ -87,17 +98,22 @@ def noise_model(
     text: str,
     images: Num[np.ndarray, "frame height width"],
     mask: Bool[np.ndarray, "frame height width"],
-) -> Noise:
+    *,
+    detector: str | None = None,
+) -> tuple[Noise, tuple[str, ...]]:
     """Return the noise model that a text names, estimating what it leaves out.
 
     Args:
         text: `auto`, `poisson[:GAIN]`, `gaussian[:SIGMA]` or
             `mixed:GAIN,SIGMA[,OFFSET]`, in the unit of the images.
-        images: Images with that noise. Integers are counts.
+        images: Images with that noise. Whole numbers are counts.
         mask: True where a pixel is valid.
+        detector: What the file calls its detector; the gain of one that counts
+            photons is one.
 
     Returns:
-        The noise model.
+        The noise model, of any frame, and what is unusual about the noise, a sentence
+        each.
 
     Raises:
         SettingsError: The text names no noise model.
@@ -105,10 +121,25 @@ def noise_model(
     """
     kind, numbers = parse_noise(text)
     if kind == "auto":
-        return estimate_noise(images, mask)
+        found = diagnose_noise(images, mask, counting=_counts_photons(detector))
+        return _of_any_frame(found.noise), found.warnings
     models = {"poisson": Poisson, "gaussian": Gaussian, "mixed": PoissonGaussian}
     model = models[kind]
-    return model(*numbers) if numbers else model.estimate(images, mask)
+    return (model(*numbers) if numbers else model.estimate(images, mask)), ()
+
+
+def _counts_photons(detector: str | None) -> bool | None:
+    """Whether a detector is known to count photons; None where nothing is known."""
+    name = (detector or "").upper()
+    return True if any(word in name for word in COUNTING) else None
+
+
+def _of_any_frame(noise: Noise) -> Noise:
+    """The noise model of frames that have levels of their own, as of their mean."""
+    if not isinstance(noise, Gaussian | Correlated) or jnp.ndim(noise.sigma) != 3:
+        return noise
+    sigma = jnp.sqrt(jnp.mean(noise.sigma**2, 0))
+    return eqx.tree_at(lambda model: model.sigma, noise, sigma)
 
 
 def describe_series(series: Series) -> str:

@@ -262,7 +262,7 @@ def _survey(stack: Stack) -> Bool[np.ndarray, "height width"]:
 def _noise(counts: Stack, settings: StackSettings) -> Noise:
     """The noise model of what is in the file, estimating what is left out."""
     sample = sample_frames(counts.series, range(counts.shape[0]))
-    return noise_model(settings.noise, *images_and_masks(sample))
+    return noise_model(settings.noise, *images_and_masks(sample))[0]
 
 
 def _fit(

@@ -25,6 +25,7 @@ from tvjax.pipeline.outcome import AbstractOutcome
 from tvjax.pipeline.streaming import no_progress, Progress
 from tvjax.settings import parse_centre, SymmetrySettings, TrainingSettings
 from tvjax.symmetry import Choice, choose_symmetry, denoise_symmetric, Refused
+from tvjax.tuning.weights import Weights
 
 Frames: TypeAlias = Num[np.ndarray, "frame height width"]
 Mask: TypeAlias = Bool[np.ndarray, "height width"]
@@ -214,6 +215,17 @@ class _Patterns:
     converged: Bool[np.ndarray, " frame"]
     at_bound: Bool[np.ndarray, " frame"]
     curve: Curve | None = None
+    alpha_error: None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What deserves a second look."""
+        if not self.at_bound.any():
+            return ()
+        return (
+            "alpha ended at the end of its range, where the risk has no minimum: "
+            "check the noise model and the mask.",
+        )
 
     @classmethod
     def of(cls, patterns: Sequence[_Pattern]) -> "_Patterns":
@@ -250,9 +262,15 @@ class _SymmetricDenoiser:
         alpha: float | None,
         mask: Bool[np.ndarray, "frame height width"],
         per_frame: bool,
+        weights: Weights | None = None,
+        protect: bool = True,
         curve_points: int = 0,
     ) -> _Patterns:
-        """Denoise frames, the first call being that which settles the symmetry."""
+        """Denoise frames, the first call being that which settles the symmetry.
+
+        Orbits keep their own spots, and have no strength to weigh errors for.
+        """
+        del weights, protect
         if not self._num_settled:
             self.choice = settle_symmetry(
                 y, mask, self._settings.group, self._centre, noise

@@ -33,6 +33,8 @@ class RiskCurve(NamedTuple):
     chosen: float  # the strength that was used
     error: Float[ArrayLike, " alpha"] | None = None  # standard error of `risks`
     oracle: Float[ArrayLike, " alpha"] | None = None  # true mean square error, if known
+    splits: Float[ArrayLike, "split alpha"] | None = None  # risk by each split
+    chosen_error: float | None = None  # relative standard error of `chosen`
 
 
 def before_after(
@@ -110,6 +112,18 @@ def risk_curve(curve: RiskCurve, *, unit: str = "counts") -> Figure:
         error = np.asarray(curve.error)
         band = risks - error, risks + error
         axes.fill_between(alphas, *band, color=BLUE, alpha=0.2, linewidth=0)
+    for number, split in enumerate(() if curve.splits is None else curve.splits):
+        label = None if number else "by one split"
+        axes.plot(alphas, split - np.min(split), color=BLUE, linewidth=0.6, label=label)
+    if curve.chosen_error is not None and np.isfinite(curve.chosen_error):
+        wide = np.exp(np.array([-1, 1]) * curve.chosen_error)
+        axes.axvspan(
+            *np.clip(chosen * wide, alphas[0], alphas[-1]),
+            color=BLUE,
+            alpha=0.12,
+            linewidth=0,
+            label="standard error of the choice",
+        )
     axes.plot(alphas, risks, color=BLUE, marker=".", label="estimated from the data")
     if curve.oracle is not None:
         oracle = np.asarray(curve.oracle)

@@ -68,6 +68,12 @@ def report_frames(
             alphas=found.alphas,
             risks=found.risks,
             chosen=float(outcome.choice.alpha),
+            splits=found.splits,
+            chosen_error=(
+                None
+                if outcome.choice.alpha_error is None
+                else float(outcome.choice.alpha_error)
+            ),
             oracle=None if errors is None else errors(found.alphas),
         )
     return write_report(

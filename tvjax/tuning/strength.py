@@ -7,7 +7,6 @@ descended on; its gradient costs one tangent solve.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -21,13 +20,13 @@ from tvjax.operators import Norm
 from tvjax.risk.splitting import (
     are_whole_counts,
     deal,
-    expected_variance,
     FRACTION,
     Split,
 )
 from tvjax.solvers import Accuracy, blank_memory, Memory
 from tvjax.tuning.descent import risk_path, secant, tune, Tuned
 from tvjax.tuning.tiles import cut_tiles, place_tiles, Places, SAMPLE
+from tvjax.tuning.weights import inverse_variance, Weights
 
 # The descent begins at this multiple of the noise's deviation, where the strength of
 # most images is.
@@ -46,11 +45,6 @@ TUNING_GAP = 1e-3
 # Accuracy of the gradient, of which a secant step needs two digits. One that is worse
 # still points downhill, and the descent is judged by its risks.
 TUNING_TANGENT = Accuracy(tol=0.05, max_steps=500, strict=False)
-# With weights="variance", no variance counts as less than this share of the mean one:
-# where no photon fell around a pixel, its variance is that of few, not zero.
-LEAST_VARIANCE = 0.05
-
-Weights = Literal["uniform", "variance"]
 
 
 def choose_alpha(
@@ -219,21 +213,11 @@ def _deal_out(
         )
     y = frames if mask is None else jnp.where(mask, frames, 0)
     split = deal(y, noise, key=key, mask=mask, other=other, whole_counts=whole_counts)
-    inverse = _inverse_variance(y, noise, mask) if weights == "variance" else None
+    inverse = None
+    if weights == "variance":
+        inverse = inverse_variance(split.seen, noise, mask)
+        inverse = inverse / jnp.mean(inverse, where=mask)
     return _Scene(split, inverse, profile)
-
-
-@eqx.filter_jit
-def _inverse_variance(
-    y: Float[Array, "frame height width"],
-    noise: Noise,
-    mask: Bool[Array, "frame height width"] | None,
-) -> Float[Array, "frame height width"]:
-    """One over the variance around each pixel; its mean is one."""
-    variance = expected_variance(y, noise, mask)
-    floor = LEAST_VARIANCE * jnp.mean(variance, where=mask)
-    inverse = 1 / jnp.maximum(variance, jnp.where(floor > 0, floor, 1))
-    return inverse / jnp.mean(inverse, where=mask)
 
 
 def _in_two_stages(
