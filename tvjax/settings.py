@@ -25,7 +25,8 @@ class Settings:
         weighting: What errors the strength is chosen by: `uniform`, those of all pixels
             alike, or `variance`, over the variance of the noise; None has counts
             weighted.
-        protect: Whether spots that stand clear get a lower strength.
+        protect: Whether spots that stand clear get a lower strength, where it is
+            chosen.
         mask: File with a mask to apply besides the input's own.
         frames: Range of frames `A:B` as Python slices, from 0 and without B.
         dataset: Path of the images in an HDF5 file that holds several stacks.

@@ -25,7 +25,8 @@ def test_every_option_reaches_the_output(tvjax, scan, tmp_path, halve):
     np.save(tmp_path / "mask.npy", np.ones((40, 50), bool))
     options = (
         "--alpha 0.3 --noise mixed:2,3,4 --frames 1:3 --dtype int32 --scale 8 "
-        f"--emit xds,dials --mask {tmp_path / 'mask.npy'} --overwrite"
+        f"--emit xds,dials --mask {tmp_path / 'mask.npy'} --overwrite "
+        "--weights uniform --no-protect"
     )
     result = tvjax("denoise", scan, "-o", clean, *options.split())
     assert result.exit_code == 0, result.output
@@ -36,6 +37,8 @@ def test_every_option_reaches_the_output(tvjax, scan, tmp_path, halve):
         "alpha": 0.3,
         "per_frame": False,
         "noise": "mixed:2,3,4",
+        "weighting": "uniform",
+        "protect": False,
         "mask": str(tmp_path / "mask.npy"),
         "frames": "1:3",
         "dataset": None,

@@ -11,7 +11,7 @@ from tests import reference
 from tvjax.frames.denoise import _solve_frames, _warnings
 from tvjax.noise import Gaussian, Poisson
 from tvjax.simulate import diffraction_image
-from tvjax.tuning.draws import Choice
+from tvjax.tuning.draws import ChosenStrength
 
 SHAPE = (96, 96)
 TRUTH = 200 * reference.scene(*SHAPE)
@@ -108,7 +108,7 @@ def test_report_and_dict_tell_the_same(chosen):
     assert told["converged"] is True and told["at_bound"] is False
     assert len(told["curve"]["alphas"]) == len(told["curve"]["risks"]) > 1
     text = chosen.report()
-    assert f"{told['alpha']:.4g} (chosen" in text and "sigma 20" in text
+    assert f"{told['alpha']:.4g} ± " in text and "sigma 20" in text
     assert "WARNING" not in text
 
 
@@ -266,7 +266,7 @@ def test_warnings_say_what_deserves_a_second_look():
     poor = tvjax.denoise(y, alpha=50.0, max_steps=10, tol=1e-6)
     assert poor.warnings == ("not converged: raise `max_steps`",)
     nothing = np.zeros(0)
-    choice = Choice(1.0, 0.1, 0.1, 1.0, nothing, nothing, 1.0, True, False)
+    choice = ChosenStrength(1.0, 0.1, 0.1, 1.0, nothing, nothing, 1.0, True, False)
 
     def said(**changes):
         return list(_warnings(jnp.asarray([True]), [choice._replace(**changes)]))

@@ -33,7 +33,7 @@ def test_report_has_a_line_for_each_fact():
     assert list(words) == ["noise", "alpha", "risk", "exactness", "steps"]
     assert words["noise"].endswith("Gaussian, sigma 2.5")
     assert words["alpha"].endswith("2 (chosen by the risk)")
-    assert "0.25, the mean squared error as estimated at 0.9 of" in words["risk"]
+    assert "0.25, the mean squared error as estimated at 0.8 of" in words["risk"]
     assert "relative gap 1e-05, within 0.01 rms" in words["exactness"]
     assert words["steps"].split() == ["steps", "60"]
     starts = {len(line) - len(line[10:].lstrip()) for line in lines}
@@ -48,13 +48,26 @@ def test_a_given_strength_has_neither_noise_nor_risk():
     assert told["noise"] is None and told["risk"] is None and told["curve"] is None
 
 
+def test_error_bar_and_kept_spots_are_told():
+    kept = np.zeros((4, 4), bool)
+    kept[1, 1:3] = True
+    found = result(alpha_error=np.array(0.05), kept=kept)
+    assert found.facts()["alpha"] == "2 ± 5 % (chosen by the risk)"
+    assert found.facts()["kept"].startswith("2 pixels")
+    told = found.asdict()
+    assert told["alpha_error"] == 0.05 and told["kept"] == 2
+
+
 def test_dict_goes_through_json_and_has_everything_but_the_image():
     told = json.loads(json.dumps(result(warnings=("look twice",)).asdict()))
     assert told == {
         "noise": {"model": "Gaussian", "sigma": 2.5},
         "risk": 0.25,
         "alpha": 2.0,
-        "curve": {"alphas": [1.0, 2.0], "risks": [0.5, 0.25]},
+        "curve": {"alphas": [1.0, 2.0], "risks": [0.5, 0.25], "splits": None},
+        "alpha_error": None,
+        "kept": None,
+        "diagnosis": None,
         "relative_gap": pytest.approx(1e-5),
         "rmse": pytest.approx(0.01),
         "num_steps": 60,

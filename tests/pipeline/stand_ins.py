@@ -34,7 +34,16 @@ class Halve:
         self.factor = factor
 
     def __call__(
-        self, y, *, noise, alpha, mask, per_frame, weights, protect, curve_points=0
+        self,
+        y,
+        *,
+        noise,
+        alpha,
+        mask,
+        per_frame,
+        weights=None,
+        protect=True,
+        curve_points=0,
     ):
         asked = {"noise": noise, "alpha": alpha, "mask": mask}
         self.calls.append({"y": y, "weights": weights, "protect": protect} | asked)

@@ -2,3 +2,4 @@
 
 from tvjax.frames.denoise import denoise as denoise
 from tvjax.frames.result import Curve as Curve, Result as Result
+from tvjax.tuning.weights import Weights as Weights

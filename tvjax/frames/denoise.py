@@ -29,7 +29,7 @@ from tvjax.noise import (
 )
 from tvjax.operators import Norm
 from tvjax.solvers import Solution, solve
-from tvjax.tuning.draws import Choice, choose_by_draws, noise_of_frame
+from tvjax.tuning.draws import choose_by_draws, ChosenStrength, noise_of_frame
 from tvjax.tuning.strength import risks_at
 from tvjax.tuning.weights import Weights
 
@@ -199,7 +199,7 @@ def _choose(
     weights: Weights,
     norm: Norm,
     key: PRNGKeyArray,
-) -> list[Choice]:
+) -> list[ChosenStrength]:
     """The strength of least risk, one for all frames or one for each."""
     if not per_frame:
         return [
@@ -237,7 +237,7 @@ def _protected(
 
 
 def _warnings(
-    converged: Bool[Array, "*frame"], choices: Sequence[Choice]
+    converged: Bool[Array, "*frame"], choices: Sequence[ChosenStrength]
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
     if not np.all(converged):
@@ -309,7 +309,7 @@ def _check_frames(
     return frames, valid
 
 
-def _visited(choices: Sequence[Choice]) -> Curve:
+def _visited(choices: Sequence[ChosenStrength]) -> Curve:
     """The risks that the descent computed, in ascending order of strength."""
     longest = max(len(choice.visited) for choice in choices)
     rows = []
@@ -322,7 +322,7 @@ def _visited(choices: Sequence[Choice]) -> Curve:
 
 
 def _curves(
-    choice: Choice,
+    choice: ChosenStrength,
     frames: Float[Array, "frame height width"],
     noise: Noise,
     mask: Bool[Array, "frame height width"] | None,

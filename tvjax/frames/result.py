@@ -65,7 +65,7 @@ class Result(AbstractResult):
         >>> result
         <Result 8 x 8>
         >>> sorted(result.asdict())[:3]
-        ['alpha', 'at_bound', 'converged']
+        ['alpha', 'alpha_error', 'at_bound']
     """
 
     alpha: np.ndarray

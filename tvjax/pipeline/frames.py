@@ -20,7 +20,7 @@ import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Bool, Num
 
-from tvjax.frames import denoise as denoise_images
+from tvjax.frames import denoise as denoise_images, Weights
 from tvjax.io import (
     create_series,
     fit_scale,
@@ -48,7 +48,6 @@ from tvjax.pipeline.input import (
 )
 from tvjax.pipeline.streaming import no_progress, Progress, read_ahead, write_behind
 from tvjax.settings import Settings
-from tvjax.tuning.weights import Weights
 
 # Strengths at which the risk is computed for the report: enough for a smooth curve.
 CURVE_POINTS = 9
@@ -137,7 +136,7 @@ def denoise_files(
             mask=mask,
             per_frame=settings.per_frame,
             weights=settings.weighting,
-            protect=settings.protect,
+            protect=_protects(settings),
             curve_points=CURVE_POINTS,
         )
         scale = settings.scale
@@ -194,6 +193,11 @@ def denoise_files(
             seconds=time.monotonic() - start_time,
             example=_example(sample, choice),
         )
+
+
+def _protects(settings: Settings) -> bool:
+    """Whether spots get a lower strength: a strength by hand is for all pixels."""
+    return settings.protect and settings.alpha is None
 
 
 # A frame, what it becomes, and how.
@@ -268,7 +272,7 @@ def _denoised(batch: list[Frame], method: _Method) -> Iterator[_Done]:
             mask=mask,
             per_frame=method.alpha is None,
             weights=method.settings.weighting,
-            protect=method.settings.protect,
+            protect=_protects(method.settings),
         )
         done = _unstack(seen, result)
     for frame in batch:

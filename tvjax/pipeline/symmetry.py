@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from tvjax.frames import Curve, denoise as denoise_image
+from tvjax.frames import Curve, denoise as denoise_image, Weights
 from tvjax.io import FileError
 from tvjax.io.reading import Paths
 from tvjax.learning import CountNetwork, load_counts, predict
@@ -25,7 +25,6 @@ from tvjax.pipeline.outcome import AbstractOutcome
 from tvjax.pipeline.streaming import no_progress, Progress
 from tvjax.settings import parse_centre, SymmetrySettings, TrainingSettings
 from tvjax.symmetry import Choice, choose_symmetry, denoise_symmetric, Refused
-from tvjax.tuning.weights import Weights
 
 Frames: TypeAlias = Num[np.ndarray, "frame height width"]
 Mask: TypeAlias = Bool[np.ndarray, "height width"]

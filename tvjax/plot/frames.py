@@ -112,7 +112,8 @@ def risk_curve(curve: RiskCurve, *, unit: str = "counts") -> Figure:
         error = np.asarray(curve.error)
         band = risks - error, risks + error
         axes.fill_between(alphas, *band, color=BLUE, alpha=0.2, linewidth=0)
-    for number, split in enumerate(() if curve.splits is None else curve.splits):
+    splits = np.empty((0, len(alphas))) if curve.splits is None else curve.splits
+    for number, split in enumerate(np.asarray(splits)):
         label = None if number else "by one split"
         axes.plot(alphas, split - np.min(split), color=BLUE, linewidth=0.6, label=label)
     if curve.chosen_error is not None and np.isfinite(curve.chosen_error):

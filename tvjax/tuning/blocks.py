@@ -15,7 +15,7 @@ SIDE = 128
 MARGIN = 16
 
 
-class Blocks(NamedTuple):
+class BlockGrid(NamedTuple):
     """A grid of blocks over frames of one size, numbered frame by frame, row by row."""
 
     shape: tuple[int, int, int]  # of the frames: frame, height, width

@@ -28,7 +28,7 @@ from tvjax.noise import Noise
 from tvjax.operators import Norm
 from tvjax.risk.splitting import are_whole_counts, deal, expected_variance
 from tvjax.solvers import Accuracy
-from tvjax.tuning.blocks import Blocks
+from tvjax.tuning.blocks import BlockGrid
 from tvjax.tuning.descent import secant, SecantState
 from tvjax.tuning.weights import inverse_variance, Weights
 
@@ -49,7 +49,7 @@ SEEN = 0.8
 # them moves the strength by less than the chance of the splits does.
 GAP = 1e-3
 TANGENT = Accuracy(tol=0.05, max_steps=500, strict=False)
-# Blocks that are split at a time.
+# BlockGrid that are split at a time.
 BATCH = 8
 # Batches of blocks that stand for the frames: all of them between these limits, each
 # block several times where there are few, evenly spread ones where there are many.
@@ -70,7 +70,7 @@ CAUTION = 2.0
 GUESS, GUESS_WEIGHT = 1.5, 2.0
 
 
-class Choice(NamedTuple):
+class ChosenStrength(NamedTuple):
     """A strength and how well it is known.
 
     Attributes:
@@ -131,7 +131,7 @@ class _Data:
         self.mask = valid
         self.noise = noise
         self.norm: Norm = norm
-        self.blocks = Blocks(cast(tuple[int, int, int], frames.shape))
+        self.blocks = BlockGrid(cast(tuple[int, int, int], frames.shape))
         self.whole_counts = are_whole_counts(self.frames, noise, mask)
         self.share = np.asarray(self.blocks.sums(valid.astype(frames.dtype)), float)
 
@@ -149,7 +149,7 @@ class _Data:
     def deal(
         self, chosen: Int[np.ndarray, " block"], weights: Weights, key: PRNGKeyArray
     ) -> _Sheet:
-        """Blocks with their margins, in two; only the blocks count."""
+        """BlockGrid with their margins, in two; only the blocks count."""
         y, mask = (self.blocks.cut(z, chosen) for z in (self.frames, self.mask))
         shape = self.frames.shape
         noise = jax.tree.map(
@@ -195,7 +195,7 @@ def choose_by_draws(
     weights: Weights = "variance",
     norm: Norm = "isotropic",
     key: PRNGKeyArray,
-) -> Choice:
+) -> ChosenStrength:
     """The strength of least risk for all frames, by as many splits as it takes.
 
     One batch of blocks, weighted by their variance and thus steady, tells where the
@@ -238,7 +238,7 @@ def choose_by_draws(
         0.0 if not z else z / steep if steep else np.inf
         for z in (chance, np.hypot(1, CAUTION) * error)
     )
-    return Choice(
+    return ChosenStrength(
         alpha=float(np.exp(final + shift)),
         error=error,
         chance=chance,
@@ -348,7 +348,8 @@ class _Tally:
             self.sheets.append(self._deal(len(self.sheets)))
             self._add(self.chosen[-1], _slopes(at, self.sheets[-1], self.data.norm))
         slope = self.scale * float(self._mean(self.sums).sum())
-        risk = float(self._mean(self.risks).sum() / self._mean(self.weight).sum())
+        weight = float(self._mean(self.weight).sum())
+        risk = float(self._mean(self.risks).sum()) / weight if weight else 0.0
         return risk, slope + CAUTION * self.errors()[1]
 
     def errors(self) -> tuple[float, float]:
