@@ -26,6 +26,7 @@ def test_denoisers_are_compared(tmp_path):
     find_spec("skimage") is None or find_spec("pywt") is None,
     reason="the images are missing",
 )
+@pytest.mark.slow
 def test_training_that_was_cut_off_ends_at_the_same_weights(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     tables = run_quick("networks.train_network", whole)

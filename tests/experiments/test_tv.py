@@ -10,6 +10,7 @@ from tests.experiments.quick import colors_of, run_quick
     find_spec("numba") is None or find_spec("skimage") is None,
     reason="the peers are not installed",
 )
+@pytest.mark.slow
 def test_contestants_solve_the_same_problem(tmp_path):
     tables = run_quick("tv.benchmark", tmp_path)
     for case in ("camera", "diffraction"):

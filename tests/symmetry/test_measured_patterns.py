@@ -44,6 +44,7 @@ def test_a_beam_beside_the_detector_is_found_by_the_curvature_of_its_rings(centr
 
 
 @pytest.mark.parametrize("index", [pytest.param(4, marks=pytest.mark.slow), 9])
+@pytest.mark.slow
 def test_one_frame_is_closer_to_the_others_by_its_rings(frames, valid, centre, index):
     others = np.delete(frames, index, axis=0).mean(axis=0)
     others *= frames[index][valid].sum() / others[valid].sum()
