@@ -266,7 +266,7 @@ def test_warnings_say_what_deserves_a_second_look():
     poor = tvjax.denoise(y, alpha=50.0, max_steps=10, tol=1e-6)
     assert poor.warnings == ("not converged: raise `max_steps`",)
     nothing = np.zeros(0)
-    choice = ChosenStrength(1.0, 0.1, 0.1, 1.0, nothing, nothing, 1.0, True, False)
+    choice = ChosenStrength(1.0, 0.1, 0.1, 1.0, nothing, nothing, True, False)
 
     def said(**changes):
         return list(_warnings(jnp.asarray([True]), [choice._replace(**changes)]))

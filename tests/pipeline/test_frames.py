@@ -9,6 +9,7 @@ import pytest
 
 from tests.pipeline.stand_ins import Halve, MASKED, save_frames
 from tvjax.io import FileError, open_series
+from tvjax.noise import Gaussian
 from tvjax.pipeline import denoise_files, frames as scans
 from tvjax.settings import Settings
 
@@ -47,6 +48,17 @@ def test_integers_reach_the_denoiser_as_integers_and_without_marks(scan, tmp_pat
     for call in halve.calls:
         assert call["y"].dtype == np.uint32
         assert not call["y"][~call["mask"]].any()
+
+
+def test_noise_with_a_level_for_each_pixel_has_a_background_too(scan):
+    with open_series(scan) as series:
+        sample = list(series.frames(0, 2))
+    shape = sample[0].data.shape
+    one, each = (
+        scans._background(sample, Gaussian(sigma))
+        for sigma in (2.5, np.full(shape, 2.5))
+    )
+    assert one == each and one[1] == 2.5
 
 
 def test_per_frame_leaves_the_strength_to_each_frame(scan, tmp_path):

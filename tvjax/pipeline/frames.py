@@ -342,5 +342,7 @@ def _background(sample: list[Frame], noise: Noise) -> tuple[float, float]:
     """Return the background and the standard deviation of its noise."""
     values = np.concatenate([frame.data[frame.mask] for frame in sample])
     background = float(np.median(values)) or float(np.mean(values))
-    variance = float(np.max(noise.variance(jnp.float32(background))))
+    # a whole frame, because the noise may have a level of each pixel's own
+    level = jnp.full(sample[0].data.shape, background, jnp.float32)
+    variance = float(np.median(noise.variance(level)))
     return background, max(variance, 0.0) ** 0.5

@@ -81,7 +81,6 @@ class ChosenStrength(NamedTuple):
             unit of the data squared, at the share `SEEN` of the exposure.
         visited: The strengths that were visited on all batches.
         risks: The risk at each.
-        first: The strength that one batch of blocks had led to.
         converged: Whether the descent ended with a short step.
         at_bound: Whether the strength ended at the end of its range.
     """
@@ -92,7 +91,6 @@ class ChosenStrength(NamedTuple):
     risk: float
     visited: Float[np.ndarray, " step"]
     risks: Float[np.ndarray, " step"]
-    first: float
     converged: bool
     at_bound: bool
 
@@ -245,7 +243,6 @@ def choose_by_draws(
         risk=fine.risks[-1],
         visited=np.exp(np.asarray(fine.visited) + shift),
         risks=np.asarray(fine.risks),
-        first=float(np.exp(begin + shift)),
         converged=fine.converged,
         at_bound=bool(np.isin(np.float32(final), np.float32(bounds)).any()),
     )
