@@ -7,7 +7,8 @@ from tests import reference
 from tvjax.noise import Correlated, Gaussian, Poisson
 from tvjax.simulate import diffraction_image
 from tvjax.solvers import solve
-from tvjax.tuning.draws import choose_by_draws, noise_of_frame
+from tvjax.tuning.dealing import SplitFrames
+from tvjax.tuning.draws import choose_by_draws
 
 SHAPE = (96, 96)
 
@@ -28,7 +29,9 @@ def test_strength_is_as_good_as_the_best_by_the_errors_that_it_was_asked_for(
     spots, weights
 ):
     y, truth = spots
-    found = choose_by_draws(y[None], Poisson(), weights=weights, key=jax.random.key(0))
+    found = choose_by_draws(
+        SplitFrames(y[None], Poisson()), weights=weights, key=jax.random.key(0)
+    )
     each = 1 / truth if weights == "variance" else 1.0
     alphas = np.geomspace(0.3, 3, 20).astype(np.float32)
     best = errors(y, truth, alphas, each).min()
@@ -40,7 +43,8 @@ def test_strength_is_as_good_as_the_best_by_the_errors_that_it_was_asked_for(
 def test_another_key_moves_the_strength_by_its_chance(spots):
     y, _ = spots
     found = [
-        choose_by_draws(y[None], Poisson(), key=jax.random.key(k)) for k in range(5)
+        choose_by_draws(SplitFrames(y[None], Poisson()), key=jax.random.key(k))
+        for k in range(5)
     ]
     logs = np.log([choice.alpha for choice in found])
     chance = np.median([choice.chance for choice in found])
@@ -58,7 +62,8 @@ def test_error_covers_the_best_strength():
         noise = np.random.default_rng(seed).normal(size=SHAPE)
         y = jnp.asarray(truth + noise, jnp.float32)
         best = alphas[errors(y, truth, alphas.astype(np.float32)).argmin()]
-        found = choose_by_draws(y[None], Gaussian(1.0), key=jax.random.key(seed))
+        frames = SplitFrames(y[None], Gaussian(1.0))
+        found = choose_by_draws(frames, key=jax.random.key(seed))
         return abs(np.log(found.alpha / best)) / found.error
 
     # two standard errors cover nineteen of twenty; of ten draws one may lie beyond
@@ -67,7 +72,8 @@ def test_error_covers_the_best_strength():
 
 def test_an_empty_field_does_not_run_to_the_bound():
     y = np.random.default_rng(0).poisson(0.05, (1, *SHAPE)).astype(np.float32)
-    found = choose_by_draws(jnp.asarray(y), Poisson(), key=jax.random.key(0))
+    frames = SplitFrames(jnp.asarray(y), Poisson())
+    found = choose_by_draws(frames, key=jax.random.key(0))
     assert not found.at_bound
     image = np.asarray(solve(y[0], found.alpha).image)
     assert image.std() < 0.1 * y.std()
@@ -82,7 +88,7 @@ def test_correlated_noise_is_smoothed_more_than_white():
     best = errors(y, truth, alphas).min()
 
     def ratio(model):
-        found = choose_by_draws(y[None], model, key=jax.random.key(0))
+        found = choose_by_draws(SplitFrames(y[None], model), key=jax.random.key(0))
         return errors(y, truth, [np.float32(found.alpha)])[0] / best
 
     assert ratio(noise) < 1.05 < ratio(Gaussian(1.0))
@@ -93,16 +99,9 @@ def test_invalid_pixels_take_no_part(spots):
     mask = jnp.ones(y.shape, bool).at[40:60].set(False)[None]
     found = [
         choose_by_draws(
-            jnp.where(mask, y, junk), Poisson(), mask=mask, key=jax.random.key(0)
+            SplitFrames(jnp.where(mask, y, junk), Poisson(), mask),
+            key=jax.random.key(0),
         )
         for junk in (0.0, np.nan)
     ]
     assert found[0].alpha == found[1].alpha
-
-
-def test_a_level_for_each_pixel_or_frame_goes_with_its_frame():
-    levels = jnp.arange(1.0, 3.0)[:, None, None]
-    assert noise_of_frame(Gaussian(levels), 1, (2, 8, 8)).sigma.item() == 2
-    maps = Gaussian(levels * jnp.ones((2, 8, 8)))
-    assert noise_of_frame(maps, 0, (2, 8, 8)).sigma.shape == (1, 8, 8)
-    assert noise_of_frame(Gaussian(3.0), 1, (2, 8, 8)).sigma == 3

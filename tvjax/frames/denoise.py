@@ -29,7 +29,8 @@ from tvjax.noise import (
 )
 from tvjax.operators import Norm
 from tvjax.solvers import Solution, solve
-from tvjax.tuning.draws import choose_by_draws, ChosenStrength, noise_of_frame
+from tvjax.tuning.dealing import noise_of_frame, SplitFrames
+from tvjax.tuning.draws import choose_by_draws, ChosenStrength
 from tvjax.tuning.strength import risks_at
 from tvjax.tuning.weights import Weights
 
@@ -201,22 +202,19 @@ def _choose(
     key: PRNGKeyArray,
 ) -> list[ChosenStrength]:
     """The strength of least risk, one for all frames or one for each."""
-    if not per_frame:
-        return [
-            choose_by_draws(
-                frames, noise, mask=mask, weights=weights, norm=norm, key=key
+    dealers = [SplitFrames(frames, noise, mask)]
+    if per_frame:
+        dealers = [
+            SplitFrames(
+                frames[i][None],
+                noise_of_frame(noise, i, frames.shape),
+                None if mask is None else mask[i][None],
             )
+            for i in range(len(frames))
         ]
     return [
-        choose_by_draws(
-            frames[i][None],
-            noise_of_frame(noise, i, frames.shape),
-            mask=None if mask is None else mask[i][None],
-            weights=weights,
-            norm=norm,
-            key=key,
-        )
-        for i in range(len(frames))
+        choose_by_draws(dealer, weights=weights, norm=norm, key=key)
+        for dealer in dealers
     ]
 
 

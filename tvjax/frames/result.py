@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from tvjax.noise import NoiseReport
 from tvjax.result import AbstractResult, noise_in_words, plain, short
-from tvjax.tuning.draws import SEEN
+from tvjax.tuning.dealing import SEEN
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ thousands a pixel, and allows for the background's being an estimate, too.
 
 import operator
 from functools import partial, reduce
+from statistics import NormalDist
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import Array, lax, numpy as jnp
-from jax.scipy.special import ndtri
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from tvjax.filters import box_sum, dilate
 from tvjax.noise import Noise, Poisson
@@ -37,6 +37,8 @@ LEAST_RING = 60
 CLEAR = 4.0
 # Beyond its own side and this gap, a square's neighbors no longer share its spot.
 GAP = 3
+# No step from a square to another is longer.
+FAR = max(RING, SIDES[-1] + GAP)
 # Directions in which a ridge or an edge may run.
 DIRECTIONS = 12
 # A pixel with more than this share of what is in the square around it is no spot.
@@ -98,13 +100,109 @@ def clear_spots(
     """
     if not 0 < false_rate < 1:
         raise ValueError(f"`false_rate` must be between 0 and 1, got {false_rate}.")
-    bar = -ndtri(jnp.asarray(false_rate / len(SIDES))).astype(frames.dtype)
-    found = []
-    for number, frame in enumerate(frames):
-        own = jax.tree.map(lambda z, i=number: z[i] if jnp.ndim(z) == 3 else z, noise)
-        valid = jnp.ones(frame.shape, bool) if mask is None else mask[number]
-        found.append(_search(frame, own, valid, bar))
-    return jnp.stack(found)
+    bar = jnp.float32(NormalDist().inv_cdf(1 - false_rate / len(SIDES)))
+    valid = np.ones(frames.shape, bool) if mask is None else mask
+    return _search_each(frames, noise, valid, bar)
+
+
+@jax.jit
+def _search_each(
+    frames: Float[Array, "frame height width"],
+    noise: Noise,
+    valid: Bool[Array, "frame height width"],
+    bar: Float[Array, ""],
+) -> Bool[Array, "frame height width"]:
+    """The spots of one frame after the other."""
+
+    def own(index: Int[Array, ""]) -> Noise:
+        return jax.tree.map(lambda z: z[index] if jnp.ndim(z) == 3 else z, noise)
+
+    def search(index: Int[Array, ""]) -> Bool[Array, "height width"]:
+        return _search(frames[index], own(index), valid[index], bar)
+
+    return lax.map(search, jnp.arange(len(frames)))
+
+
+class _Clear(NamedTuple):
+    """Squares of one size, or of each, given by their middles."""
+
+    centre: Bool[Array, "*size height width"]  # a spot's, and in the middle of it
+    stands: Bool[Array, "*size height width"]  # above chance, by whatever
+    lifted: Bool[Array, "*size height width"]  # above the level, if only by little
+
+
+class _Found(NamedTuple):
+    """What is left out of the levels around others."""
+
+    spots: Bool[Array, "height width"]
+    lone: Bool[Array, "height width"]
+    lifted: Bool[Array, "height width"]
+    rounds: Int[Array, ""]
+
+
+def _search(
+    frame: Float[Array, "height width"],
+    noise: Noise,
+    valid: Bool[Array, "height width"],
+    bar: Float[Array, ""],
+) -> Bool[Array, "height width"]:
+    """The spots of one frame."""
+    y = _in_photons(frame, noise, valid)
+
+    def search(found: _Found) -> _Found:
+        sound = valid & ~found.lone
+        # apart, because XLA would compute the same numbers many times over
+        level = lax.optimization_barrier(_level(y, sound & ~found.spots))
+        clear = lax.map(
+            lambda size: _stands_clear(y, noise, sound, level, bar, size),
+            jnp.arange(1 + len(SIDES)),
+        )
+        spots, lone = _spread_out(y, valid, found.lone, level, clear)
+        return _Found(spots, lone, clear.lifted[1], found.rounds + 1)
+
+    def unfinished(found: _Found) -> Bool[Array, ""]:
+        some = jnp.any(found.spots | found.lone)
+        return (found.rounds == 0) | ((found.rounds < ROUNDS) & some)
+
+    nothing = jnp.zeros(y.shape, bool)
+    start = _Found(nothing, nothing, nothing, jnp.zeros((), jnp.int32))
+    found = lax.while_loop(unfinished, search, start)
+    return found.spots & found.lifted
+
+
+def _in_photons(
+    y: Float[Array, "height width"], noise: Noise, valid: Bool[Array, "height width"]
+) -> Float[Array, "height width"]:
+    """The frame, over its gain if its noise is Poisson's, and zero where invalid."""
+    if isinstance(noise, Poisson):
+        y = y / jnp.where(noise.gain > 0, noise.gain, 1).astype(y.dtype)
+    return jnp.where(valid, y, 0)
+
+
+def _spread_out(
+    y: Float[Array, "height width"],
+    valid: Bool[Array, "height width"],
+    lone: Bool[Array, "height width"],
+    level: "_Level",
+    clear: _Clear,
+) -> tuple[Bool[Array, "height width"], Bool[Array, "height width"]]:
+    """All squares of spots, and the pixels that are no spots of their own.
+
+    Args:
+        y: The frame.
+        valid: True where a pixel is valid.
+        lone: Pixels that are no spots of their own, as far as they are known.
+        level: The level around each pixel.
+        clear: Single pixels, and squares of each size.
+    """
+    squares = [
+        dilate(clear.stands[i] & dilate(clear.centre[i], 2 * side - 1), side)
+        for i, side in enumerate(SIDES, start=1)
+    ]
+    spots = reduce(operator.or_, squares) & valid
+    excess = jnp.where(valid & ~lone, y - level.mean, 0)
+    most = excess > LONE_SHARE * box_sum(excess, SIDES[1])
+    return spots, lone | (clear.centre[0] & most)
 
 
 class _Level(NamedTuple):
@@ -115,78 +213,13 @@ class _Level(NamedTuple):
     mean: Float[Array, "height width"]  # of the whole ring
 
 
-class _Clear(NamedTuple):
-    """Squares of one size, each given by its middle."""
-
-    centre: Bool[Array, "height width"]  # a spot's, and in the middle of it
-    stands: Bool[Array, "height width"]  # above chance, by whatever
-    lifted: Bool[Array, "height width"]  # above the level, if only by little
-
-
-def _search(
-    frame: Float[Array, "height width"],
-    noise: Noise,
-    valid: Bool[Array, "height width"],
-    bar: Float[Array, ""],
-) -> Bool[Array, "height width"]:
-    """The spots of one frame.
-
-    In several programs: fused into one, XLA computes the same numbers many times over.
-    """
-    y = _in_photons(frame, noise, valid)
-    spots = lone = lifted = jnp.zeros(y.shape, bool)
-    for _ in range(ROUNDS):
-        sound = valid & ~lone
-        level = _level(y, sound & ~spots)
-        clear = [
-            _stands_clear(_squares(y, sound, side), noise, sound, level, bar, side=side)
-            for side in (1, *SIDES)
-        ]
-        spots, lone = _spread_out(y, valid, lone, level, *clear)
-        lifted = clear[1].lifted
-        if not bool(jnp.any(spots | lone)):
-            break
-    return spots & lifted
-
-
-@jax.jit
-def _in_photons(
-    y: Float[Array, "height width"], noise: Noise, valid: Bool[Array, "height width"]
-) -> Float[Array, "height width"]:
-    """The frame, over its gain if its noise is Poisson's, and zero where invalid."""
-    if isinstance(noise, Poisson):
-        y = y / jnp.where(noise.gain > 0, noise.gain, 1).astype(y.dtype)
-    return jnp.where(valid, y, 0)
-
-
-@jax.jit
-def _spread_out(
-    y: Float[Array, "height width"],
-    valid: Bool[Array, "height width"],
-    lone: Bool[Array, "height width"],
-    level: _Level,
-    pixel: _Clear,
-    *clear: _Clear,
-) -> tuple[Bool[Array, "height width"], Bool[Array, "height width"]]:
-    """All squares of spots, and the pixels that are no spots of their own."""
-    squares = [
-        dilate(at.stands & dilate(at.centre, 2 * side - 1), side)
-        for at, side in zip(clear, SIDES, strict=True)
-    ]
-    spots = reduce(operator.or_, squares) & valid
-    excess = jnp.where(valid & ~lone, y - level.mean, 0)
-    most = excess > LONE_SHARE * box_sum(excess, SIDES[1])
-    return spots, lone | (pixel.centre & most)
-
-
-@jax.jit
 def _level(
     y: Float[Array, "height width"], calm: Bool[Array, "height width"]
 ) -> _Level:
     """The means of half the squares around, and of all, where they hold enough."""
     total = box_sum(jnp.where(calm, y, 0), RING)
     count = box_sum(calm.astype(y.dtype), RING)
-    squares = [(RING * row, RING * column) for row, column in AROUND]
+    squares = np.multiply(RING, AROUND)
     totals, counts = _shifted(total, squares), _shifted(count, squares)
     pixels = sum(counts)
     mean = sum(totals) / jnp.maximum(pixels, 1)
@@ -207,38 +240,31 @@ def _level(
     return _Level(reduce(jnp.maximum, levels), some, mean)
 
 
-class _Squares(NamedTuple):
-    """Sums over squares of one size, each given by its middle."""
-
-    total: Float[Array, "height width"]
-    pixels: Float[Array, "height width"]  # that are valid
-    mean: Float[Array, "height width"]  # −∞ where not half of them are valid
-    nearby: Float[Array, "height width"]  # the highest such mean within a pixel
-
-
-@partial(jax.jit, static_argnames="side")
-def _squares(
-    y: Float[Array, "height width"], sound: Bool[Array, "height width"], side: int
-) -> _Squares:
-    total = box_sum(jnp.where(sound, y, 0), side)
-    count = box_sum(sound.astype(y.dtype), side)
-    known = 2 * count > side**2
-    mean = jnp.where(known, total / jnp.maximum(count, 1), -jnp.inf)
-    nearby = reduce(jnp.maximum, _shifted(mean, [(0, 0), *AROUND], -jnp.inf))
-    return _Squares(total, count, mean, nearby)
-
-
-@partial(jax.jit, static_argnames="side")
 def _stands_clear(
-    squares: _Squares,
+    y: Float[Array, "height width"],
     noise: Noise,
     sound: Bool[Array, "height width"],
     level: _Level,
     bar: Float[Array, ""],
-    side: int,
+    size: Int[Array, ""],
 ) -> _Clear:
-    """Whether a square's sum is above chance, and above that of a ridge through it."""
-    total, count, mean, nearby = squares
+    """Whether a square's sum is above chance, and above that of a ridge through it.
+
+    Args:
+        y: The frame.
+        noise: Its noise model.
+        sound: True where a pixel counts.
+        level: The level around each pixel.
+        bar: Normal deviate of what is above chance.
+        size: 0 for single pixels, else the number of the side in `SIDES`.
+    """
+    sides = (1, *SIDES)
+    side = jnp.asarray(sides)[size]
+    sums = [partial(box_sum, side=side) for side in sides]
+    total = lax.switch(size, sums, jnp.where(sound, y, 0))
+    count = lax.switch(size, sums, sound.astype(y.dtype))
+    mean = jnp.where(2 * count > side**2, total / jnp.maximum(count, 1), -jnp.inf)
+    total, count, mean = lax.optimization_barrier((total, count, mean))
     known = sound & (level.pixels > 0) & jnp.isfinite(mean)
     share = count / jnp.maximum(count + level.pixels, 1)
 
@@ -259,16 +285,17 @@ def _stands_clear(
 
     # a ridge is high on both sides, or on the one that is known; within a pixel,
     # because it may be narrow, bent, and run between the directions
-    steps = _directions(side + GAP)
+    nearby = reduce(
+        jnp.maximum, _shifted(mean, np.asarray([(0, 0), *AROUND]), -jnp.inf)
+    )
+    nearby = lax.optimization_barrier(nearby)
+    steps = jnp.asarray([_directions(side + GAP) for side in sides])[size]
     ahead = _shifted(nearby, steps, -jnp.inf)
-    behind = _shifted(nearby, [(-row, -column) for row, column in steps], -jnp.inf)
+    behind = _shifted(nearby, -steps, -jnp.inf)
     ridge = reduce(jnp.maximum, map(_lower, ahead, behind))
     # what only reaches into a square belongs to a neighbor of it
-    step = side // 2 + 1
-    around = _shifted(
-        mean, [(step * row, step * column) for row, column in AROUND], -jnp.inf
-    )
-    centre = mean >= reduce(jnp.maximum, around)
+    beside = (side // 2 + 1) * jnp.asarray(AROUND)
+    centre = mean >= reduce(jnp.maximum, _shifted(mean, beside, -jnp.inf))
     high = mean - level.mean > CLEAR * (ridge - level.mean)
     return _Clear(stands & centre & high, stands, known & (deviate > LIFTED))
 
@@ -325,27 +352,23 @@ def _deviance(
     return mean * ((1 + excess) * jnp.log1p(excess) - excess)
 
 
-def _directions(distance: int) -> list[tuple[int, int]]:
+def _directions(distance: int) -> Int[np.ndarray, "step 2"]:
     """Steps of so many pixels along half of all directions."""
     angles = np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     steps = np.rint(distance * np.stack([np.sin(angles), np.cos(angles)], axis=1))
-    return [(int(row), int(column)) for row, column in steps]
+    return steps.astype(int)
 
 
 def _shifted(
-    z: Float[Array, "height width"], steps: list[tuple[int, int]], fill: float = 0.0
+    z: Float[Array, "height width"],
+    steps: Int[np.ndarray, "step 2"] | Int[Array, "step 2"],
+    fill: float = 0.0,
 ) -> list[Float[Array, "height width"]]:
     """The values so many rows further down and columns further right."""
-    far = max(abs(step) for pair in steps for step in pair)
-    wide = jnp.pad(z, far, constant_values=fill)
+    wide = jnp.pad(z, FAR, constant_values=fill)
     return [
-        lax.slice_in_dim(
-            lax.slice_in_dim(wide, far + row, far + row + z.shape[0], axis=0),
-            far + column,
-            far + column + z.shape[1],
-            axis=1,
-        )
-        for row, column in steps
+        lax.dynamic_slice(wide, (FAR + step[0], FAR + step[1]), z.shape)
+        for step in steps
     ]
 
 

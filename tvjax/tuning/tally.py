@@ -1,0 +1,210 @@
+"""The slope of a risk in the strength, by many splits of blocks, and its error.
+
+Chance comes from a few blocks of the frames: those that hold spots. So blocks spread
+over the frames are split, and those that rule the error are split again:
+
+    ḡ = Σ_b mean_k g_bk,    var ḡ = Σ_b s_b² (1/K_b + (1 − p)/p) + (1 − f) n var_b ḡ_b,
+
+where block b of n was split K_b times, s_b is the deviation of its slopes from each
+other, p the share that is denoised, and f the share of all blocks that were taken. The
+second term is the noise of the data themselves, which no further split lowers.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax import Array, numpy as jnp
+from jaxtyping import Float, Int, PRNGKeyArray
+
+from tvjax.denoisers import TV
+from tvjax.operators import Norm
+from tvjax.solvers import Accuracy
+from tvjax.tuning.dealing import Dealer, Sheet
+from tvjax.tuning.weights import Weights
+
+# Relative duality gap of the solves, and accuracy of their derivatives: what is left of
+# them moves the strength by less than the chance of the splits does.
+GAP = 1e-3
+TANGENT = Accuracy(tol=0.05, max_steps=500, strict=False)
+# Blocks that are split at a time.
+BATCH = 8
+# Batches of blocks that stand for the frames: all of them between these limits, each
+# block several times where there are few, evenly spread ones where there are many.
+LEAST_BATCHES, MOST_BATCHES = 4, 32
+# Batches of blocks that are split once more, those where that lowers the error most.
+AGAIN = 2
+# The deviation of the slopes is at first taken for this multiple of what the held-out
+# noise alone makes; it counts as so many splits.
+GUESS, GUESS_WEIGHT = 1.5, 2.0
+
+
+def spread_batches(
+    share: Float[np.ndarray, " block"],
+) -> Int[np.ndarray, "batch taken"]:
+    """Batches of blocks evenly spread over the frames, each batch as well.
+
+    Args:
+        share: Number of pixels of each block that judge.
+    """
+    filled = np.flatnonzero(share > share.max() / 2)
+    number = BATCH * int(np.clip(-(-len(filled) // BATCH), LEAST_BATCHES, MOST_BATCHES))
+    if len(filled) <= number:
+        return np.resize(filled, number).reshape(BATCH, -1).T
+    spread = filled[np.linspace(0, len(filled) - 1, number).astype(int)]
+    return spread.reshape(BATCH, -1).T
+
+
+class _Slopes(NamedTuple):
+    """What the pixels of a sheet say, summed over blocks."""
+
+    risk: Float[np.ndarray, " block"]
+    slope: Float[np.ndarray, " block"]  # in the logarithm of the strength
+    variance: Float[np.ndarray, " block"]  # of the slope, by the held-out noise
+    weight: Float[np.ndarray, " block"]
+
+
+class SlopeTally:
+    """The slopes of blocks by every split of them.
+
+    Args:
+        dealer: Frames whose blocks come in two measurements.
+        weights: What the risk counts.
+        batches: The blocks to take.
+        norm: "isotropic" or "anisotropic".
+        key: Key of the random splits.
+        again: Batches that are split once more.
+        caution: The slope is the greatest that the data allow, by so many standard
+            errors.
+    """
+
+    def __init__(
+        self,
+        dealer: Dealer,
+        weights: Weights,
+        batches: Int[np.ndarray, "batch taken"],
+        norm: Norm,
+        key: PRNGKeyArray,
+        *,
+        again: int = 0,
+        caution: float = 0.0,
+    ) -> None:
+        self.dealer, self.key, self.caution = dealer, key, caution
+        self.weights: Weights = weights
+        self.norm: Norm = norm
+        self.dealt: list[tuple[Int[np.ndarray, " block"], Sheet]] = []
+        for batch in batches:
+            self._deal(batch)
+        self.number = len(batches) + (again if dealer.random else 0)
+        self.taken = np.unique(batches)
+        # what the blocks that were not taken add, as far as one can know
+        self.scale = float(dealer.share.sum() / dealer.share[self.taken].sum())
+
+    def _deal(self, chosen: Int[np.ndarray, " block"]) -> None:
+        key = jax.random.fold_in(self.key, len(self.dealt))
+        self.dealt.append((chosen, self.dealer.deal(chosen, self.weights, key)))
+
+    def slope(self, at: float) -> tuple[float, float]:
+        """Risk and slope at the logarithm of a strength, from all splits so far."""
+        number = self.dealer.blocks.number
+        self.splits = np.zeros(number)
+        self.risks, self.sums, self.squares, self.least, self.weight = np.zeros(
+            (5, number)
+        )
+        for chosen, sheet in self.dealt:
+            self._add(chosen, _judged(at, sheet, self.norm))
+        while len(self.dealt) < self.number:
+            self._deal(self._needed())
+            chosen, sheet = self.dealt[-1]
+            self._add(chosen, _judged(at, sheet, self.norm))
+        slope = self.scale * float(self._mean(self.sums).sum())
+        weight = float(self._mean(self.weight).sum())
+        risk = float(self._mean(self.risks).sum()) / weight if weight else 0.0
+        return risk, slope + self.caution * self.errors()[1]
+
+    def errors(self) -> tuple[float, float]:
+        """The standard error of the slope: by chance of the splits, and in all."""
+        taken = self.taken
+        variance = self._variance()[taken]
+        chance = np.sum(variance / self.splits[taken])
+        own = (1 / self.dealer.fraction - 1) * np.sum(variance)
+        left = len(taken) * (1 - 1 / self.scale) * np.var(self._mean(self.sums)[taken])
+        in_all = np.sqrt(chance + own + left)
+        return self.scale * float(np.sqrt(chance)), self.scale * float(in_all)
+
+    def _mean(self, sums: Float[np.ndarray, " block"]) -> Float[np.ndarray, " block"]:
+        return sums / np.maximum(self.splits, 1)
+
+    def _add(self, chosen: Int[np.ndarray, " block"], found: _Slopes) -> None:
+        """Add what one batch says."""
+        for block, risk, slope, least, weight in zip(chosen, *found, strict=True):
+            before = self.splits[block]
+            if before:
+                off = slope - self.sums[block] / before
+                self.squares[block] += off**2 * before / (before + 1)
+            self.splits[block] += 1
+            self.risks[block] += risk
+            self.sums[block] += slope
+            self.least[block] += least
+            self.weight[block] += weight
+
+    def _variance(self) -> Float[np.ndarray, " block"]:
+        """The variance of the slope of each block from one split to another."""
+        least = self._mean(self.least)
+        typical = BATCH * np.mean(least[self.taken])
+        freedom = np.maximum(self.splits - 1, 0)
+        ratio = (np.sum(self.squares) + GUESS * typical) / max(
+            np.sum(freedom * least) + typical, 1e-300
+        )
+        return (GUESS_WEIGHT * ratio * least + self.squares) / (GUESS_WEIGHT + freedom)
+
+    def _needed(self) -> Int[np.ndarray, " block"]:
+        """The blocks whose further splits lower the error most."""
+        variance, splits = self._variance(), np.maximum(self.splits, 1)
+        chosen = []
+        for _ in range(BATCH):
+            block = int(np.argmax(variance / (splits * (splits + 1))))
+            splits[block] += 1
+            chosen.append(block)
+        return np.asarray(chosen)
+
+
+def _judged(at: float, sheet: Sheet, norm: Norm) -> _Slopes:
+    """What each window of a sheet says at the logarithm of a strength."""
+    return _Slopes(*np.asarray(_sums(jnp.float32(at), sheet, norm), float))
+
+
+@eqx.filter_jit
+def _sums(at: Float[Array, ""], sheet: Sheet, norm: Norm) -> Float[Array, "4 window"]:
+    """Σ w ((f − y₂)² − v), its derivative in log α, the variance of that, and Σ w."""
+    mask, y = _as_one(sheet.mask), _as_one(sheet.seen)
+
+    # each solve begins anew: from the last strength's, the descent would lag behind
+    def image(at: Float[Array, ""]) -> Array:
+        return TV(jnp.exp(at), mask=mask, tol=GAP, norm=norm, tangent=TANGENT)(y)
+
+    f, moved = jax.jvp(image, (at,), (jnp.ones_like(at),))
+    f, moved = (_apart(z, sheet.seen.shape) for z in (f, moved))
+    w, off = sheet.weights, f - sheet.held_out
+    maps = (
+        w * (off**2 - sheet.variance),
+        2 * w * off * moved,
+        (2 * w * moved) ** 2 * jnp.abs(sheet.variance),
+        w,
+    )
+    return jnp.stack([jnp.sum(jnp.where(w > 0, z, 0), (1, 2)) for z in maps])
+
+
+def _as_one(z: Array) -> Array:
+    """All images in one, below each other, apart by an invalid row of zeros.
+
+    One image has one certificate, for the sum that the risk is, and no kernel waits
+    for the slowest of many.
+    """
+    return jnp.pad(z, ((0, 0), (0, 1), (0, 0))).reshape(-1, z.shape[2])
+
+
+def _apart(z: Array, shape: tuple[int, ...]) -> Array:
+    """The inverse of `_as_one`."""
+    return z.reshape(shape[0], shape[1] + 1, shape[2])[:, :-1]
