@@ -136,3 +136,9 @@ def test_settings_that_belong_together_are_taken_together():
     )
     assert stack.memory == parse_memory("2GB")
     assert Settings(alpha=2.0).alpha == 2
+
+
+@pytest.mark.parametrize("other", [{"alpha": 1.0}, {"per_frame": True}])
+def test_repeats_have_one_strength_that_they_choose(other):
+    with pytest.raises(SettingsError, match=f"or `{next(iter(other))}`"):
+        Settings(repeats=True, **other)

@@ -20,6 +20,8 @@ class Settings:
     Attributes:
         alpha: Strength in the unit of the data; None has it chosen.
         per_frame: Whether each frame gets a strength of its own.
+        repeats: Whether the frames are exposures of one scene, which choose each
+            other's strength.
         noise: `auto`, `poisson[:GAIN]`, `gaussian[:SIGMA]` or
             `mixed:GAIN,SIGMA[,OFFSET]`; what is left out is estimated.
         weighting: What errors the strength is chosen by: `uniform`, those of all pixels
@@ -39,6 +41,7 @@ class Settings:
 
     alpha: float | None = None
     per_frame: bool = False
+    repeats: bool = False
     noise: str = "auto"
     weighting: Literal["uniform", "variance"] | None = None
     protect: bool = True
@@ -60,6 +63,11 @@ class Settings:
             )
         if self.alpha is not None and self.per_frame:
             raise SettingsError("`alpha` is one number: drop it, or `per_frame`.")
+        if self.repeats and (self.per_frame or self.alpha is not None):
+            raise SettingsError(
+                "`repeats` choose one strength for all frames: drop it, or "
+                f"`{'per_frame' if self.per_frame else 'alpha'}`."
+            )
         parse_noise(self.noise)
         parse_frames(self.frames)
 

@@ -36,6 +36,7 @@ def test_every_option_reaches_the_output(tvjax, scan, tmp_path, halve):
     assert settings == {
         "alpha": 0.3,
         "per_frame": False,
+        "repeats": False,
         "noise": "mixed:2,3,4",
         "weighting": "uniform",
         "protect": False,
@@ -151,6 +152,7 @@ def denoise(y, **options):
     return SimpleNamespace(
         image=y / 2, alpha=np.array(1.0), relative_gap=np.zeros(len(y)),
         converged=np.ones(len(y), bool), at_bound=np.array(False), curve=None,
+        protection=None,
     )
 
 pipeline.denoise_files = functools.partial(pipeline.denoise_files, denoise=denoise)

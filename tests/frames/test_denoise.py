@@ -8,10 +8,9 @@ from jax import numpy as jnp
 
 import tvjax
 from tests import reference
-from tvjax.frames.denoise import _solve_frames, _warnings
-from tvjax.noise import Gaussian, Poisson
+from tvjax.frames.denoise import _solve_frames
+from tvjax.noise import Correlated, Gaussian, Poisson
 from tvjax.simulate import diffraction_image
-from tvjax.tuning.draws import ChosenStrength
 
 SHAPE = (96, 96)
 TRUTH = 200 * reference.scene(*SHAPE)
@@ -196,6 +195,8 @@ def test_one_strength_compiles_for_all():
 
 IMAGE = np.ones((8, 8))
 
+PAIR = np.ones((2, 8, 8))
+
 
 @pytest.mark.parametrize(
     ("image", "options", "sentence"),
@@ -221,6 +222,9 @@ IMAGE = np.ones((8, 8))
         (np.ones((0, 8)), {}, "`y` must be an image"),
         (IMAGE, {"weights": "best", "alpha": 1.0}, "`weights` must be one of"),
         (IMAGE, {"norm": "l2", "alpha": 1.0}, "`norm` must be one of"),
+        (IMAGE, {"repeats": True}, "`repeats` judge each other and must be two"),
+        (PAIR, {"repeats": True, "alpha": 1.0}, "one strength for all.*drop `alpha`"),
+        (PAIR, {"repeats": True, "per_frame": True}, "drop `per_frame`"),
     ],
 )
 def test_misuse_gets_a_sentence(image, options, sentence):
@@ -238,7 +242,8 @@ def test_data_that_jax_traces_are_refused_and_told_where_to_go():
 def test_weights_by_the_variance_let_the_dark_decide():
     # a spot of a thousand counts rules the plain error, and wants little smoothing
     truth = np.full((96, 96), 2.0)
-    truth[20:76:8, 20:76:8] += 1000
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        truth[20 + row : 76 : 8, 20 + column : 76 : 8] += 1000
     counts = np.random.default_rng(7).poisson(truth)
     plain, weighted = (
         tvjax.denoise(counts, weights=weights) for weights in ("uniform", "variance")
@@ -265,19 +270,52 @@ def test_warnings_say_what_deserves_a_second_look():
     assert good.warnings == () and "WARNING" not in good.report()
     poor = tvjax.denoise(y, alpha=50.0, max_steps=10, tol=1e-6)
     assert poor.warnings == ("not converged: raise `max_steps`",)
-    nothing = np.zeros(0)
-    choice = ChosenStrength(1.0, 0.1, 0.1, 1.0, nothing, nothing, True, False)
 
-    def said(**changes):
-        return list(_warnings(jnp.asarray([True]), [choice._replace(**changes)]))
 
-    assert said() == []
-    (text,) = said(at_bound=True)
-    assert "end of its range" in text and "check the noise model" in text
-    (text,) = said(converged=False)
-    assert "did not settle" in text and "more frames" in text
-    (text,) = said(error=0.8)
-    assert "80%" in text and "disagree" in text
+@pytest.mark.parametrize("weights", ["uniform", "variance"])
+@pytest.mark.parametrize("value", [100, 65535, 4e9])
+def test_hot_pixels_are_named_and_have_no_part_in_the_strength(weights, value):
+    counts = np.random.default_rng(5).poisson(TRUTH / 300, SHAPE).astype(np.float32)
+    clean = tvjax.denoise(counts, noise=Poisson(), weights=weights)
+    hot = counts.copy()
+    hot[30, 40] = hot[60, 7] = value
+    found = tvjax.denoise(hot, noise=Poisson(), weights=weights)
+    assert found.alpha == pytest.approx(clean.alpha, rel=0.1)
+    (text,) = found.warnings
+    assert text.startswith("2 pixels stand alone") and "row 30, column 40" in text
+    # they are left as they are, and disturb nothing around
+    assert found.image[30, 40] == hot[30, 40]
+    elsewhere = np.ones(SHAPE, bool)
+    elsewhere[27:34, 37:44] = elsewhere[57:64, 4:11] = False
+    assert np.abs(found.image - clean.image)[elsewhere].max() < 1
+
+
+def test_repeats_choose_each_others_strength_whatever_their_noise():
+    noise = Correlated(20.0, np.ones((3, 3)))
+    drawn = [noise.draw(jnp.zeros(SHAPE), jax.random.key(k)) for k in range(3)]
+    y = (TRUTH + np.stack(drawn)).astype(np.float32)
+    found = tvjax.denoise(y, repeats=True)
+    np.testing.assert_allclose(found.noise.sigma, 20, rtol=0.05)
+    alphas = jnp.geomspace(0.2, 8.0, 24) * 20
+    best = errors(y[0], TRUTH.astype(np.float32), alphas).min()
+    assert np.mean((found.image[0] - TRUTH) ** 2) < 1.05 * best
+    assert found.warnings == () and found.diagnosis.warnings
+
+
+def test_a_multiple_for_clear_spots_is_taken_as_it_is():
+    counts, _ = diffraction_image((128, 128), background=(0.5, 1.5), num_spots=10)
+    chosen, given = (
+        tvjax.denoise(counts, alpha=1.0, noise=Poisson(), protect=protect)
+        for protect in (True, 0.25)
+    )
+    assert given.protection == 0.25 and chosen.protection in (0.5, 1.0)
+    assert given.kept.any()
+    strengths = np.where(given.kept, 0.25, 1.0).astype(np.float32)
+    expected = tvjax.solve(counts.astype(np.float32), strengths).image
+    np.testing.assert_allclose(given.image, expected, atol=0.01 * counts.max())
+    empty = np.random.default_rng(0).poisson(1.0, (64, 64))
+    none = tvjax.denoise(empty, alpha=1.0, noise=Poisson(), protect=True)
+    assert none.protection is None and not none.kept.any()
 
 
 def test_curve_holds_what_the_descent_visited_or_as_many_as_asked(chosen):

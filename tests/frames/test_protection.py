@@ -94,3 +94,13 @@ def test_invalid_pixels_have_no_part():
     )
     assert one.kept.any() and not np.any(one.kept & ~valid)
     np.testing.assert_array_equal(one.factor, other.factor)
+
+
+def test_a_multiple_that_is_given_is_not_chosen():
+    frames, _ = scene(12)
+    found = protect(frames, Poisson(), None, ALPHA, multiple=0.3, key=KEY)
+    assert found.multiple == 0.3 and found.factor.min() == np.float32(0.3)
+    one = protect(frames, Poisson(), None, ALPHA, multiple=1.0, key=KEY)
+    assert one.multiple == 1 and not one.kept.any()
+    with pytest.raises(ValueError, match="between 0 and 1, got 1.5"):
+        protect(frames, Poisson(), None, ALPHA, multiple=1.5, key=KEY)

@@ -33,7 +33,7 @@ def test_report_has_a_line_for_each_fact():
     assert list(words) == ["noise", "alpha", "risk", "exactness", "steps"]
     assert words["noise"].endswith("Gaussian, sigma 2.5")
     assert words["alpha"].endswith("2 (chosen by the risk)")
-    assert "0.25, the mean squared error as estimated at 0.8 of" in words["risk"]
+    assert "0.25, the mean squared error as estimated by data" in words["risk"]
     assert "relative gap 1e-05, within 0.01 rms" in words["exactness"]
     assert words["steps"].split() == ["steps", "60"]
     starts = {len(line) - len(line[10:].lstrip()) for line in lines}
@@ -51,11 +51,12 @@ def test_a_given_strength_has_neither_noise_nor_risk():
 def test_error_bar_and_kept_spots_are_told():
     kept = np.zeros((4, 4), bool)
     kept[1, 1:3] = True
-    found = result(alpha_error=np.array(0.05), kept=kept)
+    found = result(alpha_error=np.array(0.05), kept=kept, protection=0.5)
     assert found.facts()["alpha"] == "2 ± 5 % (chosen by the risk)"
-    assert found.facts()["kept"].startswith("2 pixels")
+    assert found.facts()["kept"].startswith("2 pixels of clear spots, at 0.5")
     told = found.asdict()
     assert told["alpha_error"] == 0.05 and told["kept"] == 2
+    assert told["protection"] == 0.5
 
 
 def test_dict_goes_through_json_and_has_everything_but_the_image():
@@ -67,6 +68,7 @@ def test_dict_goes_through_json_and_has_everything_but_the_image():
         "curve": {"alphas": [1.0, 2.0], "risks": [0.5, 0.25], "splits": None},
         "alpha_error": None,
         "kept": None,
+        "protection": None,
         "diagnosis": None,
         "relative_gap": pytest.approx(1e-5),
         "rmse": pytest.approx(0.01),

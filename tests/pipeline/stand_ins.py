@@ -22,13 +22,15 @@ class Halved(NamedTuple):
     curve: None = None
     warnings: tuple[str, ...] = ()
     alpha_error: np.ndarray | None = None
+    protection: float | None = None
 
 
 class Halve:
     """A stand-in for `tvjax.denoise`, which keeps what it was asked."""
 
-    def __init__(self, *, converged=True, factor=0.5, at_bound=False):
+    def __init__(self, *, converged=True, factor=0.5, at_bound=False, protection=None):
         self.calls = []
+        self.protection = protection
         self.converged = converged
         self.at_bound = at_bound
         self.factor = factor
@@ -42,11 +44,13 @@ class Halve:
         mask,
         per_frame,
         weights=None,
+        repeats=False,
         protect=True,
         curve_points=0,
     ):
         asked = {"noise": noise, "alpha": alpha, "mask": mask}
-        self.calls.append({"y": y, "weights": weights, "protect": protect} | asked)
+        options = {"weights": weights, "repeats": repeats, "protect": protect}
+        self.calls.append({"y": y} | options | asked)
         alpha = 0.25 if alpha is None else alpha
         return Halved(
             y * np.float32(self.factor),
@@ -55,6 +59,7 @@ class Halve:
             np.full(len(y), self.converged),
             np.array(self.at_bound),
             warnings=("alpha ended at the end of its range",) * self.at_bound,
+            protection=self.protection,
         )
 
 

@@ -69,6 +69,27 @@ def test_per_frame_leaves_the_strength_to_each_frame(scan, tmp_path):
     assert [record.alpha for record in outcome.records] == [0.25] * 9
 
 
+def test_what_the_sample_chose_for_its_spots_holds_for_all_frames(scan, tmp_path):
+    for protection, asked in ((0.5, 0.5), (None, True)):
+        halve = Halve(protection=protection)
+        settings = Settings(overwrite=True)
+        denoise_files(scan, tmp_path / "c.h5", settings, denoise=halve)
+        assert halve.calls[0]["protect"] is True
+        assert {call["protect"] for call in halve.calls[1:]} == {asked}
+
+
+def test_repeats_choose_together_and_are_denoised_one_by_one(scan, tmp_path):
+    halve = Halve()
+    settings = Settings(repeats=True)
+    denoise_files(scan, tmp_path / "c.h5", settings, denoise=halve)
+    assert [call["repeats"] for call in halve.calls][0] is True
+    assert not any(call["repeats"] for call in halve.calls[1:])
+    single = Settings(repeats=True, frames="0:1")
+    with pytest.raises(FileError, match="gives one frame, and `--repeats` needs two"):
+        denoise_files(scan, tmp_path / "d.h5", single, denoise=halve)
+    assert not (tmp_path / "d.h5").exists()
+
+
 @pytest.mark.parametrize("per_frame", [False, True])
 def test_frames_that_all_served_for_the_choice_are_denoised_once(
     scan, tmp_path, counts, per_frame

@@ -54,6 +54,19 @@ def test_auto_takes_whole_numbers_for_counts_and_others_for_white_noise(images):
     assert type(noise_model("auto", images + np.float32(0.3), mask)[0]) is Gaussian
 
 
+def test_repeats_tell_the_level_of_any_noise():
+    drawn = np.random.default_rng(0).normal(size=(4, 65, 65))
+    # neighbors share their noise, which one image alone tells badly
+    blurred = 2 * (drawn[:, :-1] + drawn[:, 1:])[:, :, 1:] + 7.25
+    mask = np.ones(blurred.shape, bool)
+    noise, unusual = noise_model("auto", blurred, mask, repeats=True)
+    assert isinstance(noise, Gaussian) and unusual == ()
+    assert noise.sigma == pytest.approx(8**0.5, rel=0.05)
+    counts = np.random.default_rng(0).poisson(3.0, (4, 64, 64))
+    found, _ = noise_model("auto", counts, np.ones(counts.shape, bool), repeats=True)
+    assert isinstance(found, Poisson)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [(None, range(9)), ("2:5", range(2, 5)), ("-3:", range(6, 9)), (":4", range(4))],

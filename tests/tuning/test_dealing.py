@@ -5,7 +5,13 @@ from jax import numpy as jnp
 
 from tvjax.noise import Gaussian, Poisson
 from tvjax.tuning.blocks import SIDE
-from tvjax.tuning.dealing import noise_of_frame, PHOTON, SEEN, SplitFrames
+from tvjax.tuning.dealing import (
+    noise_of_frame,
+    PHOTON,
+    RepeatedFrames,
+    SEEN,
+    SplitFrames,
+)
 
 KEY = jax.random.key(0)
 SHAPE = (2, 200, 150)
@@ -70,6 +76,21 @@ def test_blocks_take_the_noise_of_their_pixels(counts):
     sheet = frames.deal(np.asarray([0, 2]), "uniform", KEY)
     top, bottom = np.asarray(sheet.variance * sheet.weights).max((1, 2))
     assert bottom == pytest.approx(25 * top)
+
+
+def test_repeats_judge_each_other_by_the_mean_of_those_that_are_valid():
+    y = np.random.default_rng(1).normal(size=(3, 20, 30)).astype(np.float32)
+    mask = np.ones(y.shape, bool)
+    mask[2, 4, 5] = mask[:2, 6, 7] = False
+    frames = RepeatedFrames(jnp.asarray(y), Gaussian(1.0), jnp.asarray(mask))
+    sheet = frames.deal(np.arange(3), "uniform", KEY)
+    np.testing.assert_array_equal(sheet.seen[0], np.where(mask[0], y[0], 0))
+    np.testing.assert_allclose(sheet.held_out[0, 9, 9], y[1:, 9, 9].mean(), rtol=1e-5)
+    np.testing.assert_allclose(sheet.held_out[0, 4, 5], y[1, 4, 5], rtol=1e-5)
+    # what one exposure alone has seen has no judge
+    assert sheet.weights[2, 6, 7] == 0 and sheet.weights[2, 9, 9] == 1
+    variance = y[:, 9, 9].var(ddof=1) / 2
+    np.testing.assert_allclose(sheet.variance[:, 9, 9], variance, rtol=1e-4)
 
 
 def test_a_level_for_each_pixel_or_frame_goes_with_its_frame():

@@ -7,8 +7,8 @@ from tests import reference
 from tvjax.noise import Correlated, Gaussian, Poisson
 from tvjax.simulate import diffraction_image
 from tvjax.solvers import solve
-from tvjax.tuning.dealing import SplitFrames
-from tvjax.tuning.draws import choose_by_draws
+from tvjax.tuning.dealing import RepeatedFrames, SplitFrames
+from tvjax.tuning.draws import choose_by_draws, risks_by_draws
 
 SHAPE = (96, 96)
 
@@ -105,3 +105,28 @@ def test_invalid_pixels_take_no_part(spots):
         for junk in (0.0, np.nan)
     ]
     assert found[0].alpha == found[1].alpha
+
+
+def test_risks_for_a_picture_are_least_where_the_descent_ended(spots):
+    y, _ = spots
+    frames = SplitFrames(y[None], Poisson())
+    found = choose_by_draws(frames, key=jax.random.key(0))
+    alphas = found.alpha * np.geomspace(0.25, 4, 9)
+    risks = risks_by_draws(alphas, frames, key=jax.random.key(1))
+    assert np.argmin(risks) in (3, 4, 5)
+    assert risks[0] > risks[4] < risks[-1]
+
+
+def test_repeats_choose_a_strength_without_any_model_of_their_noise():
+    # noise of neighbors that are alike, which no white model knows
+    noise = Correlated(1.0, np.ones((3, 3)))
+    truth = 10 * reference.scene(*SHAPE)
+    drawn = [noise.draw(jnp.zeros(SHAPE), jax.random.key(k)) for k in range(3)]
+    y = jnp.asarray(truth + np.stack(drawn), jnp.float32)
+    alphas = np.geomspace(0.3, 8, 24).astype(np.float32)
+    best = errors(y[0], truth, alphas).min()
+    found = choose_by_draws(RepeatedFrames(y, Gaussian(1.0)), key=jax.random.key(0))
+    again = choose_by_draws(RepeatedFrames(y, Gaussian(1.0)), key=jax.random.key(1))
+    assert errors(y[0], truth, [np.float32(found.alpha)])[0] < 1.05 * best
+    # no key has a part in it
+    assert found.alpha == again.alpha and found.converged

@@ -5,13 +5,12 @@ from jax import numpy as jnp
 
 from tests import reference
 from tvjax.denoisers import TV
-from tvjax.noise import Gaussian, Poisson
+from tvjax.noise import Gaussian
 from tvjax.risk.splitting import deal, FRACTION, Split
 from tvjax.tuning.strength import (
     ALPHA_TOLERANCE,
     choose_alpha,
     choose_alpha_between,
-    risks_at,
     START,
 )
 from tvjax.tuning.tiles import place_tiles
@@ -26,6 +25,12 @@ def frames(num=1, seed=0):
     return jnp.asarray(TRUTH + noise, jnp.float32)
 
 
+@jax.jit
+def risk_of(parts, alpha):
+    """The risk of a strength for all of the exposure."""
+    return parts.error(jax.vmap(TV(alpha / FRACTION**0.5))(parts.seen))
+
+
 @pytest.fixture(scope="module")
 def tuned():
     return choose_alpha(frames(), Gaussian(1.0), key=KEY)
@@ -34,8 +39,9 @@ def tuned():
 def test_chosen_strength_is_where_its_risk_is_least(tuned):
     assert tuned.converged and not tuned.at_bound
     alpha = float(tuned.denoiser.alpha)
-    near = jnp.asarray([0.8, 0.9, 1.0, 1.1, 1.25]) * alpha
-    risks = risks_at(near, frames(), Gaussian(1.0), key=KEY)
+    parts = deal(frames(), Gaussian(1.0), key=KEY)
+    near = np.asarray([0.8, 0.9, 1.0, 1.1, 1.25]) * alpha
+    risks = np.asarray([risk_of(parts, strength) for strength in near])
     assert int(jnp.argmin(risks)) in (1, 2, 3)
     # the last move is short, and the risk is flat at its minimum
     assert risks[2] - risks.min() < ALPHA_TOLERANCE**2 * (risks.max() - risks.min())
@@ -59,15 +65,6 @@ def test_invalid_pixels_do_not_count():
     assert found[0].risk == found[1].risk
 
 
-def test_each_frame_alone_has_the_strength_that_it_has_among_others():
-    both = frames(2)
-    each = choose_alpha(both, Gaussian(1.0), per_frame=True, key=KEY)
-    assert each.denoiser.alpha.shape == (2,)
-    for i in range(2):
-        alone = choose_alpha(both[i][None], Gaussian(1.0), key=KEY)
-        assert each.denoiser.alpha[i] == alone.denoiser.alpha
-
-
 def test_a_constant_profile_changes_nothing_but_the_unit_of_the_strength(tuned):
     profile = jnp.full((1, *SHAPE), 2.0)
     found = choose_alpha(frames(), Gaussian(1.0), profile=profile, key=KEY)
@@ -84,32 +81,14 @@ def test_strength_between_two_measurements_is_that_of_the_same_split(tuned):
     np.testing.assert_allclose(found.risk, tuned.risk, rtol=1e-4)
 
 
-def test_risk_is_that_of_the_seen_part_against_the_other():
-    counts = jnp.asarray(
-        np.random.default_rng(2).poisson(TRUTH, (1, *SHAPE)), jnp.float32
-    )
-    parts = deal(counts, Poisson(), key=KEY)
-    alphas = jnp.asarray([0.5, 2.0])
-    found = risks_at(alphas, counts, Poisson(), key=KEY)
-    for alpha, risk in zip(alphas, found, strict=True):
-        tv = TV(alpha / FRACTION**0.5, tol=1e-6)
-        expected = parts.error(jax.jit(jax.vmap(tv))(parts.seen))
-        # solved to a relative gap of 1e-3
-        np.testing.assert_allclose(risk, expected, rtol=0.02)
-
-
 def test_images_of_several_frames_do_not_touch():
     # the same frame twice, upside down: as if each were denoised alone
     y = frames()
-    one = risks_at(jnp.asarray([1.0]), y, Gaussian(1.0), key=KEY)
     parts = deal(jnp.concatenate([y, y[:, ::-1]]), Gaussian(1.0), key=KEY)
-    tv = TV(1.0 / FRACTION**0.5, tol=1e-6)
-    expected = parts.error(jax.jit(jax.vmap(tv))(parts.seen))
-    both = risks_at(
-        jnp.asarray([1.0]), jnp.concatenate([y, y[:, ::-1]]), Gaussian(1.0), key=KEY
-    )
-    np.testing.assert_allclose(both[0], expected, rtol=0.02)
-    assert one.shape == both.shape == (1,)
+    found = choose_alpha_between(parts)
+    expected = risk_of(parts, np.exp(found.visited.log_alpha[0]))
+    # solved to a relative gap of 1e-3
+    np.testing.assert_allclose(found.risks[0], expected, rtol=0.02)
 
 
 def test_large_frames_are_judged_on_tiles_of_them_first():

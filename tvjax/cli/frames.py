@@ -33,6 +33,14 @@ def denoise_command(
     per_frame: Annotated[
         bool, typer.Option("--per-frame", help="A strength for each frame.")
     ] = False,
+    repeats: Annotated[
+        bool,
+        typer.Option(
+            "--repeats",
+            help="The frames are exposures of one scene, and choose each other's "
+            "strength.",
+        ),
+    ] = False,
     noise: Noise = "auto",
     weights: Annotated[
         Weighting,
@@ -70,6 +78,7 @@ def denoise_command(
         settings = Settings(
             alpha=_parse_alpha(alpha),
             per_frame=per_frame,
+            repeats=repeats,
             noise=noise,
             weighting=None if weights is Weighting.auto else weights.value,
             protect=protect,

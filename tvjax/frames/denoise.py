@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Num, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, Num, PRNGKeyArray
 
 from tvjax.arguments import (
     as_image,
@@ -19,25 +19,29 @@ from tvjax.arguments import (
     check_noise,
     is_traced,
 )
-from tvjax.frames.protection import protect as protect_spots
-from tvjax.frames.result import Curve, Result
+from tvjax.frames.choice import choose_strengths, dealers_of, warnings_of
+from tvjax.frames.protection import (
+    no_protection,
+    protect as protect_spots,
+    Protection,
+)
+from tvjax.frames.result import Result
 from tvjax.noise import (
     diagnose_noise,
+    Gaussian,
     Noise,
+    NoiseReport,
     Poisson,
     PoissonGaussian,
 )
+from tvjax.noise.lone import lone_pixels
 from tvjax.operators import Norm
 from tvjax.solvers import Solution, solve
-from tvjax.tuning.dealing import noise_of_frame, SplitFrames
-from tvjax.tuning.draws import choose_by_draws, ChosenStrength
-from tvjax.tuning.strength import risks_at
+from tvjax.tuning.draws import ChosenStrength
 from tvjax.tuning.weights import Weights
 
-# A strength that is known no better than to this share of itself deserves a warning.
-UNSURE = 0.5
-# A curve for a picture is drawn for so many splits of the data.
-CURVES = 3
+# Noise models of counts: errors are weighed by their variance, and spots stand clear.
+_COUNTED = (Poisson, PoissonGaussian)
 
 
 def denoise(
@@ -47,8 +51,9 @@ def denoise(
     alpha: ArrayLike | None = None,
     mask: Bool[ArrayLike, "*frame height width"] | None = None,
     per_frame: bool = False,
+    repeats: bool = False,
     weights: Weights | None = None,
-    protect: bool | None = None,
+    protect: bool | float | None = None,
     norm: Norm = "isotropic",
     tol: float = 1e-4,
     max_steps: int = 10_000,
@@ -62,7 +67,12 @@ def denoise(
     with α where the error against a held-out share of the data, an unbiased estimate
     of the error against the truth (`tvjax.risk.split`), is least: the weakest of those
     that the data cannot tell from the best. It comes with an error bar. On spots that
-    stand clear in counts it is lowered where that brings less error.
+    stand clear in counts it is lowered where that brings less error. Frames that are
+    `repeats` of one scene judge each other, whatever their noise.
+
+    Pixels far above or below all their neighbors, which no optics can make
+    (`tvjax.noise.lone`), are taken for defects: they take no part, come back as they
+    are, and a warning names them.
 
     The function looks at the numbers of its data to choose, so that JAX cannot trace
     it: inside `jax.jit`, `jax.vmap` or `jax.grad` use `tvjax.solve` or a `tvjax.TV`.
@@ -80,13 +90,16 @@ def denoise(
         mask: True where a pixel is valid, for all frames or for each. Invalid pixels
             take no part and come back as they are.
         per_frame: Choose a strength for each frame; by default one for all.
+        repeats: Whether the frames are exposures of one scene: each is then judged by
+            the mean of the others, and no noise model is relied on.
         weights: What the risk counts: "uniform" the squared error of every pixel,
             which in a photon image is mostly that of its brightest spots; "variance"
             the squared error over the expected variance around the pixel. By default
             "variance" for counts, where it keeps weak spots, else "uniform".
         protect: Whether spots that stand clear in counts get a lower strength, where
-            that lowers their error; by default where the strength is chosen here.
-            Other noise than that of counts has no spots to protect.
+            that lowers their error; by default where the strength is chosen here. A
+            number is the multiple of the strength that they get. Other noise than that
+            of counts has no spots to protect.
         norm: Length of a gradient: "isotropic" (Euclidean) or "anisotropic" (ℓ₁).
         tol: Relative duality gap to reach.
         max_steps: Greatest number of solver steps.
@@ -102,7 +115,8 @@ def denoise(
 
     Raises:
         ValueError: The data are no images or not finite under the mask, the mask leaves
-            nothing, alpha is negative, or a word is unknown.
+            nothing, alpha is negative, a word is unknown, or there are no two frames to
+            judge each other.
         TypeError: JAX traces the data.
 
     Example:
@@ -121,27 +135,26 @@ def denoise(
         )
     in_numpy = not isinstance(y, jax.Array)
     frames, valid = _check_frames(y, mask)
-    if weights is not None:
-        check_choice("weights", weights, get_args(Weights))
-    check_choice("norm", norm, get_args(Norm))
-    if noise is not None:
-        check_noise(noise)
+    _check_options(frames, noise, alpha, weights, norm, per_frame, repeats)
 
     random = jax.random.key(0) if key is None else key
     choices, curve, report = [], None, None
     if noise is None and (alpha is None or protect):
         report = diagnose_noise(y, mask)
         noise = report.noise
+        if repeats and not isinstance(noise, _COUNTED):
+            noise = Gaussian.from_repeats(frames, valid)
+    valid, lone = _without_lone(frames, valid, noise)
     if alpha is None:
         assert noise is not None
-        counted = isinstance(noise, Poisson | PoissonGaussian)
-        weights = weights or ("variance" if counted else "uniform")
-        choices = _choose(frames, noise, valid, per_frame, weights, norm, random)
-        curve = _visited(choices)
-        if curve_points and not per_frame:
-            curve = _curves(
-                choices[0], frames, noise, valid, weights, norm, curve_points, random
-            )
+        weights = weights or ("variance" if isinstance(noise, _COUNTED) else "uniform")
+        choices, curve = choose_strengths(
+            dealers_of(frames, noise, valid, per_frame=per_frame, repeats=repeats),
+            weights=weights,
+            norm=norm,
+            curve_points=curve_points,
+            key=random,
+        )
         alphas = np.asarray([choice.alpha for choice in choices])
         strength = as_non_negative("alpha", alphas if per_frame else alphas[0])
     else:
@@ -152,9 +165,11 @@ def denoise(
             f"`alpha` must be a scalar or one a frame, got shape {strength.shape}."
         )
     each = jnp.broadcast_to(strength, len(frames))
-    kept = None
-    if bool(choices) if protect is None else protect:
-        kept, each = _protected(frames, noise, valid, each, norm, random)
+    spots = None
+    if bool(choices) if protect is None else protect is not False:
+        spots = _protected(frames, noise, valid, each, protect, norm, random)
+        if spots.kept.any():
+            each = each[:, None, None] * spots.factor
     solution = _solve_frames(
         frames, each, valid, norm=norm, tol=tol, max_steps=max_steps
     )
@@ -162,16 +177,17 @@ def denoise(
     single = np.ndim(y) == 2
     per_item = jax.tree.map(lambda a: a[0] if single else a, solution)
     x = per_item.image
-    warnings = _warnings(per_item.converged, choices)
+    warnings = _warnings(report, repeats, choices, per_item.converged, frames, lone)
     return Result(
         image=np.asarray(x) if in_numpy else x,
         noise=noise,
         risk=_each([choice.risk for choice in choices], per_frame),
-        warnings=(*(() if report is None else report.warnings), *warnings),
+        warnings=tuple(warnings),
         diagnosis=report,
         alpha=np.asarray(strength),
         alpha_error=_each([choice.error for choice in choices], per_frame),
-        kept=None if kept is None else kept[0] if single else kept,
+        kept=None if spots is None else spots.kept[0] if single else spots.kept,
+        protection=None if spots is None else spots.multiple,
         curve=curve,
         relative_gap=np.asarray(per_item.relative_gap),
         rmse=np.asarray(per_item.rmse),
@@ -185,6 +201,49 @@ def denoise(
     )
 
 
+def _check_options(
+    frames: Float[Array, "frame height width"],
+    noise: Noise | None,
+    alpha: ArrayLike | None,
+    weights: Weights | None,
+    norm: Norm,
+    per_frame: bool,
+    repeats: bool,
+) -> None:
+    """Refuse what makes no sense, or not together."""
+    if weights is not None:
+        check_choice("weights", weights, get_args(Weights))
+    check_choice("norm", norm, get_args(Norm))
+    if noise is not None:
+        check_noise(noise)
+    if not repeats:
+        return
+    if len(frames) < 2:
+        raise ValueError(
+            "`repeats` judge each other and must be two frames or more "
+            f"(frame, height, width), got {len(frames)}."
+        )
+    if per_frame or alpha is not None:
+        raise ValueError(
+            "`repeats` choose one strength for all frames: drop "
+            f"`{'per_frame' if per_frame else 'alpha'}`."
+        )
+
+
+def _without_lone(
+    frames: Float[Array, "frame height width"],
+    mask: Bool[Array, "frame height width"] | None,
+    noise: Noise | None,
+) -> tuple[Bool[Array, "frame height width"] | None, Int[np.ndarray, "pixel 3"]]:
+    """The mask without pixels that stand alone, and where these are."""
+    valid = np.ones(frames.shape, bool) if mask is None else np.asarray(mask)
+    step = float(np.mean(getattr(noise, "gain", 0.0)))
+    lone = lone_pixels(np.asarray(frames), valid, step)
+    if lone.any():
+        mask = jnp.asarray(valid & ~lone)
+    return mask, np.argwhere(lone)
+
+
 def _each(values: list[float], per_frame: bool) -> np.ndarray | None:
     """One value a frame, or one for all; None where there are none."""
     if not values:
@@ -192,73 +251,47 @@ def _each(values: list[float], per_frame: bool) -> np.ndarray | None:
     return np.asarray(values if per_frame else values[0])
 
 
-def _choose(
-    frames: Float[Array, "frame height width"],
-    noise: Noise,
-    mask: Bool[Array, "frame height width"] | None,
-    per_frame: bool,
-    weights: Weights,
-    norm: Norm,
-    key: PRNGKeyArray,
-) -> list[ChosenStrength]:
-    """The strength of least risk, one for all frames or one for each."""
-    dealers = [SplitFrames(frames, noise, mask)]
-    if per_frame:
-        dealers = [
-            SplitFrames(
-                frames[i][None],
-                noise_of_frame(noise, i, frames.shape),
-                None if mask is None else mask[i][None],
-            )
-            for i in range(len(frames))
-        ]
-    return [
-        choose_by_draws(dealer, weights=weights, norm=norm, key=key)
-        for dealer in dealers
-    ]
-
-
 def _protected(
     frames: Float[Array, "frame height width"],
     noise: Noise | None,
     mask: Bool[Array, "frame height width"] | None,
     alpha: Float[Array, " frame"],
+    protect: bool | float | None,
     norm: Norm,
     key: PRNGKeyArray,
-) -> tuple[Bool[np.ndarray, "frame height width"], Float[Array, "..."]]:
-    """Where the strength is lower, and the strength of each frame or each pixel."""
-    if not isinstance(noise, Poisson | PoissonGaussian):
-        return np.zeros(frames.shape, bool), alpha
-    found = protect_spots(frames, noise, mask, alpha, norm=norm, key=key)
-    kept = np.asarray(found.kept)
-    return kept, alpha[:, None, None] * found.factor if kept.any() else alpha
+) -> Protection:
+    """Where the strength is lower, and by how much."""
+    if not isinstance(noise, _COUNTED):
+        return no_protection(frames)
+    multiple = None if protect is None or protect is True else float(protect)
+    return protect_spots(
+        frames, noise, mask, alpha, multiple=multiple, norm=norm, key=key
+    )
 
 
 def _warnings(
-    converged: Bool[Array, "*frame"], choices: Sequence[ChosenStrength]
+    report: NoiseReport | None,
+    repeats: bool,
+    choices: Sequence[ChosenStrength],
+    converged: Bool[Array, "*frame"],
+    frames: Float[Array, "frame height width"],
+    lone: Int[np.ndarray, "pixel 3"],
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
+    # what repeats are judged by does not rest on the model of their noise
+    if report is not None and not repeats:
+        yield from report.warnings
+    if len(lone):
+        frame, row, column = lone[0]
+        value = float(frames[frame, row, column])
+        yield (
+            f"{len(lone)} pixels stand alone, far from all their neighbors (such as "
+            f"frame {frame}, row {row}, column {column}: {value:.6g}): they took no "
+            "part and are left as they are; mask them if they are defects"
+        )
     if not np.all(converged):
         yield "not converged: raise `max_steps`"
-    if any(choice.at_bound for choice in choices):
-        yield (
-            "alpha ended at the end of its range: the risk has no minimum within; "
-            "check the noise model and the mask"
-        )
-    stopped = sum(not choice.converged for choice in choices)
-    if stopped:
-        yield (
-            "the descent on the risk did not settle"
-            + (f" in {stopped} of {len(choices)} frames" if len(choices) > 1 else "")
-            + ": the strength is only roughly known; give more frames, or alpha"
-        )
-    unsure = [choice.error for choice in choices if choice.error > UNSURE]
-    if unsure:
-        known = f"to {max(unsure):.0%}" if np.isfinite(max(unsure)) else "hardly"
-        yield (
-            f"alpha is {known} known, because the splits of the data disagree or the "
-            "risk is flat: give more frames, or look at other strengths"
-        )
+    yield from warnings_of(choices)
 
 
 @partial(jax.jit, static_argnames=("norm", "tol", "max_steps"))
@@ -305,37 +338,3 @@ def _check_frames(
             )
     check_finite(frames, valid)
     return frames, valid
-
-
-def _visited(choices: Sequence[ChosenStrength]) -> Curve:
-    """The risks that the descent computed, in ascending order of strength."""
-    longest = max(len(choice.visited) for choice in choices)
-    rows = []
-    for choice in choices:
-        order = np.argsort(choice.visited)
-        room = np.full(longest - len(order), np.nan)
-        rows.append([[*z[order], *room] for z in (choice.visited, choice.risks)])
-    alphas, risks = np.moveaxis(np.asarray(rows), 1, 0)
-    return Curve(alphas, risks) if len(choices) > 1 else Curve(alphas[0], risks[0])
-
-
-def _curves(
-    choice: ChosenStrength,
-    frames: Float[Array, "frame height width"],
-    noise: Noise,
-    mask: Bool[Array, "frame height width"] | None,
-    weights: Weights,
-    norm: Norm,
-    points: int,
-    key: PRNGKeyArray,
-) -> Curve:
-    """The risk from a quarter to four times a strength, by several splits."""
-    alphas = choice.alpha * jnp.geomspace(0.25, 4, points)
-    each = [
-        risks_at(
-            alphas, frames, noise, mask=mask, weights=weights, norm=norm, key=split
-        )
-        for split in jax.random.split(key, CURVES)
-    ]
-    splits = np.asarray(jnp.stack(each))
-    return Curve(np.asarray(alphas), splits.mean(0), splits)

@@ -52,10 +52,21 @@ class Protection(NamedTuple):
     Attributes:
         factor: Multiple of the strength in each pixel.
         kept: True where it is below one.
+        multiple: The multiple on clear spots; None where none was found.
     """
 
     factor: Float[Array, "frame height width"]
-    kept: Bool[Array, "frame height width"]
+    kept: Bool[np.ndarray, "frame height width"]
+    multiple: float | None
+
+
+def no_protection(
+    frames: Float[Array, "frame height width"], multiple: float | None = None
+) -> Protection:
+    """The same strength everywhere."""
+    return Protection(
+        jnp.ones(frames.shape, frames.dtype), np.zeros(frames.shape, bool), multiple
+    )
 
 
 def protect(
@@ -64,6 +75,7 @@ def protect(
     mask: Bool[Array, "frame height width"] | None,
     alpha: Float[Array, "*frame"],
     *,
+    multiple: float | None = None,
     norm: Norm = "isotropic",
     false_rate: float = FALSE_RATE,
     key: PRNGKeyArray,
@@ -82,13 +94,14 @@ def protect(
         noise: Noise model of all frames.
         mask: True where a pixel is valid.
         alpha: The strength elsewhere, in the unit of the data; a scalar or one a frame.
+        multiple: The factor, from 0 to 1; by default chosen.
         norm: "isotropic" or "anisotropic".
         false_rate: Greatest expected number of false spots, divided by that of the
             pixels.
         key: Key of the random split.
 
     Raises:
-        ValueError: The rate is not between 0 and 1.
+        ValueError: The rate, or the multiple, is not between 0 and 1.
 
     Example:
         >>> import jax, jax.numpy as jnp, numpy as np, tvjax
@@ -99,15 +112,27 @@ def protect(
         >>> bool(found.kept[0, 31, 41]), float(found.factor[0, 0, 0])
         (True, 1.0)
     """
+    if multiple is not None and not 0 <= multiple <= 1:
+        raise ValueError(
+            "the multiple of the strength on spots must be between 0 and 1, got "
+            f"{multiple:g}."
+        )
+    if multiple == 1:
+        return no_protection(frames, multiple)
     spots = clear_spots(frames, noise, mask, false_rate=false_rate)
-    factor = 1.0
-    if bool(jnp.any(spots)):
+    clear = np.asarray(spots)
+    if not clear.any():
+        return no_protection(frames)
+    if multiple is None:
         errors = _errors(
             frames, noise, mask, alpha, spots, norm=norm, false_rate=false_rate, key=key
         )
-        factor = FACTORS[int(np.argmin(errors))]
-    kept = spots & (factor < 1)
-    return Protection(jnp.where(kept, factor, jnp.ones((), frames.dtype)), kept)
+        multiple = FACTORS[int(np.argmin(errors))]
+    return Protection(
+        jnp.where(spots, multiple, jnp.ones((), frames.dtype)),
+        clear & (multiple < 1),
+        multiple,
+    )
 
 
 def _errors(

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 
 from tvjax.noise import NoiseReport
 from tvjax.result import AbstractResult, noise_in_words, plain, short
-from tvjax.tuning.dealing import SEEN
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +51,8 @@ class Result(AbstractResult):
             minimum, None for a given alpha.
         kept: True where the strength is lower, on spots that stand clear; None where
             none was looked for.
+        protection: Multiple of the strength on spots that stand clear: one where no
+            smaller one brings less error, None where no spot was found.
         curve: The risk at several strengths; None for a given alpha.
         relative_gap: Duality gap over the objective.
         rmse: Certified distance to the exact minimizer, in the unit of the data.
@@ -73,6 +74,7 @@ class Result(AbstractResult):
     diagnosis: NoiseReport | None = None
     alpha_error: np.ndarray | None = None
     kept: Bool[np.ndarray, "*frame height width"] | None = None
+    protection: float | None = None
     relative_gap: np.ndarray
     rmse: np.ndarray
     num_steps: np.ndarray
@@ -89,14 +91,15 @@ class Result(AbstractResult):
             "" if self.alpha_error is None else f" ± {short(100 * self.alpha_error)} %"
         )
         facts["alpha"] = f"{short(self.alpha)}{bar} ({chosen})"
-        if self.kept is not None and self.kept.any():
+        if self.kept is not None and self.protection is not None and self.kept.any():
             facts["kept"] = (
-                f"{int(self.kept.sum())} pixels of clear spots, at a lower strength"
+                f"{int(self.kept.sum())} pixels of clear spots, "
+                f"at {short(self.protection)} of the strength"
             )
         if self.risk is not None:
             facts["risk"] = (
-                f"{short(self.risk)}, the mean squared error as estimated at "
-                f"{SEEN:g} of the exposure; unbiased, so it may be negative"
+                f"{short(self.risk)}, the mean squared error as estimated by data "
+                "that were held out; unbiased, so it may be negative"
             )
         facts["exactness"] = (
             f"relative gap {short(self.relative_gap)}, within {short(self.rmse)} rms "
@@ -119,6 +122,7 @@ class Result(AbstractResult):
                 None if self.alpha_error is None else plain(self.alpha_error)
             ),
             "kept": None if self.kept is None else int(self.kept.sum()),
+            "protection": self.protection,
             "diagnosis": (None if self.diagnosis is None else self.diagnosis.asdict()),
             "curve": curve,
             "relative_gap": plain(self.relative_gap),

@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Num
 
 from tvjax.arguments import as_full_mask
+from tvjax.noise.lone import lone_pixels
 
 # One mask for all images, or one for each.
 Mask: TypeAlias = Bool[ArrayLike, "*frames height width"] | None
@@ -19,9 +20,6 @@ TILE = 128
 GOLDEN = (5**0.5 - 1) / 2
 # Fewer pixels than this that are not zero do not tell a lattice from chance.
 FEW = 16
-# A pixel stands alone if it is above all neighbors by so many deviations of the noise,
-# and by so many times the greatest of them.
-LONE, TIMES = 12.0, 3.0
 
 
 class Sample(NamedTuple):
@@ -79,7 +77,7 @@ def take_sample(y: Num[ArrayLike, "*stack height width"], mask: Mask = None) -> 
         good = good & np.isfinite(values)
     tiles = np.where(good, values, 0).astype(np.float64)
     step = _step(tiles)
-    lone = _lone(tiles, good, step)
+    lone = lone_pixels(tiles, good, step)
     shape = (len(images), *images.shape[1:])
     return Sample(tiles, good & ~lone, places, shape, step, int(lone.sum()))
 
@@ -133,37 +131,3 @@ def _step(tiles: Float[np.ndarray, "tile row column"]) -> int:
     if len(values) < FEW:
         return 1
     return int(np.gcd.reduce(values))
-
-
-def _lone(
-    tiles: Float[np.ndarray, "tile row column"],
-    valid: Bool[np.ndarray, "tile row column"],
-    step: int,
-) -> Bool[np.ndarray, "tile row column"]:
-    """Pixels far above or below all their neighbors, which no optics can make."""
-    if min(tiles.shape[1:]) < 3:
-        return np.zeros(tiles.shape, bool)
-    mixed = (
-        tiles[:, 1:, 1:] - tiles[:, 1:, :-1] - tiles[:, :-1, 1:] + tiles[:, :-1, :-1]
-    )
-    noise = max(np.median(np.abs(mixed)) / (2 * 0.6745), float(step))
-    if noise == 0:
-        return np.zeros(tiles.shape, bool)
-    found = np.zeros(tiles.shape, bool)
-    for sign in (1, -1):
-        around = _greatest_neighbor(np.where(valid, sign * tiles, -np.inf))
-        excess = sign * tiles - around
-        with np.errstate(invalid="ignore"):
-            found |= valid & (excess > LONE * noise + TIMES * np.abs(around))
-    return found
-
-
-def _greatest_neighbor(
-    z: Float[np.ndarray, "tile row column"],
-) -> Float[np.ndarray, "tile row column"]:
-    """The greatest of the eight pixels around each."""
-    wide = np.pad(z, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
-    rows = np.maximum(wide[:, :-2], wide[:, 2:])  # above and below
-    across = np.maximum(rows, wide[:, 1:-1])
-    beside = np.maximum(across[:, :, :-2], across[:, :, 2:])
-    return np.maximum(beside, rows[:, :, 1:-1])

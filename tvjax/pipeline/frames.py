@@ -23,6 +23,7 @@ from jaxtyping import Bool, Num
 from tvjax.frames import denoise as denoise_images, Weights
 from tvjax.io import (
     create_series,
+    FileError,
     fit_scale,
     Frame,
     Provenance,
@@ -73,7 +74,8 @@ class DenoiseFrames(Protocol):
         mask: Bool[np.ndarray, "frame height width"],
         per_frame: bool,
         weights: Weights | None,
-        protect: bool,
+        repeats: bool,
+        protect: bool | float,
         curve_points: int = 0,
     ) -> DenoisedFrames:
         """Denoise some frames, with a strength of their own where none is given."""
@@ -124,10 +126,19 @@ def denoise_files(
         # What would fail at the start of writing shall fail before the work.
         with create(scale=settings.scale) as rehearsal:
             integers = rehearsal.encoding.dtype.kind != "f"
+        if settings.repeats and len(frames) < 2:
+            raise FileError(
+                f"{series.names[0]} gives one frame, and `--repeats` needs two or more "
+                "of one scene: name further files, or drop the option."
+            )
         sample = sample_frames(series, frames)
         images, mask = images_and_masks(sample)
         noise, unusual = noise_model(
-            settings.noise, images, mask, detector=series.metadata.detector
+            settings.noise,
+            images,
+            mask,
+            detector=series.metadata.detector,
+            repeats=settings.repeats,
         )
         choice = denoise(
             images,
@@ -136,6 +147,7 @@ def denoise_files(
             mask=mask,
             per_frame=settings.per_frame,
             weights=settings.weighting,
+            repeats=settings.repeats,
             protect=_protects(settings),
             curve_points=CURVE_POINTS,
         )
@@ -146,6 +158,10 @@ def denoise_files(
             records: list[Record] = []
             if not dry_run:
                 alpha = None if settings.per_frame else float(choice.alpha)
+                # what the sample chose for its spots holds for all
+                protect = choice.protection
+                if settings.per_frame or protect is None:
+                    protect = _protects(settings)
                 batch_size = _batch_size(series.shape)
                 done = (
                     _unstack(sample, choice)
@@ -153,7 +169,7 @@ def denoise_files(
                     else _denoise_all(
                         series,
                         frames,
-                        _Method(denoise, noise, alpha, batch_size, settings),
+                        _Method(denoise, noise, alpha, protect, batch_size, settings),
                     )
                 )
                 records = _write_all(
@@ -210,6 +226,7 @@ class _Method(NamedTuple):
     denoise: DenoiseFrames
     noise: Noise
     alpha: float | None
+    protect: bool | float
     batch_size: int
     settings: Settings
 
@@ -272,7 +289,8 @@ def _denoised(batch: list[Frame], method: _Method) -> Iterator[_Done]:
             mask=mask,
             per_frame=method.alpha is None,
             weights=method.settings.weighting,
-            protect=_protects(method.settings),
+            repeats=False,  # they have chosen
+            protect=method.protect,
         )
         done = _unstack(seen, result)
     for frame in batch:

@@ -29,6 +29,11 @@ class DenoisedFrames(Protocol):
         ...
 
     @property
+    def protection(self) -> float | None:
+        """Multiple of the strength on clear spots; None where none was found."""
+        ...
+
+    @property
     def relative_gap(self) -> np.ndarray:
         """Duality gap over the objective, one a frame."""
         ...

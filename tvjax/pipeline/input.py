@@ -100,6 +100,7 @@ def noise_model(
     mask: Bool[np.ndarray, "frame height width"],
     *,
     detector: str | None = None,
+    repeats: bool = False,
 ) -> tuple[Noise, tuple[str, ...]]:
     """Return the noise model that a text names, estimating what it leaves out.
 
@@ -110,6 +111,8 @@ def noise_model(
         mask: True where a pixel is valid.
         detector: What the file calls its detector; the gain of one that counts
             photons is one.
+        repeats: Whether the images are exposures of one scene, which tell the level of
+            any noise and need no warning of its kind.
 
     Returns:
         The noise model, of any frame, and what is unusual about the noise, a sentence
@@ -122,6 +125,9 @@ def noise_model(
     kind, numbers = parse_noise(text)
     if kind == "auto":
         found = diagnose_noise(images, mask, counting=_counts_photons(detector))
+        if repeats:
+            counted = isinstance(found.noise, Poisson | PoissonGaussian)
+            return found.noise if counted else Gaussian.from_repeats(images, mask), ()
         return _of_any_frame(found.noise), found.warnings
     models = {"poisson": Poisson, "gaussian": Gaussian, "mixed": PoissonGaussian}
     model = models[kind]

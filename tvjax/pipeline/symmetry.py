@@ -215,6 +215,7 @@ class _Patterns:
     at_bound: Bool[np.ndarray, " frame"]
     curve: Curve | None = None
     alpha_error: None = None
+    protection: None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -262,14 +263,15 @@ class _SymmetricDenoiser:
         mask: Bool[np.ndarray, "frame height width"],
         per_frame: bool,
         weights: Weights | None = None,
-        protect: bool = True,
+        repeats: bool = False,
+        protect: bool | float = True,
         curve_points: int = 0,
     ) -> _Patterns:
         """Denoise frames, the first call being that which settles the symmetry.
 
         Orbits keep their own spots, and have no strength to weigh errors for.
         """
-        del weights, protect
+        del weights, repeats, protect
         if not self._num_settled:
             self.choice = settle_symmetry(
                 y, mask, self._settings.group, self._centre, noise

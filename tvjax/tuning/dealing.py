@@ -152,6 +152,52 @@ class SplitFrames(_Frames):
         return self._counted(split, noise, chosen, weights)
 
 
+class RepeatedFrames(_Frames):
+    """Exposures of one scene, each judged by the mean of the others.
+
+    Their noise may be anything that is independent between them; the model sets the
+    weights and where the descent begins.
+
+    Args:
+        frames: Noisy exposures, two or more.
+        noise: Noise model of all frames.
+        mask: True where a pixel is valid; it judges where another exposure is valid.
+    """
+
+    fraction, random = 1.0, False
+
+    def __init__(
+        self,
+        frames: Float[Array, "frame height width"],
+        noise: Noise,
+        mask: Bool[Array, "frame height width"] | None = None,
+    ) -> None:
+        valid = jnp.ones(frames.shape, bool) if mask is None else mask
+        number = valid.sum(0)
+        super().__init__(frames, noise, mask, (number > 1) & valid)
+        share = valid.astype(frames.dtype)
+        others = jnp.maximum(number - share, 1)
+        total = self.frames.sum(0)
+        self.held_out = (total - self.frames) / others
+        mean = total / jnp.maximum(number, 1)
+        off = jnp.sum(share * (self.frames - mean) ** 2, 0) / jnp.maximum(number - 1, 1)
+        self.variance = off / others
+
+    def deal(
+        self, chosen: Int[np.ndarray, " block"], weights: Weights, key: PRNGKeyArray
+    ) -> Sheet:
+        """Some blocks with their margins, and the mean of the other exposures."""
+        del key
+        split = Split(
+            self.blocks.cut(self.frames, chosen),
+            self.blocks.cut(self.held_out, chosen),
+            self.blocks.cut(self.variance, chosen),
+            self.blocks.cut(self.mask, chosen),
+            self.fraction,
+        )
+        return self._counted(split, self._noise_of(chosen), chosen, weights)
+
+
 @eqx.filter_jit
 def _counted(
     split: Split,

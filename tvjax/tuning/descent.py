@@ -203,7 +203,8 @@ def secant(
 
     The step −g Δp/Δg of Barzilai and Borwein 1988 (10.1093/imanum/8.1.141): for a
     single parameter Newton's method without second derivatives. Where the risk is not
-    convex between the last two points, the step is `max_step` downhill.
+    convex between the last two points, which a rough gradient may feign, the curvature
+    is the last one known; before any is, the step is `max_step` downhill.
 
     Args:
         first_step: Length of the first step, where no curvature is given.
@@ -219,9 +220,7 @@ def secant(
     def bend(gradient: Array, previous: Array, step: Array, known: Array) -> Array:
         rise = gradient - previous
         convex = rise * step > 0
-        return jnp.where(
-            step == 0, known, jnp.where(convex, rise / jnp.where(convex, step, 1), 0)
-        )
+        return jnp.where(convex, rise / jnp.where(convex, step, 1), known)
 
     def move(gradient: Array, step: Array, curvature: Array) -> Array:
         known = curvature > 0

@@ -30,8 +30,8 @@ START = 0.8
 RANGE = (1e-3, 1e3)
 # The descent on one batch ends when a step is shorter than the first, that on all of
 # them when one is shorter than the second, or after so many steps.
-ROUGH, FINE = 0.1, 0.04
-ROUGH_STEPS, FINE_STEPS = 12, 5
+ROUGH, FINE = 0.1, 0.02
+ROUGH_STEPS, FINE_STEPS = 12, 6
 # How each of them moves: one object each, because its step is compiled.
 ROUGHLY = secant(first_step=0.2, max_step=0.7)
 FINELY = secant(first_step=0.15, max_step=0.4)
@@ -40,6 +40,10 @@ FINELY = secant(first_step=0.15, max_step=0.4)
 # keeps most of what is weak (the one-standard-error rule of Breiman, Friedman, Olshen,
 # Stone 1984). With more data it becomes the best.
 CAUTION = 2.0
+# Blocks are split again until another key would move the strength by about this share.
+CHANCE = 0.02
+# A picture shows the risk of so many batches of blocks.
+PICTURED = 2
 
 
 class ChosenStrength(NamedTuple):
@@ -99,37 +103,85 @@ def choose_by_draws(
         ROUGH,
         ROUGH_STEPS,
     )
-    begin = float(np.clip(rough.visited[-1] + rough.step, *bounds))
     tally = SlopeTally(
         dealer, weights, batches, norm, key, again=AGAIN, caution=CAUTION
     )
-    fine = _descend(tally.slope, begin, bounds, FINELY, FINE, FINE_STEPS)
-    final = float(np.clip(fine.visited[-1] + fine.step, *bounds))
-    chance, error = tally.errors()
-    # the choice lies CAUTION standard errors below the best guess, as a rule
-    steep = fine.curvature if fine.curvature > 0 else 0.0
-    chance, error = (
-        0.0 if not z else z / steep if steep else np.inf
-        for z in (chance, np.hypot(1, CAUTION) * error)
+    # other weights make another risk, whose curvature is not known yet
+    curvature = rough.curvature if weights == "variance" else 0.0
+    fine = _descend(
+        tally.slope, rough.end, bounds, FINELY, FINE, FINE_STEPS, curvature=curvature
     )
+    chance, error = _of_strength(tally, fine)
+    if chance > CHANCE:
+        tally.split_again((chance / CHANCE) ** 2)
+        more = _descend(
+            tally.slope,
+            fine.end,
+            bounds,
+            FINELY,
+            FINE,
+            FINE_STEPS,
+            curvature=fine.curvature,
+        )
+        fine = more._replace(
+            visited=fine.visited + more.visited, risks=fine.risks + more.risks
+        )
+        chance, error = _of_strength(tally, fine)
     return ChosenStrength(
-        alpha=float(np.exp(final + shift)),
+        alpha=float(np.exp(fine.end + shift)),
         error=error,
         chance=chance,
         risk=fine.risks[-1],
         visited=np.exp(np.asarray(fine.visited) + shift),
         risks=np.asarray(fine.risks),
         converged=fine.converged,
-        at_bound=bool(np.isin(np.float32(final), np.float32(bounds)).any()),
+        at_bound=bool(np.isin(np.float32(fine.end), np.float32(bounds)).any()),
     )
+
+
+def risks_by_draws(
+    alphas: Float[np.ndarray, " point"],
+    dealer: Dealer,
+    *,
+    weights: Weights = "variance",
+    norm: Norm = "isotropic",
+    key: PRNGKeyArray,
+) -> Float[np.ndarray, " point"]:
+    """The risk that `choose_by_draws` descends on, at some strengths, for a picture.
+
+    By one split of some of the blocks. Its differences are exact on average; its level
+    has the noise of what is held out, and may be negative.
+
+    Args:
+        alphas: Strengths, in the unit of the data.
+        dealer: Frames whose blocks come in two measurements.
+        weights: "uniform" or "variance".
+        norm: "isotropic" or "anisotropic".
+        key: Key of the random split.
+    """
+    batches = spread_batches(dealer.share)[:PICTURED]
+    tally = SlopeTally(dealer, weights, batches, norm, key)
+    shift = 0.5 * np.log(dealer.fraction)
+    return np.asarray([tally.slope(np.log(alpha) - shift)[0] for alpha in alphas])
 
 
 class _Descent(NamedTuple):
     visited: list[float]
     risks: list[float]
-    step: float
+    end: float  # where the last step led
     curvature: float
     converged: bool
+
+
+def _of_strength(tally: SlopeTally, descent: _Descent) -> tuple[float, float]:
+    """The error of the strength that its slope's makes: by chance, and in all."""
+    chance, error = tally.errors()
+    # the choice lies CAUTION standard errors below the best guess, as a rule
+    error *= float(np.hypot(1, CAUTION))
+    steep = max(descent.curvature, 0.0)
+    if steep:
+        return chance / steep, error / steep
+    return (np.inf, np.inf) if error else (0.0, 0.0)
 
 
 def _descend(
@@ -139,6 +191,8 @@ def _descend(
     optimizer: optax.GradientTransformation,
     tol: float,
     num_steps: int,
+    *,
+    curvature: float = 0.0,
 ) -> _Descent:
     """Descend on a risk by its slopes, with an optimizer of optax.
 
@@ -149,35 +203,35 @@ def _descend(
         optimizer: Moves by slopes; its state knows the curvature.
         tol: Ends with a shorter step, once the curvature is known.
         num_steps: Greatest number of steps.
+        curvature: Curvature of the risk where the descent begins; 0 if unknown.
     """
     at = jnp.asarray(start, jnp.float32)
     limits = jnp.asarray(bounds, jnp.float32)
-    state = optimizer.init(at)
-    visited, risks, converged, step = [], [], False, 0.0
+    state = cast(SecantState, optimizer.init(at))
+    state = state._replace(curvature=jnp.full_like(at, curvature))
+    visited, risks, converged = [], [], False
     while len(visited) < num_steps and not converged:
         risk, slope = evaluate(float(at))
         visited.append(float(at))
         risks.append(risk)
         moved, state = _move(optimizer, jnp.float32(slope), state, at, limits)
         step = float(moved) - float(at)
-        informed = float(cast(SecantState, state).curvature) > 0
+        informed = float(state.curvature) > 0
         # where nothing changes with the strength, any is the best
         converged = slope == 0 or (informed and abs(step) <= tol)
         at = moved
-    return _Descent(
-        visited, risks, step, float(cast(SecantState, state).curvature), converged
-    )
+    return _Descent(visited, risks, float(at), float(state.curvature), converged)
 
 
 @partial(jax.jit, static_argnums=0)
 def _move(
     optimizer: optax.GradientTransformation,
     slope: Float[Array, ""],
-    state: optax.OptState,
+    state: SecantState,
     at: Float[Array, ""],
     limits: Float[Array, "2"],
-) -> tuple[Float[Array, ""], optax.OptState]:
+) -> tuple[Float[Array, ""], SecantState]:
     """One step of the optimizer, within limits."""
-    update, state = optimizer.update(slope, state, at)
+    update, after = optimizer.update(slope, state, at)
     moved = cast(Array, optax.apply_updates(at, update))
-    return jnp.clip(moved, limits[0], limits[1]), state
+    return jnp.clip(moved, limits[0], limits[1]), cast(SecantState, after)

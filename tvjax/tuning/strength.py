@@ -20,13 +20,11 @@ from tvjax.operators import Norm
 from tvjax.risk.splitting import (
     are_whole_counts,
     deal,
-    FRACTION,
     Split,
 )
 from tvjax.solvers import Accuracy, blank_memory, Memory
-from tvjax.tuning.descent import risk_path, secant, tune, Tuned
+from tvjax.tuning.descent import secant, tune, Tuned
 from tvjax.tuning.tiles import cut_tiles, place_tiles, Places, SAMPLE
-from tvjax.tuning.weights import inverse_variance, Weights
 
 # The descent begins at this multiple of the noise's deviation, where the strength of
 # most images is.
@@ -52,14 +50,12 @@ def choose_alpha(
     noise: Noise,
     *,
     mask: Bool[Array, "frame height width"] | None = None,
-    per_frame: bool = False,
-    weights: Weights = "uniform",
     norm: Norm = "isotropic",
     profile: Float[Array, "frame height width"] | None = None,
     other: Float[Array, "frame height width"] | None = None,
     key: PRNGKeyArray,
 ) -> Tuned:
-    """The strength of least risk, for all frames or for each.
+    """The strength of least risk, for all frames, by one split.
 
     The descent begins on tiles spread over the frames. It ends there where the tiles
     hold enough pixels, else with a step or two on everything.
@@ -68,8 +64,6 @@ def choose_alpha(
         frames: Noisy data.
         noise: Noise model of all frames.
         mask: True where a pixel is valid.
-        per_frame: Choose a strength for each frame.
-        weights: "uniform", or "variance" for squared errors over the variance.
         norm: "isotropic" or "anisotropic".
         profile: The strength in each pixel is its profile times what is chosen; the
             noise then has a level of each pixel's own, too.
@@ -77,24 +71,8 @@ def choose_alpha(
         key: Key of the random split.
 
     Returns:
-        A `Tuned` whose denoiser is a `TV`, with a leading axis where `per_frame`.
+        A `Tuned` whose denoiser is a `TV`.
     """
-    if per_frame:
-        each = [
-            choose_alpha(
-                frame[None],
-                noise,
-                mask=None if mask is None else mask[i][None],
-                weights=weights,
-                norm=norm,
-                profile=None if profile is None else profile[i][None],
-                other=None if other is None else other[i][None],
-                key=key,
-            )
-            for i, frame in enumerate(frames)
-        ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-
     deal_out = partial(
         _deal_out,
         frames,
@@ -102,7 +80,6 @@ def choose_alpha(
         mask=mask,
         other=other,
         profile=profile,
-        weights=weights,
         key=key,
         whole_counts=are_whole_counts(frames, noise, mask),
     )
@@ -131,7 +108,7 @@ def choose_alpha_between(
     Returns:
         A `Tuned` whose denoiser is a `TV` of the strength without its profile.
     """
-    whole = _Scene(split, None, profile)
+    whole = _Scene(split, profile)
     places = place_tiles(split.seen, split.mask)
     tiles = None
     if places is not None:
@@ -139,47 +116,10 @@ def choose_alpha_between(
     return _in_two_stages(tiles, lambda: whole, norm)
 
 
-def risks_at(
-    alphas: Float[Array, " points"],
-    frames: Float[Array, "frame height width"],
-    noise: Noise,
-    *,
-    mask: Bool[Array, "frame height width"] | None = None,
-    weights: Weights = "uniform",
-    norm: Norm = "isotropic",
-    key: PRNGKeyArray,
-) -> Float[Array, " points"]:
-    """The risk that `choose_alpha` descends on, at given strengths, for a picture.
-
-    Its differences are exact on average and steady; its level has the noise of what is
-    held out, and may be negative.
-
-    Args:
-        alphas: Strengths, in the unit of the data.
-        frames: As for `choose_alpha`, like all other arguments.
-        noise: Noise model of all frames.
-        mask: True where a pixel is valid.
-        weights: "uniform" or "variance".
-        norm: "isotropic" or "anisotropic".
-        key: Key of the random split.
-    """
-    scene = _deal_out(
-        frames,
-        noise,
-        _places(frames, noise, mask),
-        mask=mask,
-        weights=weights,
-        key=key,
-        whole_counts=are_whole_counts(frames, noise, mask),
-    )
-    return _risks_at(alphas / FRACTION**0.5, _mosaic(scene), norm)
-
-
 class _Scene(eqx.Module):
-    """Images in two measurements, and what their pixels count."""
+    """Images in two measurements, and the profile of their strength."""
 
     split: Split
-    weights: Float[Array, "*shape"] | None  # of each pixel in the risk
     profile: Float[Array, "*shape"] | None  # of the strength
 
 
@@ -201,7 +141,6 @@ def _deal_out(
     mask: Bool[Array, "frame height width"] | None,
     other: Float[Array, "frame height width"] | None = None,
     profile: Float[Array, "frame height width"] | None = None,
-    weights: Weights,
     key: PRNGKeyArray,
     whole_counts: bool,
 ) -> _Scene:
@@ -213,11 +152,7 @@ def _deal_out(
         )
     y = frames if mask is None else jnp.where(mask, frames, 0)
     split = deal(y, noise, key=key, mask=mask, other=other, whole_counts=whole_counts)
-    inverse = None
-    if weights == "variance":
-        inverse = inverse_variance(split.seen, noise, mask)
-        inverse = inverse / jnp.mean(inverse, where=mask)
-    return _Scene(split, inverse, profile)
+    return _Scene(split, profile)
 
 
 def _in_two_stages(
@@ -244,9 +179,8 @@ def _in_two_stages(
 
 @eqx.filter_jit
 def _start(tv: TV, scene: _Scene) -> TV:
-    """Begin at the root of the mean variance, as the weights see it."""
-    weights = 1 if scene.weights is None else scene.weights
-    held_out = jnp.mean(weights * scene.split.variance, where=scene.split.mask)
+    """Begin at the root of the mean variance."""
+    held_out = jnp.mean(scene.split.variance, where=scene.split.mask)
     tiny = jnp.finfo(held_out.dtype).tiny
     variance = jnp.maximum((1 - scene.split.fraction) * held_out, tiny)
     return eqx.tree_at(lambda tv: tv.log_alpha, tv, jnp.log(START * jnp.sqrt(variance)))
@@ -283,7 +217,7 @@ def _descend(start: TV, scene: _Scene) -> Tuned:
     ) -> tuple[Float[Array, ""], Memory]:
         del key
         f, memory = _fitted(tv, scene).resume(split.seen, memory)
-        return split.error(f, scene.weights), memory
+        return split.error(f), memory
 
     limits = jnp.log(jnp.asarray(RANGE, split.seen.dtype)) + start.log_alpha
     tuned = tune(
@@ -308,15 +242,3 @@ def _fitted(tv: TV, scene: _Scene) -> TV:
     profile = jnp.where(scene.profile > 0, scene.profile, 1)
     log_alpha = tv.log_alpha + jnp.log(profile)
     return eqx.tree_at(lambda tv: tv.log_alpha, masked, log_alpha)
-
-
-@eqx.filter_jit
-def _risks_at(
-    alphas: Float[Array, " points"], scene: _Scene, norm: Norm
-) -> Float[Array, " points"]:
-    def loss(tv: TV, key: PRNGKeyArray) -> Float[Array, ""]:
-        del key
-        masked = TV(tv.alpha, mask=scene.split.mask, tol=TUNING_GAP, norm=norm)
-        return scene.split.error(masked(scene.split.seen), scene.weights)
-
-    return risk_path(jax.vmap(TV)(alphas), loss, key=jax.random.key(0))

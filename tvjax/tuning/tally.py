@@ -10,6 +10,7 @@ other, p the share that is denoised, and f the share of all blocks that were tak
 second term is the noise of the data themselves, which no further split lowers.
 """
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -27,14 +28,14 @@ from tvjax.tuning.weights import Weights
 # Relative duality gap of the solves, and accuracy of their derivatives: what is left of
 # them moves the strength by less than the chance of the splits does.
 GAP = 1e-3
-TANGENT = Accuracy(tol=0.05, max_steps=500, strict=False)
+TANGENT = Accuracy(tol=0.01, max_steps=1000, strict=False)
 # Blocks that are split at a time.
 BATCH = 8
 # Batches of blocks that stand for the frames: all of them between these limits, each
 # block several times where there are few, evenly spread ones where there are many.
 LEAST_BATCHES, MOST_BATCHES = 4, 32
 # Batches of blocks that are split once more, those where that lowers the error most.
-AGAIN = 2
+AGAIN = 4
 # The deviation of the slopes is at first taken for this multiple of what the held-out
 # noise alone makes; it counts as so many splits.
 GUESS, GUESS_WEIGHT = 1.5, 2.0
@@ -122,6 +123,12 @@ class SlopeTally:
         weight = float(self._mean(self.weight).sum())
         risk = float(self._mean(self.risks).sum()) / weight if weight else 0.0
         return risk, slope + self.caution * self.errors()[1]
+
+    def split_again(self, times: float) -> None:
+        """Have so many times as many batches, where their number has room for it."""
+        if self.dealer.random:
+            most = max(MOST_BATCHES, self.number)
+            self.number = math.ceil(min(times * self.number, most))
 
     def errors(self) -> tuple[float, float]:
         """The standard error of the slope: by chance of the splits, and in all."""
