@@ -121,14 +121,14 @@ def noise_model(
     """
     kind, numbers = parse_noise(text)
     if kind == "auto":
-        found = diagnose_noise(images, mask, counting=_counts_photons(detector))
+        found = diagnose_noise(images, mask, counting=counts_photons(detector))
         return _of_any_frame(found.noise), found.warnings
     models = {"poisson": Poisson, "gaussian": Gaussian, "mixed": PoissonGaussian}
     model = models[kind]
     return (model(*numbers) if numbers else model.estimate(images, mask)), ()
 
 
-def _counts_photons(detector: str | None) -> bool | None:
+def counts_photons(detector: str | None) -> bool | None:
     """Whether a detector is known to count photons; None where nothing is known."""
     name = (detector or "").upper()
     return True if any(word in name for word in COUNTING) else None
