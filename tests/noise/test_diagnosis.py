@@ -147,6 +147,36 @@ def test_counts_with_structure_have_gain_one(kind, mean):
         assert isinstance(report.noise, Poisson) and report.noise.gain == 1
 
 
+def behind_a_beam_stop(kind, mean):
+    """A pattern with a shadow on it, which lets through some of the light."""
+    pattern = scattering_pattern(kind, (384, 384), mean=mean, seed=1)
+    rows, columns = np.indices((384, 384))
+    shadow = np.hypot(rows - 150, columns - 230) < 40
+    return np.where(shadow, 0.06, 1.0) * pattern.truth, pattern.mask
+
+
+@pytest.mark.parametrize("mean", [50, 500])
+@pytest.mark.parametrize("kind", ["powder", "crystal"])
+def test_pixels_that_respond_differently_are_no_gain_where_a_shadow_tells(kind, mean):
+    truth, mask = behind_a_beam_stop(kind, mean)
+    response = 1 + 0.042 * normal(8, (384, 384))
+    report = diagnose_noise(poisson(truth * response), mask)
+    assert isinstance(report.noise, Poisson) and report.noise.gain == 1
+    assert not report.warnings
+
+
+@pytest.mark.parametrize("gain", [1.3, 1.7, 2.5, 10])
+@pytest.mark.parametrize("read_noise", [0, 1])
+def test_a_gain_is_found_with_a_shadow_and_without(gain, read_noise):
+    truth, mask = behind_a_beam_stop("powder", 400)
+    amplified = gain * poisson(truth) + read_noise * normal(9, truth.shape)
+    y = np.maximum(np.round(amplified), 0)
+    rows = slice(192, None)  # below the shadow
+    for part in (slice(None), rows):
+        noise = diagnose_noise(y[part], mask[part]).noise
+        assert noise.gain == pytest.approx(gain, rel=0.06)
+
+
 @pytest.mark.parametrize("value", [100, 65535, 4e9])
 @pytest.mark.parametrize("mean", [0.01, 1.0])
 def test_hot_pixels_do_not_change_the_noise(value, mean):
@@ -233,6 +263,17 @@ def test_counting_detectors_have_gain_one(data, name):
     report = diagnose_noise(counts, counts >= 0)
     assert isinstance(report.noise, Poisson) and report.noise.gain == 1
     assert not report.warnings
+
+
+@pytest.mark.real
+def test_a_detector_whose_pixels_differ_has_gain_one(data):
+    # 4 % at 400 counts, which the shadow of the beam stop tells from a gain of 1.7
+    name = "powder_calibration/ceria_50x30_740mm_000005_Pilatus2M.hdf5"
+    with h5py.File(data / name) as file:
+        counts = file["imageseries/images"][0]
+    report = diagnose_noise(counts, counts >= 0)
+    assert isinstance(report.noise, Poisson) and report.noise.gain == 1
+    assert not report.warnings and report.dispersion > 1.5
 
 
 @pytest.mark.real
