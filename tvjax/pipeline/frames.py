@@ -126,7 +126,7 @@ def denoise_files(
             integers = rehearsal.encoding.dtype.kind != "f"
         sample = sample_frames(series, frames)
         images, mask = images_and_masks(sample)
-        noise, unusual = noise_model(
+        noise, diagnosis = noise_model(
             settings.noise, images, mask, detector=series.metadata.detector
         )
         choice = denoise(
@@ -176,7 +176,7 @@ def denoise_files(
                     )
                 )
         warnings = (
-            *unusual,
+            *(() if diagnosis is None else diagnosis.warnings),
             *choice.warnings,
             *_warnings(sample, choice, noise, records, writer.tally),
         )
@@ -185,6 +185,7 @@ def denoise_files(
             source=describe_series(series),
             frames=(frames.start, frames.stop),
             noise=noise,
+            diagnosis=diagnosis,
             choice=choice,
             records=tuple(records),
             tally=writer.tally,

@@ -18,6 +18,7 @@ from tvjax.noise import (
     diagnose_noise,
     Gaussian,
     Noise,
+    NoiseReport,
     Poisson,
     PoissonGaussian,
 )
@@ -100,7 +101,7 @@ def noise_model(
     mask: Bool[np.ndarray, "frame height width"],
     *,
     detector: str | None = None,
-) -> tuple[Noise, tuple[str, ...]]:
+) -> tuple[Noise, NoiseReport | None]:
     """Return the noise model that a text names, estimating what it leaves out.
 
     Args:
@@ -112,8 +113,8 @@ def noise_model(
             photons is one.
 
     Returns:
-        The noise model, of any frame, and what is unusual about the noise, a sentence
-        each.
+        The noise model, of any frame, and what it was recognised by; None where the
+        text names a model.
 
     Raises:
         SettingsError: The text names no noise model.
@@ -122,10 +123,10 @@ def noise_model(
     kind, numbers = parse_noise(text)
     if kind == "auto":
         found = diagnose_noise(images, mask, counting=counts_photons(detector))
-        return _of_any_frame(found.noise), found.warnings
+        return _of_any_frame(found.noise), found
     models = {"poisson": Poisson, "gaussian": Gaussian, "mixed": PoissonGaussian}
     model = models[kind]
-    return (model(*numbers) if numbers else model.estimate(images, mask)), ()
+    return (model(*numbers) if numbers else model.estimate(images, mask)), None
 
 
 def counts_photons(detector: str | None) -> bool | None:

@@ -213,8 +213,12 @@ def assess_symmetry(
     refused = min(total, smooth, shift_chance) <= SIGNIFICANCE
     doubtful = risky | refused
     # all of the mean where its ring shows nothing; else the share of least risk
-    ring_share = rings.noise_share / np.maximum(rings.squares, 1e-30)
-    ring_share = np.where(doubtful & (freedom > 0), np.clip(ring_share, 0, 1), 1.0)
+    noise, squares = rings.noise_share, rings.squares
+    ring_share = np.divide(
+        noise, squares, out=np.ones_like(noise), where=(noise > 0) & (noise < squares)
+    )
+    ring_share = np.where(noise > 0, ring_share, 0.0)
+    ring_share = np.where(doubtful & (freedom > 0), ring_share, 1.0)
     share = np.where(found.orbits.broken, 0, ring_share[found.ring])
     if found.share is not None:
         ring_share, share = rings.share, found.share
