@@ -265,8 +265,8 @@ def test_warnings_say_what_deserves_a_second_look():
     assert good.warnings == () and "WARNING" not in good.report()
     poor = tvjax.denoise(y, alpha=50.0, max_steps=10, tol=1e-6)
     assert poor.warnings == ("not converged: raise `max_steps`",)
-    nothing = np.zeros(0)
-    choice = ChosenStrength(1.0, 0.1, 0.1, 1.0, nothing, nothing, True, False)
+    visited = np.asarray([0.5, 1.0])
+    choice = ChosenStrength(1.0, 0.1, 0.1, 1.0, visited, visited, True, False)
 
     def said(**changes):
         return list(_warnings(jnp.asarray([True]), [choice._replace(**changes)]))
@@ -274,6 +274,9 @@ def test_warnings_say_what_deserves_a_second_look():
     assert said() == []
     (text,) = said(at_bound=True)
     assert "end of its range" in text and "check the noise model" in text
+    # at an end the descent cannot settle, and there is no error
+    (text,) = said(at_bound=True, alpha=0.5, converged=False, error=np.inf)
+    assert "least of its range" in text and "dark" in text
     (text,) = said(converged=False)
     assert "did not settle" in text and "more frames" in text
     (text,) = said(error=0.8)
