@@ -97,6 +97,15 @@ def test_correlated_noise_has_its_deviation_and_its_kernel():
     assert report.scale_ratio > 6
 
 
+def test_correlated_noise_is_nowhere_less_than_that_of_the_darkest_blocks():
+    # photons, and columns without light, where a law of photons has no noise at all
+    light = np.where(np.indices(SHAPE)[1] % 48 < 16, 0, 8 * SCENE)
+    noise = gaussian_filter(np.sqrt(light + 9) * normal(3), 0.7)
+    report = diagnose_noise(np.maximum(np.round(light + noise), 0))
+    assert isinstance(report.noise, Correlated)
+    assert np.min(report.noise.sigma) > 3 * gaussian_filter(normal(5), 0.7).std()
+
+
 def test_correlated_noise_is_denoised_nearly_as_well_as_can_be():
     noise = gaussian_filter(normal(2), 0.7)
     y = (SCENE + 10 * noise / noise.std()).astype(np.float32)
@@ -277,11 +286,12 @@ def test_a_detector_whose_pixels_differ_has_gain_one(data):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["AgBehenate_003", "Empty_5s_014"])
+@pytest.mark.parametrize("name", ["AgBehenate_003", "Empty_5s_014", "Dark_5s_003"])
 def test_the_noise_of_a_binned_camera_is_found_to_be_correlated(data, name):
     with fabio.open(str(data / f"saxs_symmetry/{name}.tif.bz2")) as image:
         report = diagnose_noise(image.data)
     assert isinstance(report.noise, Correlated) and "alike" in report.warnings[0]
+    assert np.min(report.noise.sigma) > 1  # the camera's read-out noise, in its counts
 
 
 @pytest.mark.real
