@@ -182,6 +182,14 @@ def images_and_masks(
 
 
 def _image(frame: Frame) -> Num[np.ndarray, "height width"]:
-    """Return the data in a type that jax has; integers stay integers, being counts."""
+    """Return the data in a type that jax has; integers stay integers, being counts.
+
+    Those beyond 32 bits become floating point, by value.
+    """
     kind = {"u": np.uint32, "i": np.int32, "f": np.float32}[frame.data.dtype.kind]
-    return np.where(frame.mask, frame.data, 0).astype(kind)
+    image = np.where(frame.mask, frame.data, 0)
+    if image.dtype.kind in "ui" and image.dtype.itemsize > 4:
+        limits = np.iinfo(kind)
+        if image.min() < limits.min or image.max() > limits.max:
+            kind = np.float32
+    return image.astype(kind)
