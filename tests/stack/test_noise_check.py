@@ -44,6 +44,11 @@ def test_frames_that_differ_by_more_than_noise_are_told():
     assert "differ by more than noise" in sentence and "0.25" in sentence
 
 
+def test_noise_whose_square_is_beyond_single_precision_is_not_contradicted():
+    for scale in (1e-22, 1e-30):
+        assert check(scale * noisy(), scale * LEVELS).warnings == ()
+
+
 def test_of_few_energies_what_is_unusual_about_a_frame_is_told():
     blurred = TRUTH + gaussian_filter(normal(2), (0, 0.7, 0.7))
     found = check(blurred, LEVELS, by_frame=True)

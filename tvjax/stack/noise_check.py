@@ -72,7 +72,7 @@ def check_noise_levels(
             "energies: what all of them share, as the noise of one flat image behind "
             "all, stays in the result; average more flats, or give the noise",
         )
-    elif ratio < DIFFERENT:
+    elif 0 < ratio < DIFFERENT:  # single precision has no squares of tiny numbers
         said = (
             f"single frames have {ratio:.2g} times the noise that was found between "
             "energies: the frames differ by more than noise, as where the sample moved "

@@ -252,11 +252,15 @@ def _chance(
     scatter: Float[ArrayLike, "*ring"],
 ) -> Float[np.ndarray, "*ring"]:
     """Chance of more, from the gamma distribution of this mean and deviation."""
-    known = (np.asarray(scatter) > 0) & (np.asarray(freedom) > 0)
-    variance = np.where(known, np.square(scatter), 1)
-    mean = np.where(known, freedom, 1)
-    chance = gammaincc(mean**2 / variance, chi_squared * mean / variance)
-    return np.where(known, np.asarray(chance), 1.0)
+    # in double precision: squares of what is far beyond chance overflow in single
+    found, mean, deviation = (
+        np.asarray(z, np.float64) for z in (chi_squared, freedom, scatter)
+    )
+    known = (deviation > 0) & (mean > 0)
+    variance = np.where(known, deviation**2, 1)
+    mean = np.where(known, mean, 1)
+    chance = gammaincc(mean**2 / variance, found * mean / variance)
+    return np.where(known, chance, 1.0)
 
 
 def _shift(score: CentreScore, group: Group) -> tuple[tuple[float, float], float]:
