@@ -5,6 +5,7 @@ from jax import numpy as jnp
 
 import tvjax
 from tvjax.arguments import (
+    as_array,
     as_floating,
     as_full_mask,
     as_image,
@@ -142,6 +143,18 @@ def test_integers_of_64_bits_keep_their_value(kind):
     np.testing.assert_array_equal(image[0], values.astype(np.float32))
     negative = as_floating(np.asarray([-(2**40)]))
     assert negative[0] == -(2.0**40)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_integers_of_64_bits_stay_integers_where_32_bits_hold_them(kind):
+    values = np.asarray([0, 7, 2**31 - 1], kind)
+    found = as_array(values)
+    assert jnp.issubdtype(found.dtype, jnp.integer)
+    np.testing.assert_array_equal(found, values)
+    beyond = np.asarray([0, 7, 2**33], kind)
+    assert as_array(beyond).dtype == np.float32
+    np.testing.assert_array_equal(as_array(beyond), beyond.astype(np.float32))
+    assert as_array(np.zeros(0, kind)).size == 0
 
 
 LEVEL = 2.0**31

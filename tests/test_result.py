@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tvjax.noise import Poisson, PoissonGaussian
+from tvjax.noise import diagnose_noise, Poisson, PoissonGaussian
 from tvjax.result import AbstractResult, noise_in_words, plain, short
 
 
@@ -52,12 +52,20 @@ def test_repr_is_one_short_line():
     assert repr(warned) == "<Sharpness 2 x 3, 2 warnings>"
 
 
+def test_what_the_noise_was_recognised_by_is_in_the_dict():
+    report = diagnose_noise(np.random.default_rng(0).poisson(3.0, (64, 64)))
+    told = sharp(diagnosis=report).asdict()
+    assert json.loads(json.dumps(told)) == told
+    assert told["diagnosis"] == report.asdict()
+
+
 def test_dict_has_what_all_results_have_and_goes_through_json():
     told = sharp(warnings=("x",)).asdict()
     assert json.loads(json.dumps(told)) == told
     assert told == {
         "noise": {"model": "Poisson", "gain": 2.0},
         "risk": 0.5,
+        "diagnosis": None,
         "sharpness": [1.0, 4.0],
         "warnings": ["x"],
     }

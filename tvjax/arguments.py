@@ -14,6 +14,19 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 
+def as_array(y: ArrayLike) -> Array:
+    """The same values as an array of JAX, which would wrap integers of 64 bits.
+
+    Those that 32 bits hold stay integers; if one does not, all become floating point.
+    """
+    if hasattr(y, "__array__") and not isinstance(y, Array):
+        y = np.asarray(y)
+        kind = dtypes.canonicalize_dtype(y.dtype)
+        if y.dtype.kind in "iu" and kind != y.dtype and not _fits(y, kind):
+            y = y.astype(np.float64)
+    return jnp.asarray(y)
+
+
 def as_floating(y: ArrayLike, *, name: str = "y") -> Float[Array, "*shape"]:
     """The same values in floating point, of single precision at least.
 
@@ -23,7 +36,7 @@ def as_floating(y: ArrayLike, *, name: str = "y") -> Float[Array, "*shape"]:
     Raises:
         ValueError: The values are complex.
     """
-    y = _as_array(y)
+    y = as_array(y)
     if jnp.iscomplexobj(y):
         raise ValueError(f"`{name}` must be real, got complex values.")
     return y.astype(jnp.promote_types(y.dtype, jnp.float32))
@@ -43,7 +56,7 @@ def as_image(
     Raises:
         ValueError: The array is complex, empty, or has another number of axes.
     """
-    y = _as_array(y)
+    y = as_array(y)
     axes = {2: "an image (height, width)", 3: "frames (frame, height, width)"}
     if jnp.iscomplexobj(y) or y.ndim not in ndim or y.size == 0:
         expected = " or ".join(axes[n] for n in ndim)
@@ -175,13 +188,10 @@ def is_traced(value: Any) -> bool:
     return isinstance(value, core.Tracer)
 
 
-def _as_array(y: ArrayLike) -> Array:
-    """The same values as an array of JAX, which would wrap integers of 64 bits."""
-    if hasattr(y, "__array__") and not isinstance(y, Array):
-        y = np.asarray(y)
-        if y.dtype.kind in "iu" and dtypes.canonicalize_dtype(y.dtype) != y.dtype:
-            y = y.astype(np.float64)
-    return jnp.asarray(y)
+def _fits(y: np.ndarray, kind: np.dtype) -> bool:
+    """Whether a type of integers holds all values."""
+    limits = np.iinfo(kind)
+    return not y.size or bool(y.min() >= limits.min and y.max() <= limits.max)
 
 
 def _check_shape(

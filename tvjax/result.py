@@ -11,6 +11,7 @@ from tvjax.noise import (
     describe_noise,
     Noise,
     noise_in_words as noise_in_words,
+    NoiseReport,
 )
 from tvjax.readable import AbstractReadable, plain, short as short
 
@@ -24,11 +25,13 @@ class AbstractResult(AbstractReadable):
         noise: Noise model that was given or estimated; None where none was needed.
         risk: Estimated mean squared error, in the unit of the data squared: unbiased,
             so it may be negative. None where the strength was given.
+        diagnosis: What the noise was recognised by; None where its model was given.
     """
 
     image: np.ndarray | Array
     noise: Noise | None
     risk: np.ndarray | None
+    diagnosis: NoiseReport | None = None
 
     @abstractmethod
     def numbers(self) -> dict[str, Any]:
@@ -39,6 +42,7 @@ class AbstractResult(AbstractReadable):
         return {
             "noise": None if self.noise is None else describe_noise(self.noise),
             "risk": None if self.risk is None else plain(self.risk),
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.asdict(),
             **self.numbers(),
             "warnings": list(self.warnings),
         }

@@ -8,8 +8,8 @@ from tvjax.noise import Gaussian
 from tvjax.tuning.dealing import RepeatedFrames, SplitFrames
 from tvjax.tuning.draws import ChosenStrength
 
-NOTHING = np.zeros(0)
-CHOICE = ChosenStrength(1.0, 0.1, 0.1, 1.0, NOTHING, NOTHING, True, False)
+VISITED = np.asarray([0.5, 1.0])
+CHOICE = ChosenStrength(1.0, 0.1, 0.1, 1.0, VISITED, VISITED, True, False)
 KEY = jax.random.key(0)
 
 
@@ -68,6 +68,10 @@ def test_warnings_say_what_deserves_a_second_look():
     assert said(CHOICE) == []
     (text,) = said(CHOICE._replace(at_bound=True))
     assert "end of its range" in text and "check the noise model" in text
+    # at an end the descent cannot settle, and there is no error
+    least = CHOICE._replace(at_bound=True, alpha=0.5, converged=False, error=np.inf)
+    (text,) = said(least)
+    assert "least of its range" in text and "dark" in text
     (text,) = said(CHOICE._replace(converged=False))
     assert "did not settle" in text and "more frames" in text
     (text,) = said(CHOICE, CHOICE._replace(converged=False))

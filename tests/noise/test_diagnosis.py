@@ -97,6 +97,15 @@ def test_correlated_noise_has_its_deviation_and_its_kernel():
     assert report.scale_ratio > 6
 
 
+def test_correlated_noise_is_nowhere_less_than_that_of_the_darkest_blocks():
+    # photons, and columns without light, where a law of photons has no noise at all
+    light = np.where(np.indices(SHAPE)[1] % 48 < 16, 0, 8 * SCENE)
+    noise = gaussian_filter(np.sqrt(light + 9) * normal(3), 0.7)
+    report = diagnose_noise(np.maximum(np.round(light + noise), 0))
+    assert isinstance(report.noise, Correlated)
+    assert np.min(report.noise.sigma) > 3 * gaussian_filter(normal(5), 0.7).std()
+
+
 def test_correlated_noise_is_denoised_nearly_as_well_as_can_be():
     noise = gaussian_filter(normal(2), 0.7)
     y = (SCENE + 10 * noise / noise.std()).astype(np.float32)
@@ -145,6 +154,36 @@ def test_counts_with_structure_have_gain_one(kind, mean):
     for y in (counts, counts.astype(np.float32)):
         report = diagnose_noise(y, pattern.mask)
         assert isinstance(report.noise, Poisson) and report.noise.gain == 1
+
+
+def behind_a_beam_stop(kind, mean):
+    """A pattern with a shadow on it, which lets through some of the light."""
+    pattern = scattering_pattern(kind, (384, 384), mean=mean, seed=1)
+    rows, columns = np.indices((384, 384))
+    shadow = np.hypot(rows - 150, columns - 230) < 40
+    return np.where(shadow, 0.06, 1.0) * pattern.truth, pattern.mask
+
+
+@pytest.mark.parametrize("mean", [50, 500])
+@pytest.mark.parametrize("kind", ["powder", "crystal"])
+def test_pixels_that_respond_differently_are_no_gain_where_a_shadow_tells(kind, mean):
+    truth, mask = behind_a_beam_stop(kind, mean)
+    response = 1 + 0.042 * normal(8, (384, 384))
+    report = diagnose_noise(poisson(truth * response), mask)
+    assert isinstance(report.noise, Poisson) and report.noise.gain == 1
+    assert not report.warnings
+
+
+@pytest.mark.parametrize("gain", [1.3, 1.7, 2.5, 10])
+@pytest.mark.parametrize("read_noise", [0, 1])
+def test_a_gain_is_found_with_a_shadow_and_without(gain, read_noise):
+    truth, mask = behind_a_beam_stop("powder", 400)
+    amplified = gain * poisson(truth) + read_noise * normal(9, truth.shape)
+    y = np.maximum(np.round(amplified), 0)
+    rows = slice(192, None)  # below the shadow
+    for part in (slice(None), rows):
+        noise = diagnose_noise(y[part], mask[part]).noise
+        assert noise.gain == pytest.approx(gain, rel=0.06)
 
 
 @pytest.mark.parametrize("value", [100, 65535, 4e9])
@@ -236,11 +275,23 @@ def test_counting_detectors_have_gain_one(data, name):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["AgBehenate_003", "Empty_5s_014"])
+def test_a_detector_whose_pixels_differ_has_gain_one(data):
+    # 4 % at 400 counts, which the shadow of the beam stop tells from a gain of 1.7
+    name = "powder_calibration/ceria_50x30_740mm_000005_Pilatus2M.hdf5"
+    with h5py.File(data / name) as file:
+        counts = file["imageseries/images"][0]
+    report = diagnose_noise(counts, counts >= 0)
+    assert isinstance(report.noise, Poisson) and report.noise.gain == 1
+    assert not report.warnings and report.dispersion > 1.5
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["AgBehenate_003", "Empty_5s_014", "Dark_5s_003"])
 def test_the_noise_of_a_binned_camera_is_found_to_be_correlated(data, name):
     with fabio.open(str(data / f"saxs_symmetry/{name}.tif.bz2")) as image:
         report = diagnose_noise(image.data)
     assert isinstance(report.noise, Correlated) and "alike" in report.warnings[0]
+    assert np.min(report.noise.sigma) > 1  # the camera's read-out noise, in its counts
 
 
 @pytest.mark.real

@@ -58,6 +58,18 @@ def test_groups_are_of_about_the_same_mean():
     assert by_mean(made([])) == []
 
 
+def test_a_shadow_has_a_group_of_its_own_unless_it_is_too_small_to_tell():
+    mean = np.r_[np.full(900, 400.0), np.full(60, 90.0), np.full(40, 3.0)]
+    groups = by_mean(made(mean, mean=mean))
+    assert [set(group.mean) for group in groups[:3]] == [{3}, {90}, {400}]
+    assert sum(len(group.mean) for group in groups) == len(mean)
+    few = np.r_[np.full(950, 400.0), np.full(12, 3.0)]  # 192 degrees of freedom
+    assert len(by_mean(made(few, mean=few))[0].mean) > 90
+    # half the mean is no other mean where chance makes it
+    noisy = np.random.default_rng(3).normal(1, 0.25, 960)
+    assert len(by_mean(made(np.ones(960), mean=noisy))) == 10
+
+
 def test_scales_are_relative_to_the_floor():
     floors = floors_of([made(np.full(64, 3.0), mean=np.full(64, 7.0))])
     assert floors.mean == 7 and floors.variance == 3 and floors.share == 1

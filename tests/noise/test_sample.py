@@ -25,7 +25,18 @@ def test_of_many_pixels_tiles_are_taken_from_everywhere():
     assert len(np.unique(quarters, axis=0)) == 4
 
 
-def test_tiles_in_a_shadow_come_last():
+@pytest.mark.parametrize("corner", [(0, 0), (900, 1300), (1920, 1664)])
+def test_a_shadow_is_looked_at_wherever_it_is(corner):
+    y = np.full((2048, 1792), 400.5)
+    rows, columns = (slice(start, start + 40) for start in corner)
+    y[rows, columns] = 20.5
+    assert take_sample(y).tiles.min() == 20.5
+    # which takes no more than a sixteenth of the tiles, if all would be as dim
+    dim = np.where(np.arange(2048)[:, None] < 1024, 20.5, 400.5) * np.ones(1792)
+    assert 0.4 < (take_sample(dim).tiles == 20.5).mean() < 0.6
+
+
+def test_tiles_outside_the_detector_come_last():
     mask = np.zeros((2048, 2048), bool)
     mask[:, :1024] = True
     sample = take_sample(np.ones((2048, 2048)), mask)

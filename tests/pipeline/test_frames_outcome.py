@@ -68,6 +68,7 @@ def test_what_was_written_is_told_frame_by_frame():
         "input": "raw.h5 (HDF5, 9 x 3 x 4)",
         "frames": [2, 4],
         "noise": {"model": "Poisson", "gain": 2.0},
+        "diagnosis": None,
         "alpha": [0.5, 0.25],
         "relative_gap": [1e-5, 1e-3],
         "converged": [True, False],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.pipeline.stand_ins import MASKED, save_frames
-from tvjax.io import FileError, open_series, series_of
+from tvjax.io import FileError, Frame, open_series, series_of
 from tvjax.noise import describe_noise, Gaussian, Poisson, PoissonGaussian
 from tvjax.pipeline.input import (
     describe_series,
@@ -140,3 +140,14 @@ def test_a_mask_that_leaves_nothing_is_refused(scan, tmp_path):
         np.save(tmp_path / "mask.npy", ~series.mask)
     with pytest.raises(FileError, match=r"leaves no pixel|no valid pixel"):
         open_input(scan, Settings(mask=str(tmp_path / "mask.npy")))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_integers_of_64_bits_keep_their_value(kind):
+    counts = np.arange(12).reshape(1, 3, 4).astype(kind)
+    mask = np.ones((1, 3, 4), bool)
+    (small,), _ = images_and_masks([Frame(0, counts[0], mask[0])])
+    assert small.dtype.kind == counts.dtype.kind and small.dtype.itemsize == 4
+    large = counts * kind(2**31)
+    (found,), _ = images_and_masks([Frame(0, large[0], mask[0])])
+    np.testing.assert_array_equal(found, large[0].astype(float))

@@ -2,8 +2,10 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from scipy.ndimage import gaussian_filter
 
 from tvjax.io import FileError, save_series, save_stack, series_of, stack_of
+from tvjax.io.series import Metadata
 from tvjax.pipeline import inspect_files
 from tvjax.settings import StackSettings
 
@@ -29,7 +31,8 @@ def test_a_scan_and_what_comes_next(tmp_path):
     assert facts["input"].endswith("scan_master.h5 (HDF5, 9 x 20 x 30)")
     assert facts["valid pixels"] == "90.00%"
     assert facts["mean"] == pytest.approx(2.0, rel=0.05)
-    assert facts["noise, gain"] == pytest.approx(1.0, rel=0.2)
+    assert facts["noise"] == "Poisson, gain 1" and not facts["warnings"]
+    assert float(facts["dispersion"].split(",")[0]) == pytest.approx(1.0, rel=0.1)
     assert facts["next"] == f"tvjax denoise {scan} -o clean/scan_master.h5"
     # nothing tells that these are no energies
     assert facts["or, of energies"].endswith("-o clean.h5 --energies START:STOP:N")
@@ -46,6 +49,42 @@ def test_an_energy_stack_in_hdf5(tmp_path, counts):
     assert facts["in memory"] == "14.4 kB as float32, fits the 2 GB of --memory"
     assert facts["flats"] == facts["darks"] == "none in the file"
     assert facts["next"] == f"tvjax stack {source} -o clean.h5"
+
+
+def test_unusual_noise_is_told_with_the_warnings_of_its_diagnosis(tmp_path):
+    white = np.random.default_rng(1).normal(size=(2, 96, 97))
+    blurred = 50 + gaussian_filter(white, (0, 0.7, 0.7))
+    tifffile.imwrite(tmp_path / "blurred.tif", blurred.astype(np.float32))
+    facts = inspect(tmp_path / "blurred.tif")
+    assert facts["noise"].startswith("Correlated")
+    assert {"scale ratio", "correlation", "confidence"} <= facts.keys()
+    assert len(facts["warnings"]) == 1 and "alike" in facts["warnings"][0]
+
+
+def test_a_detector_that_counts_has_gain_one_whatever_its_frames_look_like(tmp_path):
+    doubled = 2.3 * np.random.default_rng(2).poisson(30.0, (2, 64, 64))
+    series = series_of(
+        np.round(doubled).astype(np.uint32), metadata=Metadata(detector="EIGER 1M")
+    )
+    save_series(tmp_path / "scan_master.h5", series)
+    facts = inspect(tmp_path / "scan_master.h5")
+    assert facts["noise"] == "Poisson, gain 1"
+    assert facts["dispersion"].startswith("2.")
+
+
+def test_energies_of_different_noise_are_not_taken_for_uneven_noise(tmp_path):
+    sigma = np.asarray([1.0, 2.0, 4.0, 1.0, 2.0, 4.0])[:, None, None]
+    noisy = 50 + sigma * np.random.default_rng(3).normal(size=(6, 96, 96))
+    save_stack(tmp_path / "raw.h5", stack_of(noisy.astype(np.float32), ENERGIES))
+    facts = inspect(tmp_path / "raw.h5")
+    assert facts["noise"].startswith("Gaussian") and not facts["warnings"]
+
+
+def test_images_too_small_for_their_noise_are_told_of_all_the_same(tmp_path):
+    line = np.arange(40, dtype=np.float32).reshape(1, 1, 40)
+    save_series(tmp_path / "line.h5", series_of(line))
+    facts = inspect(tmp_path / "line.h5")
+    assert "at least 2 x 2" in facts["noise"] and facts["mean"] == 19.5
 
 
 def test_flats_are_found_beside_an_nxstxm_signal(tmp_path, counts):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from tests.registration.scenes import band_limited, edge_stack, rms, simulated_edge
-from tvjax.registration import align, register, register_to, Registration
+from tvjax.registration import (
+    align,
+    estimate_shift,
+    register,
+    register_to,
+    Registration,
+)
 
 SCENE, STACK = np.zeros((16, 16)), np.zeros((3, 16, 16))
 AT_REST = Registration(np.zeros((3, 2)), np.ones(3), np.ones((16, 16), bool))
@@ -100,6 +106,29 @@ def test_shifts_of_smoothed_frames_serve_the_raw_ones(jittered):
     aligned = align(counts, found, whole_pixels=True)
     assert aligned.stack.dtype == counts.dtype
     assert {*np.unique(aligned.stack[aligned.mask])} <= {*np.unique(counts)}
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_integers_beyond_32_bits_are_taken_by_value(jittered, kind):
+    raw, *_ = jittered
+    # single precision holds 24 bits of them
+    large = np.round(2.0**12 * (raw[:4] - raw.min())) * 2.0**24
+    given, expected = large.astype(kind), large.astype(np.float32)
+    assert given.max() > 2**33
+    found = register(given, num_rounds=0)
+    for one, other in zip(found, register(expected, num_rounds=0), strict=True):
+        np.testing.assert_array_equal(one, other)
+    by_models = register_to(given, given[::-1].copy())
+    for one, other in zip(
+        by_models, register_to(expected, expected[::-1].copy()), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(
+        align(given, found).stack, align(expected, found).stack
+    )
+    pair = estimate_shift(given[0], given[1])
+    for one, other in zip(pair, estimate_shift(expected[0], expected[1]), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

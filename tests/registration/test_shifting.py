@@ -40,6 +40,14 @@ def test_whole_pixels_are_copied_exactly(whole_pixels):
     assert moved.image.dtype == (image.dtype if whole_pixels else np.float32)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+@pytest.mark.parametrize("whole_pixels", [False, True])
+def test_integers_beyond_32_bits_keep_their_value(kind, whole_pixels):
+    image = (2**31 * np.random.default_rng(8).integers(1, 9, SHAPE)).astype(kind)
+    moved = shift_image(image, (3.0, -5.0), whole_pixels=whole_pixels)
+    np.testing.assert_array_equal(moved.image[:-3, 5:], image[3:, :-5].astype(float))
+
+
 def test_rounding_is_to_the_nearest_pixel():
     image = np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     moved = shift_image(image, (2.6, -5.4), whole_pixels=True)

@@ -22,6 +22,7 @@ from tvjax.report import (
     report_stack,
     report_symmetry,
 )
+from tvjax.settings import StackSettings
 from tvjax.simulate import nickel_energies, xanes_stack
 from tvjax.symmetry import choose_symmetry
 
@@ -61,6 +62,8 @@ def test_a_scan_is_reported_by_its_example_and_its_risk(scan, tmp_path):
     # half of the counts were taken away
     assert found["measured"]["total_change"] == pytest.approx(-0.5)
     assert "risk.png" in pictures(page)
+    assert found["summary"]["diagnosis"] == outcome.diagnosis.asdict()
+    assert "| diagnosis, dispersion | 1.0" in page.with_suffix(".md").read_text()
 
 
 def test_the_truth_is_drawn_where_it_is_known(scan, tmp_path):
@@ -134,6 +137,19 @@ def test_a_stack_is_reported_beside_the_truth(tmp_path):
     assert found["summary"]["true gain, dB"] == errors.gain(rank) == 10
     assert found["summary"]["true map rmse after"] > 0
     assert "map.png" in pictures(page) and "shifts.png" not in pictures(page)
+
+
+def test_a_stack_is_reported_with_the_noise_of_a_frame(tmp_path):
+    scene = xanes_stack((48, 56), energies=nickel_energies(16), num_states=2)
+    pattern = 0.3 * np.random.default_rng(5).normal(size=(48, 56))
+    source = write_density(tmp_path / "raw.h5", scene, noisy(scene.truth) + pattern)
+    settings = StackSettings(rank=1)
+    outcome = denoise_stack_files(source, tmp_path / "clean.h5", settings)
+    (shared,) = [text for text in outcome.warnings if "all of them share" in text]
+    page = report_stack(tmp_path / "report", outcome)
+    found = numbers(page)
+    assert found["summary"]["diagnosis"] == outcome.components.diagnosis.asdict()
+    assert shared in page.with_suffix(".md").read_text()
 
 
 def test_a_stack_without_maps_has_no_picture_of_them(tmp_path):

@@ -108,3 +108,21 @@ def test_coarse_sums_are_those_of_binned_pixels():
         bins = data.reshape(3, 32 // side, side, 16 // side, side).sum((2, 4)) / side
         flat = bins.reshape(3, -1)
         np.testing.assert_allclose(gram, flat @ flat.T, rtol=1e-5)  # float32
+
+
+@pytest.mark.parametrize("scale", [1e-22, 1e22])
+def test_a_projection_has_no_unit(data, scale):
+    vectors, sigma = np.eye(len(data))[:, :2], np.ones(len(data))
+    expected, found = (
+        project(
+            Blocks(
+                (c * data).astype(np.float32), None, 2**20, lambda done, total: None
+            ),
+            vectors,
+            c * sigma,
+        )
+        for c in (1.0, scale)
+    )
+    # the square of either scale is beyond single precision
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)

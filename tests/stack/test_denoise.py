@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve1d, gaussian_filter
 
 from tvjax.metrics import mse
 from tvjax.noise import Gaussian, Poisson, PoissonGaussian
@@ -145,6 +145,18 @@ def test_read_noise_adds_to_the_photons(truth):
     assert mse(found.image, expected) < 0.5 * min(truncation_errors(y, expected))
 
 
+def test_the_noise_of_single_frames_is_told_and_where_it_contradicts(noisy, denoised):
+    assert denoised.warnings == () and not denoised.diagnosis.warnings
+    sigma = float(denoised.diagnosis.noise.sigma)
+    np.testing.assert_allclose(sigma, SIGMA, rtol=0.1)
+    assert denoise_stack(noisy, noise=Gaussian(SIGMA), rank=1).diagnosis is None
+    shared = noisy + 4 * SIGMA * np.random.default_rng(5).normal(size=SHAPE)
+    found = denoise_stack(shared.astype(np.float32), rank=1)
+    (sentence,) = found.warnings
+    assert "all of them share" in sentence
+    assert found.asdict()["warnings"] == [sentence]
+
+
 def test_noise_that_is_correlated_is_recognized(truth):
     # as it is in frames that were moved by fractions of a pixel
     rng = np.random.default_rng(8)
@@ -159,6 +171,23 @@ def test_noise_that_is_correlated_is_recognized(truth):
     # taken for white, it is left in
     as_white = denoise_stack(y, noise=Gaussian(found.sigma[:, None, None]))
     assert error < 0.8 * mse(as_white.image, truth)
+
+
+@pytest.mark.parametrize("kind", ["counts", "correlated"])
+def test_of_few_energies_the_noise_is_that_which_each_frame_shows(kind):
+    expected = 8 * np.exp(-xanes_stack((96, 112), energies=nickel_energies(5)).truth)
+    rng = np.random.default_rng(10)
+    if kind == "counts":
+        y = rng.poisson(expected)
+    else:
+        noise = gaussian_filter(rng.normal(size=expected.shape), (0, 0.8, 0.8))
+        y = expected + 2 * noise / noise.std()
+    found = denoise_stack(y.astype(np.float32))
+    level = np.sqrt(np.mean((y - expected) ** 2, axis=(1, 2)))
+    np.testing.assert_allclose(found.sigma, level, rtol=0.1)
+    # the level of the dimmest parts, or of the finest scale, leaves most of it in
+    assert mse(found.image, expected) < 0.15 * mse(y, expected)
+    assert len(found.warnings) == (kind == "correlated")
 
 
 def test_invalid_pixels_come_back_and_take_no_part(noisy):

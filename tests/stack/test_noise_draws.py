@@ -2,6 +2,7 @@ import jax
 import numpy as np
 
 from tvjax.stack.noise_draws import (
+    correlated_draws,
     NoiseDraws,
     signal_free_directions,
     white_draws,
@@ -28,6 +29,25 @@ def test_white_draws_have_the_variance_of_each_pixel():
         np.testing.assert_allclose(found, variance[0][mask], rtol=0.5)
         np.testing.assert_allclose(found.mean(), variance[0][mask].mean(), rtol=0.02)
     np.testing.assert_allclose(draws.probes**2, np.where(mask, variance, 0), rtol=1e-5)
+
+
+def test_correlated_draws_are_as_alike_as_the_kernel_makes_them():
+    variance = np.linspace(1, 4, 50) * np.ones((300, *SHAPE))
+    mask = np.random.default_rng(1).random(SHAPE) < 0.8
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 6
+    draws = correlated_draws(variance.shape, variance, mask, kernel, KEY)
+    plain = correlated_draws(variance.shape, None, None, kernel, KEY)
+    for images in draws:
+        assert not images[:, ~mask].any()
+        np.testing.assert_allclose(
+            np.mean(images[:, mask] ** 2), variance[0][mask].mean(), rtol=0.02
+        )
+    for images in plain:
+        np.testing.assert_allclose(np.mean(images**2), 1, rtol=0.02)
+        beside = np.mean(images[:, 1:] * images[:, :-1])
+        np.testing.assert_allclose(beside, 2 / 3, rtol=0.02)
+    both = np.mean(plain.splitting * plain.probes)
+    assert abs(both) < 0.02  # independent: 600,000 pixels, a quarter of them so
 
 
 def test_draws_serve_twice_where_they_are_few():

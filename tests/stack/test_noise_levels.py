@@ -53,3 +53,9 @@ def test_noise_alone_has_no_component_and_a_strong_signal_has_one():
     spike = 4 * (30 / 500) ** 0.5 * np.outer(rng.normal(size=500), np.eye(30)[0])
     values = np.linalg.svd(noise + spike, compute_uv=False)
     assert num_above_noise(values, shape) == 1
+
+
+def test_a_stack_without_noise_has_none_but_rounding():
+    row = np.linspace(1, 2, 15)
+    found = noise_levels(400 * np.outer(row, row), 400)
+    assert (found.sigma > 0).all() and (found.sigma < 1e-6 * row).all()

@@ -72,3 +72,8 @@ def test_variances_come_from_the_model_or_from_the_stack(data):
     # estimated: the same for each component, since nothing tells them apart
     estimated = uneven_variance(images, projected.power, 5, None)
     assert estimated is None and found(None) is None
+
+
+def test_no_noise_is_even():
+    images = np.ones((1, *FRAME), np.float32)
+    assert uneven_variance(images, np.ones(FRAME, np.float32), 8, None) is None

@@ -67,3 +67,7 @@ def test_noise_values_are_those_of_noise():
         singular_values_of_noise(shape, 50), np.mean(d, axis=0), rtol=0.015
     )
     assert singular_values_of_noise(shape, 0).shape == (0,)
+
+
+def test_rows_without_noise_are_all_independent():
+    assert independent_rows(np.r_[9.0, np.zeros(14)], (400, 15)) == 400

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from tvjax.noise import Gaussian, Poisson
+from tvjax.noise import Correlated, Gaussian, Poisson
 from tvjax.stack import survey as surveys
 from tvjax.stack.blocks import Blocks
 from tvjax.stack.survey import is_large, num_passes, survey
@@ -53,6 +53,28 @@ def test_levels_come_from_the_model_or_from_the_data(signal):
     # few energies: from each image, of which nothing is smooth here
     few = surveyed(noisy(0 * signal[:4], 3.0))
     np.testing.assert_allclose(few.sigma, 3, rtol=0.1)
+
+
+@pytest.mark.parametrize("mean", [3.0, 50.0])
+def test_few_energies_of_counts_have_their_mean_variance(mean):
+    light = mean * np.geomspace(0.2, 1, 160) * np.ones((4, 128, 160))
+    counts = np.random.default_rng(4).poisson(light).astype(np.int32)
+    found = surveyed(counts)
+    # as white noise their dimmest parts would decide, of half the deviation
+    np.testing.assert_allclose(found.sigma**2, counts.mean(axis=(1, 2)), rtol=0.05)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_correlated_noise_has_its_kernel_and_fewer_independent_pixels(given):
+    noise = Correlated(2.0, np.outer([1, 2, 1], [1, 2, 1]))
+    y = 50 + np.asarray(noise.draw(np.zeros((4, 128, 160)), KEY))
+    found = surveyed(y, noise if given else None)
+    np.testing.assert_allclose(found.sigma, 2, rtol=0.1)
+    # 35/18 is Σρ² along one side, with ρ = 1, 2/3, 1/6
+    expected = y[0].size / (35 / 18) ** 2
+    np.testing.assert_allclose(found.num_independent, expected, rtol=0.1)
+    middle = found.kernel.shape[0] // 2
+    assert found.kernel[middle, middle] == found.kernel.max()
 
 
 def test_directions_are_orthonormal_and_hold_the_clear_ones_first(signal):

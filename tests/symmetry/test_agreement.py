@@ -4,6 +4,7 @@ import pytest
 import tvjax
 from tvjax.simulate import scattering_pattern
 from tvjax.symmetry import judge_symmetry
+from tvjax.symmetry.agreement import _chance
 
 SHAPE = (128, 140)
 POISSON = tvjax.Poisson()
@@ -71,3 +72,10 @@ def test_orbits_that_are_all_masked_are_named():
             noise=POISSON,
             mask=mask,
         )
+
+
+def test_what_is_far_beyond_chance_has_none_in_single_precision_either():
+    huge = (np.asarray(z, np.float32) for z in ([1e32, 1.0], [1e9, 1.0], [1e4, 1.0]))
+    chance = _chance(*huge)
+    # the other is exponential: of mean and deviation one
+    np.testing.assert_allclose(chance, [0, np.exp(-1)], rtol=1e-5)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
+from scipy.ndimage import gaussian_filter
 
 import tvjax
 from tvjax.simulate import add_spot, scattering_pattern
@@ -40,6 +41,37 @@ def test_orbit_and_tv_beat_tv_alone(fibre, judge):
     assert both.group == "2mm" and both.judge == judge
     assert both.converged and not both.at_bound
     assert "2mm about" in both.report()
+
+
+@pytest.mark.parametrize(
+    ("kind", "judge"),
+    [("counts", "data"), ("floating counts", "data"), ("blurred", "orbits")],
+)
+def test_noise_that_is_recognised_tells_who_judges(fibre, kind, judge):
+    y = fibre.counts(2)
+    if kind != "counts":
+        y = y.astype(np.float32)
+    if kind == "blurred":
+        white = np.random.default_rng(3).normal(size=SHAPE)
+        y = y + 9 * gaussian_filter(white, 0.8).astype(np.float32)
+    found = tvjax.denoise_symmetric(
+        y, group="friedel", centre=fibre.centre, mask=fibre.mask
+    )
+    assert found.judge == judge and found.noise is found.diagnosis.noise
+    alike = [text for text in found.warnings if "alike" in text]
+    assert len(alike) == (kind == "blurred")
+    assert found.asdict()["diagnosis"] == found.diagnosis.asdict()
+    assert found.report().count("noise ") and "noise" in found.facts()
+
+
+def test_integers_of_64_bits_keep_their_value_where_they_are_invalid():
+    y = np.random.default_rng(4).poisson(9.0, (40, 40)) + np.int64(2**40)
+    mask = np.ones(y.shape, bool)
+    mask[5:8, 5:8] = mask[-8:-5, -8:-5] = False  # a hole with no partner
+    given = {"group": "friedel", "centre": (19.5, 19.5), "noise": POISSON}
+    found = tvjax.denoise_symmetric(y, mask=mask, **given)
+    assert not found.mask[6, 6]
+    np.testing.assert_allclose(found.image[6, 6], 2.0**40, rtol=1e-6)
 
 
 @pytest.mark.slow

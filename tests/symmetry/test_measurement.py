@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 
 import tvjax
-from tvjax.symmetry.measurement import as_measurement, check_centre, is_within
+from tvjax.symmetry.measurement import (
+    as_diagnosed,
+    as_measurement,
+    check_centre,
+    is_within,
+)
 
 
 def test_counts_bring_their_noise_and_invalid_pixels_are_zero():
@@ -17,6 +22,15 @@ def test_counts_bring_their_noise_and_invalid_pixels_are_zero():
     whole = as_measurement(counts + np.float32(0.3), noise=None, mask=None)
     assert isinstance(whole.noise, tvjax.Gaussian)
     assert whole.mask.shape == counts.shape and whole.mask.all()
+
+
+def test_what_the_noise_is_recognised_by_comes_with_it_unless_it_is_given():
+    counts = np.random.default_rng(0).poisson(3.0, (40, 44))
+    measured, report = as_diagnosed(counts, noise=None, mask=None)
+    assert report.noise is measured.noise
+    given = tvjax.Poisson()
+    measured, report = as_diagnosed(counts, noise=given, mask=None)
+    assert report is None and measured.noise is given
 
 
 def test_invalid_values_may_be_anything():

@@ -46,7 +46,9 @@ def info_command(
         facts = pipeline.inspect_files(inputs, settings, frames=frames)
         facts["tvjax"] = version_of("tvjax")
         facts["jax"] = f"{version_of('jax')} on {jax.devices()[0]}"
-        width = max(map(len, facts))
-        for name, fact in facts.items():
+        lines = [(name, fact) for name, fact in facts.items() if name != "warnings"]
+        lines += [("WARNING", text) for text in facts.get("warnings", ())]
+        width = max(len(name) for name, _ in lines)
+        for name, fact in lines:
             text = f"{fact:.5g}" if isinstance(fact, float) else fact
             typer.echo(f"{name.replace('_', ' '):{width}}  {text}")

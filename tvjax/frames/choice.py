@@ -86,19 +86,29 @@ def choose_strengths(
 
 def warnings_of(choices: Sequence[ChosenStrength]) -> Iterator[str]:
     """Yield a sentence for each thing about a choice that deserves a second look."""
-    if any(choice.at_bound for choice in choices):
+    ended = [choice for choice in choices if choice.at_bound]
+    if any(choice.alpha > 1.01 * choice.visited.min() for choice in ended):
         yield (
             "alpha ended at the end of its range: the risk has no minimum within; "
             "check the noise model and the mask"
         )
-    stopped = sum(not choice.converged for choice in choices)
+    elif ended:
+        yield (
+            "alpha ended at the least of its range, and the image comes back nearly as "
+            "it was: its pixels differ by far more than their noise, as those of a "
+            "camera's fixed pattern do, in a dark frame for one; subtract the dark, or "
+            "check the noise model and the mask"
+        )
+    # of a strength at an end, that is all there is to say
+    within = [choice for choice in choices if not choice.at_bound]
+    stopped = sum(not choice.converged for choice in within)
     if stopped:
         yield (
             "the descent on the risk did not settle"
             + (f" in {stopped} of {len(choices)} frames" if len(choices) > 1 else "")
             + ": the strength is only roughly known; give more frames, or alpha"
         )
-    unsure = [choice.error for choice in choices if choice.error > UNSURE]
+    unsure = [choice.error for choice in within if choice.error > UNSURE]
     if unsure:
         known = f"to {max(unsure):.0%}" if np.isfinite(max(unsure)) else "hardly"
         yield (

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tvjax.noise import NoiseReport
 from tvjax.result import AbstractResult, noise_in_words, plain, short
 
 
@@ -71,7 +70,6 @@ class Result(AbstractResult):
 
     alpha: np.ndarray
     curve: Curve | None
-    diagnosis: NoiseReport | None = None
     alpha_error: np.ndarray | None = None
     kept: Bool[np.ndarray, "*frame height width"] | None = None
     protection: float | None = None
@@ -123,7 +121,6 @@ class Result(AbstractResult):
             ),
             "kept": None if self.kept is None else int(self.kept.sum()),
             "protection": self.protection,
-            "diagnosis": (None if self.diagnosis is None else self.diagnosis.asdict()),
             "curve": curve,
             "relative_gap": plain(self.relative_gap),
             "rmse": plain(self.rmse),

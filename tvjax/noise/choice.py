@@ -40,6 +40,9 @@ SPARSE = 0.3
 WHITE, HIDDEN = 1.15, 0.65
 # Share of the floors that have to agree with a counting detector where none is below.
 CANNOT_TELL = 0.2
+# Floors of a mean below this share of the typical one are dim; they have one gain and
+# not the other if they are so many errors from the latter, and no more from the former.
+DIM, SURE = 0.25, 3.0
 # Noise is uneven if the logarithm of its variance has this range, nine patches of ten,
 # and differs by so many times its error.
 RANGE, TIMES = 0.55, 8.0
@@ -129,12 +132,32 @@ def _is_counting(floors: Floors, detector: Law, laws: dict[LawName, Law]) -> boo
     # whole numbers below one vary by no less than their mean: less of it is chance
     sparse = np.median(floors.mean) < SPARSE * detector.b
     least = 0 if sparse else 1 - max(BELOW, 5 * error)
+    agree, below = agreement(floors, detector)
+    if below == 0 and _is_counting_in_shadow(floors, detector):
+        return True
     if not least < ratio < most:
-        agree, below = agreement(floors, detector)
         hidden = best > HIDDEN * misfit  # by structure, in all other laws, too
         return agree >= CANNOT_TELL and below == 0 and ratio > 1 and hidden
     other = best + BETTER * len(floors.mean)
     return bool(sparse or min(laws["counts"].misfit, misfit) < other)
+
+
+def _is_counting_in_shadow(floors: Floors, detector: Law) -> bool:
+    """Whether dim floors agree with a counting detector, and not with the others.
+
+    A gain is the same in a shadow; what structure and the response of pixels add to
+    the variance grows with the square of the mean.
+    """
+    ratio = floors.variance / np.maximum(detector.variance(floors.mean), 1e-300)
+    dim = floors.mean < DIM * np.median(floors.mean)
+    if not dim.any():
+        return False
+    error = np.hypot(floors.error, UNSEEN)[dim]
+    elsewhere = np.median(ratio[~dim])
+    return bool(
+        np.all(np.abs(ratio[dim] - 1) < SURE * error)
+        and np.all(elsewhere - ratio[dim] > SURE * error * elsewhere)
+    )
 
 
 def _with_pedestal(survey: NoiseSurvey, law: Law) -> tuple[LawName, Law]:

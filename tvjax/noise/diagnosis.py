@@ -316,7 +316,9 @@ def _correlated(
     correlation = float(beside / covariance[middle, middle])
     if not law.b and not law.c:
         return Correlated(level * np.sqrt(law.a), kernel), correlation
-    deviation = level * np.sqrt(_variance_map(y, mask, law))
+    # read-out noise is there in the dark, too: nowhere is less than in some blocks
+    least = survey.floors.variance.min()
+    deviation = level * np.sqrt(np.maximum(_variance_map(y, mask, law), least))
     return Correlated(deviation, kernel), correlation
 
 

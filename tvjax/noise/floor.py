@@ -7,7 +7,7 @@ common is the least that enough of them agree on: their floor.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from tvjax.noise.blocks import BlockPowers
 
@@ -20,6 +20,9 @@ LEAST_FREEDOM = 200
 AGREE = 1.5
 # What structure that no statistic sees may add, relative to a floor.
 UNSEEN = 0.03
+# Blocks whose mean is below this share of that of others, beyond so many deviations of
+# chance, are compared with none of these.
+DIM, CLEARLY = 0.5, 6.0
 # Blocks a floor is made of, as a rule, and the greatest number of floors.
 BLOCKS_A_FLOOR = 96
 MOST_FLOORS = 16
@@ -87,12 +90,31 @@ def floors_of(groups: list[BlockPowers]) -> Floors:
 
 
 def by_mean(blocks: BlockPowers) -> list[BlockPowers]:
-    """Groups of blocks of about the same mean."""
+    """Groups of blocks of about the same mean, those of least mean first.
+
+    There are as many in each, but that a shadow has one of its own however small it is:
+    there, what the detector adds to the noise of photons shows most.
+    """
     order = np.argsort(blocks.mean, kind="stable")
     if not len(order):
         return []
     count = int(np.clip(len(order) // BLOCKS_A_FLOOR, 1, MOST_FLOORS))
-    return [blocks.part(part) for part in np.array_split(order, count)]
+    first, *others = (blocks.part(part) for part in np.array_split(order, count))
+    dim = []
+    while (shadow := _shadow(first)).any():
+        dim.append(first.part(~shadow))
+        first = first.part(shadow)
+    return [first, *reversed(dim), *others]
+
+
+def _shadow(blocks: BlockPowers) -> Bool[np.ndarray, " block"]:
+    """Blocks that are plainly dimmer than most, where they are enough for a floor."""
+    middle = np.median(blocks.mean)
+    chance = np.sqrt(np.median(blocks.power / blocks.freedom))
+    dim = (blocks.mean > 0) & (blocks.mean < DIM * middle)
+    dim &= middle - blocks.mean > CLEARLY * chance
+    enough = blocks.freedom[dim].sum() >= LEAST_FREEDOM
+    return dim if enough else np.zeros_like(dim)
 
 
 def _known_mean(values: Float[np.ndarray, " block"]) -> float:

@@ -16,6 +16,11 @@ Mask: TypeAlias = Bool[ArrayLike, "*frames height width"] | None
 SAMPLE = 2**20
 # Side in pixels of the tiles of a sample.
 TILE = 128
+# Every so many tiles one is among the dimmest, of those looked at: as dim as the pixel
+# at this share of its values.
+DIMMEST, DIM = 16, 1 / 16
+# Tiles are judged by every so many rows and columns.
+STRIDE = 8
 # The golden section spreads any number of places evenly.
 GOLDEN = (5**0.5 - 1) / 2
 # Fewer pixels than this that are not zero do not tell a lattice from chance.
@@ -67,7 +72,7 @@ def take_sample(y: Num[ArrayLike, "*stack height width"], mask: Mask = None) -> 
         raise ValueError("`mask` leaves no valid pixel to estimate the noise from.")
     images = values.reshape(-1, *shape[-2:])
     valid = valid.reshape(images.shape)
-    places, (rows, columns) = _places(images.shape, valid)
+    places, (rows, columns) = _places(images, valid)
 
     def cut(z: np.ndarray) -> np.ndarray:
         return np.stack([z[f, r : r + rows, c : c + columns] for f, r, c in places])
@@ -98,10 +103,11 @@ def sum_squares(sample: Sample) -> Sample:
 
 
 def _places(
-    shape: tuple[int, ...], valid: Bool[np.ndarray, "frame height width"]
+    images: Num[np.ndarray, "frame height width"],
+    valid: Bool[np.ndarray, "frame height width"],
 ) -> tuple[Int[np.ndarray, "tile 3"], tuple[int, int]]:
     """Where the tiles begin, and their height and width."""
-    frames, height, width = shape
+    frames, height, width = images.shape
     if frames * height * width <= SAMPLE:
         starts = np.zeros((frames, 3), int)
         starts[:, 0] = np.arange(frames)
@@ -114,12 +120,20 @@ def _places(
     spread = np.argsort(np.arange(total) * GOLDEN % 1)[: 4 * wanted]
     steps = np.asarray([1, *sides])
     starts = np.stack(np.unravel_index(spread, grid), 1) * steps
-    # tiles in a shadow tell little: those with valid pixels come first
-    share = [
-        valid[f, r : r + sides[0] : 8, c : c + sides[1] : 8].mean()
-        for f, r, c in starts
-    ]
-    best = np.argsort(np.asarray(share) < 0.5, kind="stable")[:wanted]
+    # tiles outside the detector tell little: those with valid pixels come first
+    invalid, dark = [], []
+    for f, r, c in starts:
+        at = (f, slice(r, r + sides[0], STRIDE), slice(c, c + sides[1], STRIDE))
+        good = valid[at]
+        invalid.append(good.mean() < 0.5)
+        values = np.sort(images[at][good])
+        dark.append(values[int(DIM * len(values))] if len(values) else np.inf)
+    order = np.argsort(np.asarray(invalid), kind="stable")
+    # what a detector adds to the noise of photons shows most where there are few
+    darkest = np.lexsort((np.asarray(dark), np.asarray(invalid)))
+    first = np.concatenate([darkest[: wanted // DIMMEST], order])
+    _, seen = np.unique(first, return_index=True)
+    best = first[np.sort(seen)][:wanted]
     return starts[best], sides
 
 

@@ -133,7 +133,7 @@ def denoise_files(
             )
         sample = sample_frames(series, frames)
         images, mask = images_and_masks(sample)
-        noise, unusual = noise_model(
+        noise, diagnosis = noise_model(
             settings.noise,
             images,
             mask,
@@ -192,7 +192,8 @@ def denoise_files(
                     )
                 )
         warnings = (
-            *unusual,
+            # repeats are judged by each other, whatever their noise
+            *(() if diagnosis is None or settings.repeats else diagnosis.warnings),
             *choice.warnings,
             *_warnings(sample, choice, noise, records, writer.tally),
         )
@@ -201,6 +202,7 @@ def denoise_files(
             source=describe_series(series),
             frames=(frames.start, frames.stop),
             noise=noise,
+            diagnosis=diagnosis,
             choice=choice,
             records=tuple(records),
             tally=writer.tally,

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Num
 
 from tvjax.frames import Curve
 from tvjax.io import Tally
-from tvjax.noise import describe_noise, Noise
+from tvjax.noise import describe_noise, Noise, NoiseReport
 from tvjax.pipeline.outcome import AbstractOutcome
 from tvjax.result import noise_in_words, short
 
@@ -88,6 +88,7 @@ class FramesOutcome(AbstractOutcome):
     Attributes:
         frames: First frame and the one after the last, in the input.
         noise: Noise model that was given or estimated.
+        diagnosis: What it was recognised by; None where it was given.
         choice: The result on the sample: strength, certificate and risk curve.
         records: How each frame was denoised; empty if nothing was written.
         tally: What writing did to the valid pixels.
@@ -97,6 +98,7 @@ class FramesOutcome(AbstractOutcome):
 
     frames: tuple[int, int]
     noise: Noise
+    diagnosis: NoiseReport | None = None
     choice: DenoisedFrames
     records: tuple[Record, ...]
     tally: Tally
@@ -139,6 +141,7 @@ class FramesOutcome(AbstractOutcome):
         return {
             "frames": list(self.frames),
             "noise": describe_noise(self.noise),
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.asdict(),
             "alpha": self._alphas(),
             "relative_gap": [record.relative_gap for record in self.records],
             "converged": [record.converged for record in self.records],

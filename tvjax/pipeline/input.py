@@ -18,6 +18,7 @@ from tvjax.noise import (
     diagnose_noise,
     Gaussian,
     Noise,
+    NoiseReport,
     Poisson,
     PoissonGaussian,
 )
@@ -101,7 +102,7 @@ def noise_model(
     *,
     detector: str | None = None,
     repeats: bool = False,
-) -> tuple[Noise, tuple[str, ...]]:
+) -> tuple[Noise, NoiseReport | None]:
     """Return the noise model that a text names, estimating what it leaves out.
 
     Args:
@@ -115,8 +116,8 @@ def noise_model(
             any noise and need no warning of its kind.
 
     Returns:
-        The noise model, of any frame, and what is unusual about the noise, a sentence
-        each.
+        The noise model, of any frame, and what it was recognised by; None where the
+        text names a model.
 
     Raises:
         SettingsError: The text names no noise model.
@@ -124,17 +125,16 @@ def noise_model(
     """
     kind, numbers = parse_noise(text)
     if kind == "auto":
-        found = diagnose_noise(images, mask, counting=_counts_photons(detector))
-        if repeats:
-            counted = isinstance(found.noise, Poisson | PoissonGaussian)
-            return found.noise if counted else Gaussian.from_repeats(images, mask), ()
-        return _of_any_frame(found.noise), found.warnings
+        found = diagnose_noise(images, mask, counting=counts_photons(detector))
+        if repeats and not isinstance(found.noise, Poisson | PoissonGaussian):
+            return Gaussian.from_repeats(images, mask), found
+        return _of_any_frame(found.noise), found
     models = {"poisson": Poisson, "gaussian": Gaussian, "mixed": PoissonGaussian}
     model = models[kind]
-    return (model(*numbers) if numbers else model.estimate(images, mask)), ()
+    return (model(*numbers) if numbers else model.estimate(images, mask)), None
 
 
-def _counts_photons(detector: str | None) -> bool | None:
+def counts_photons(detector: str | None) -> bool | None:
     """Whether a detector is known to count photons; None where nothing is known."""
     name = (detector or "").upper()
     return True if any(word in name for word in COUNTING) else None
@@ -187,6 +187,14 @@ def images_and_masks(
 
 
 def _image(frame: Frame) -> Num[np.ndarray, "height width"]:
-    """Return the data in a type that jax has; integers stay integers, being counts."""
+    """Return the data in a type that jax has; integers stay integers, being counts.
+
+    Those beyond 32 bits become floating point, by value.
+    """
     kind = {"u": np.uint32, "i": np.int32, "f": np.float32}[frame.data.dtype.kind]
-    return np.where(frame.mask, frame.data, 0).astype(kind)
+    image = np.where(frame.mask, frame.data, 0)
+    if image.dtype.kind in "ui" and image.dtype.itemsize > 4:
+        limits = np.iinfo(kind)
+        if image.min() < limits.min or image.max() > limits.max:
+            kind = np.float32
+    return image.astype(kind)

@@ -10,9 +10,10 @@ import numpy as np
 
 from tvjax.io import FileError, find_flats, read_flats, Series, Stack
 from tvjax.io.reading import Paths
-from tvjax.noise import Gaussian, Poisson
+from tvjax.noise import diagnose_noise
 from tvjax.pipeline.alignment import COPIES
 from tvjax.pipeline.input import (
+    counts_photons,
     describe_series,
     frame_range,
     images_and_masks,
@@ -40,7 +41,8 @@ def inspect_files(
         frames: Range `A:B` of a scan to look at.
 
     Returns:
-        Facts by name: texts, and numbers in the unit of the data.
+        Facts by name: texts, and numbers in the unit of the data. What is unusual about
+        the noise is under `warnings`, a sentence each.
 
     Raises:
         FileError: They cannot be read, or have no valid pixel.
@@ -104,7 +106,7 @@ def _stack_facts(
         **_origin(series),
         "flats": settings.flat or lights.get("flat", "none in the file"),
         "darks": settings.dark or lights.get("dark", "none in the file"),
-        **_statistics(series, range(series.num_frames)),
+        **_statistics(series, range(series.num_frames), each=True),
     }
     if not series.denoised_by:
         if "flat" in lights:  # without, a dark is of no use
@@ -119,18 +121,29 @@ def _origin(series: Series) -> dict[str, Any]:
     return by | series.metadata.known()
 
 
-def _statistics(series: Series, frames: range) -> dict[str, Any]:
-    """Return what a few frames tell of all."""
+def _statistics(series: Series, frames: range, *, each: bool = False) -> dict[str, Any]:
+    """Return what a few frames tell of all.
+
+    Args:
+        series: What is looked at.
+        frames: Those that a few are taken of.
+        each: Whether every frame has a noise of its own, as at another energy: then
+            that of the middle one is told.
+    """
     images, mask = images_and_masks(sample_frames(series, frames))
+    seen = slice(len(images) // 2, len(images) // 2 + 1) if each else slice(None)
     facts: dict[str, Any] = {
         "valid pixels": f"{np.mean(mask):.2%}",
         "mean": float(np.mean(images, where=mask)),
         "largest": float(np.max(images, where=mask, initial=0)),
-        "noise, sigma": float(Gaussian.estimate(images, mask).sigma),
     }
-    if series.dtype.kind in "ui":
-        facts["noise, gain"] = float(Poisson.estimate(images, mask).gain)
-    return facts
+    try:
+        report = diagnose_noise(
+            images[seen], mask[seen], counting=counts_photons(series.metadata.detector)
+        )
+    except ValueError as error:  # images of one row or column have no noise to see
+        return facts | {"noise": str(error)}
+    return facts | report.facts() | {"warnings": report.warnings}
 
 
 def _energies(stack: Stack) -> str:

@@ -139,9 +139,11 @@ class StackOutcome(AbstractOutcome):
 
     def numbers(self) -> dict[str, Any]:
         """Noise, components, residuals, shifts and what the maps come down to."""
+        found = self.components.diagnosis
         values: dict[str, Any] = {
             "unit": self.unit or "that of the input",
             "noise": noise_values(self.noise),
+            "diagnosis": None if found is None else found.asdict(),
             "valid_pixels": float(np.mean(self.mask)),
             **component_values(self.components),
             "rank_chosen": self.chosen,

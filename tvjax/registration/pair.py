@@ -9,7 +9,7 @@ from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Complex, Float, Int, Real
 
-from tvjax.arguments import as_full_mask, check_choice
+from tvjax.arguments import as_array, as_full_mask, check_choice
 from tvjax.registration.features import By, features_of_both, WeightedImage
 from tvjax.registration.shifting import Mask
 
@@ -68,7 +68,7 @@ def estimate_shift(
     Raises:
         ValueError: For shapes that do not match, or a search beyond the frame.
     """
-    moving, fixed = jnp.asarray(moving), jnp.asarray(fixed)
+    moving, fixed = as_array(moving), as_array(fixed)
     if moving.ndim != 2 or moving.shape != fixed.shape:
         raise ValueError(
             "`moving` and `fixed` must be two images of one shape, got "

@@ -9,7 +9,7 @@ from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Real
 
-from tvjax.arguments import as_full_mask, check_choice
+from tvjax.arguments import as_array, as_full_mask, check_choice
 from tvjax.registration.features import (
     By,
 )
@@ -91,7 +91,7 @@ def register(
             that does not exist, or a search beyond the frame.
     """
     check_frames(y)
-    stack = jnp.asarray(y)
+    stack = as_array(y)
     valid = as_full_mask(mask, stack.shape, stack.shape[1:])
     index = _reference(reference, len(stack))
     if num_rounds < 0:
@@ -145,7 +145,7 @@ def register_to(
         ValueError: For shapes that do not match, or a search beyond the frame.
     """
     check_frames(y)
-    stack, models = jnp.asarray(y), jnp.asarray(models)
+    stack, models = as_array(y), as_array(models)
     if models.shape != stack.shape:
         raise ValueError(
             f"`models` must have the shape {stack.shape} of the stack, "
@@ -180,7 +180,7 @@ def align(
         ValueError: For shapes that do not match.
     """
     check_frames(y)
-    stack = jnp.asarray(y)
+    stack = as_array(y)
     valid = as_full_mask(mask, stack.shape, stack.shape[1:])
     shifts = jnp.asarray(registration.shifts)
     if shifts.shape != (len(stack), 2):

@@ -13,7 +13,7 @@ from jax import Array, lax, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
-from tvjax.arguments import as_full_mask
+from tvjax.arguments import as_array, as_full_mask
 
 # Lanczos' kernel takes in this many pixels on either side of an interpolated point.
 # With five it errs by 0.007 of the deviation of a scene up to 0.35 cycles a pixel, and
@@ -58,7 +58,7 @@ def shift_image(
     Raises:
         ValueError: For shapes that do not match.
     """
-    y, shift = jnp.asarray(y), jnp.asarray(shift, float)
+    y, shift = as_array(y), jnp.asarray(shift, float)
     if y.ndim != 2:
         raise ValueError(
             f"`y` must have two axes, got shape {y.shape}; "

@@ -150,11 +150,12 @@ def project(
     shape = (vectors.shape[1], blocks.height, blocks.width)
     images = np.zeros(shape, blocks.dtype)
     power = np.zeros(shape[1:], blocks.dtype)
-    whitening = (vectors / sigma[:, None]).T.astype(blocks.dtype)
-    inverse = (1 / sigma**2).astype(blocks.dtype)
+    whitening = (1 / sigma[:, None]).astype(blocks.dtype)
+    directions = vectors.T.astype(blocks.dtype)
     for rows, block in blocks.read():
-        images[:, rows] = (whitening @ block).reshape(len(images), -1, blocks.width)
-        squares = np.einsum("tp,tp,t->p", block, block, inverse)
+        white = whitening * block  # squares of the data themselves may overflow
+        images[:, rows] = (directions @ white).reshape(len(images), -1, blocks.width)
+        squares = np.einsum("tp,tp->p", white, white)
         power[rows] = squares.reshape(-1, blocks.width)
     return Projection(images, power)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tvjax.noise import Noise
+from tvjax.noise import Noise, NoiseReport
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -33,6 +33,9 @@ class Components:
         images: Coefficient images, with noise of variance one.
         denoised: The coefficient images denoised; zero beyond the rank.
         mask: True where a pixel is valid.
+        diagnosis: What the noise of the middle frame is by itself; None where a model
+            was given.
+        warnings: What deserves a second look, one sentence each.
     """
 
     noise: Noise
@@ -48,6 +51,8 @@ class Components:
     images: Float[np.ndarray, "component height width"]
     denoised: Float[np.ndarray, "component height width"]
     mask: Bool[np.ndarray, "height width"] | None
+    diagnosis: NoiseReport | None = None
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """The number of components, and the shape of the stack."""

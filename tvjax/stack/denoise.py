@@ -15,7 +15,9 @@ from tvjax.noise import Gaussian, Noise
 from tvjax.stack.blocks import Blocks, project, Sliceable
 from tvjax.stack.coefficients import denoise_coefficients, Denoised, Denoiser, Probed
 from tvjax.stack.components import Components
+from tvjax.stack.noise_check import check_noise_levels, NoiseCheck
 from tvjax.stack.noise_draws import (
+    correlated_draws,
     NoiseDraws,
     signal_free_directions,
     white_draws,
@@ -26,7 +28,7 @@ from tvjax.stack.pixel_noise import PixelNoise
 from tvjax.stack.refine import refine, Refined
 from tvjax.stack.result import StackResult
 from tvjax.stack.shared_edges import share_edges
-from tvjax.stack.survey import FEW, num_passes, Survey, survey
+from tvjax.stack.survey import FEW, num_passes, Survey, survey, tells_its_noise
 
 # This many components are tried beyond those that stand out of the noise: once they are
 # denoised, they may be worth keeping.
@@ -67,8 +69,10 @@ def denoise_stack(
     Args:
         y: Optical density or counts, the energies along the first axis.
         noise: How noisy the data is. By default white noise, its level estimated for
-            each energy, and over the frame where it differs. A model may follow the
-            signal, as counts do, or have a level for each value.
+            each energy, and over the frame where it differs; it is compared with what
+            `tvjax.diagnose_noise` finds in single frames, which tells all of it where
+            there are less than twelve energies. A model may follow the signal, as
+            counts do, or have a level for each value.
         rank: Number of components; by default chosen.
         mask: True where a pixel is valid, at all energies. The others come back as
             they are.
@@ -164,7 +168,11 @@ def fit_components(
     denoised = _denoise_each(
         parts, rank, shared_edges=shared_edges, extra=extra, mask=valid
     )
-    return _gather(denoised, parts, found, noise, blocks.num_valid, rank, valid)
+    check = None
+    if noise is None:
+        by_frame = not tells_its_noise(blocks)
+        check = check_noise_levels(y, found.sigma, valid, by_frame=by_frame)
+    return _gather(denoised, parts, found, noise, check, blocks.num_valid, rank, valid)
 
 
 class _Parts(NamedTuple):
@@ -205,7 +213,7 @@ def _find_components(
     if not free.size:
         shape = (NUM_DRAWS, *images.shape[1:])
         one = None if variances is None else np.broadcast_to(variances[0], shape)
-        drawn = white_draws(shape, one, mask, of_binnings).splitting
+        drawn = _model_draws(shape, one, mask, found, of_binnings).splitting
     origins = refine(
         images,
         drawn,
@@ -226,8 +234,21 @@ def _find_components(
         left = without_components(drawn, free, images, vectors)
         draws = NoiseDraws.of(left, len(images))
     else:
-        draws = white_draws(images.shape, variances, mask, of_draws)
+        draws = _model_draws(images.shape, variances, mask, found, of_draws)
     return _Parts(images, vectors, origins, variances, draws, independent)
+
+
+def _model_draws(
+    shape: tuple[int, ...],
+    variances: Float[np.ndarray, "component height width"] | None,
+    mask: Bool[np.ndarray, "height width"] | None,
+    found: Survey,
+    key: PRNGKeyArray,
+) -> NoiseDraws:
+    """Samples of the noise by its model, where the stack has none of its own."""
+    if found.kernel is None:
+        return white_draws(shape, variances, mask, key)
+    return correlated_draws(shape, variances, mask, found.kernel, key)
 
 
 def _denoise_each(
@@ -273,6 +294,7 @@ def _gather(
     parts: _Parts,
     found: Survey,
     noise: Noise | None,
+    check: NoiseCheck | None,
     num_pixels: int,
     rank: int | None,
     mask: Bool[np.ndarray, "height width"] | None,
@@ -309,6 +331,8 @@ def _gather(
         images=images,
         denoised=np.where(used[:, None, None], [d.image for d in denoised], 0),
         mask=mask,
+        diagnosis=None if check is None else check.report,
+        warnings=() if check is None else check.warnings,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
+from tvjax.noise import Correlated
 from tvjax.risk.splitting import draw_noise
 
 Samples = (
@@ -71,6 +72,20 @@ def white_draws(
         np.asarray(draw_noise(variance, for_splitting)),
         np.asarray(signs * jnp.sqrt(variance)),
     )
+
+
+def correlated_draws(
+    shape: tuple[int, ...],
+    variances: Float[np.ndarray, "component height width"] | None,
+    mask: Bool[np.ndarray, "height width"] | None,
+    kernel: Float[np.ndarray, "row column"],
+    key: PRNGKeyArray,
+) -> NoiseDraws:
+    """Samples of noise that a kernel has correlated, of a variance in each pixel."""
+    variance = np.ones(shape) if variances is None else variances
+    deviation = np.sqrt(variance if mask is None else np.where(mask, variance, 0))
+    noise, mean = Correlated(deviation, kernel), jnp.zeros(shape, jnp.float32)
+    return NoiseDraws(*(np.asarray(noise.draw(mean, k)) for k in jax.random.split(key)))
 
 
 def without_components(

@@ -76,7 +76,9 @@ def noise_levels(
     tiny = np.finfo(float).eps * np.trace(gram)
     freedom = max(num_pixels - size + 1, 1)
     inverse = np.linalg.inv(gram + tiny * np.eye(size))
-    sigma = 1 / np.sqrt(np.diagonal(inverse) * freedom)
+    # where there is no noise at all, the rounding of these sums is left
+    least = np.finfo(float).eps * np.sqrt(np.diagonal(gram) / num_pixels)
+    sigma = np.maximum(1 / np.sqrt(np.diagonal(inverse) * freedom), least)
     num_independent = float(num_pixels)
     for _ in range(ROUNDS):
         whitened = gram / np.outer(sigma, sigma)
@@ -90,6 +92,7 @@ def noise_levels(
         rest = np.diagonal(whitened) - inside @ values[:rank] ** 2
         share = np.maximum(1 - inside.sum(axis=1), 1 / size)
         sigma = sigma * np.sqrt(np.maximum(rest, 0) / (share * (num_pixels - rank)))
+        sigma = np.maximum(sigma, least)
     return NoiseLevels(sigma, num_independent)
 
 

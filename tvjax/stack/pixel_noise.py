@@ -108,7 +108,10 @@ def uneven_variance(
     rest = (power - np.sum(images**2, axis=0)) / left
     valid = None if mask is None else jnp.asarray(mask)[None]
     variance = np.asarray(local_mean(jnp.asarray(rest)[None], valid)[0])
-    variance = variance / np.mean(variance, where=True if mask is None else mask)
+    typical = np.mean(variance, where=True if mask is None else mask)
+    if not typical > 0:  # no noise at all
+        return None
+    variance = variance / typical
     # white noise itself scatters by this much in a square of nine pixels
     scatter = (2 / (left * 81 * independent)) ** 0.5
     if np.std(variance, where=True if mask is None else mask) < max(EVEN, 3 * scatter):

@@ -89,6 +89,8 @@ def independent_rows(
     """
     rows, columns = shape
     middle, low = np.quantile(values**2, (0.5, 0.1))
+    if not low > 0:  # no noise, of which nothing can be told
+        return float(rows)
 
     def spread(num: float) -> float:
         squares = singular_values_of_noise((num, columns), 1000) ** 2

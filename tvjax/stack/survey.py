@@ -4,15 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 from jax import numpy as jnp
-from jaxtyping import Float, PRNGKeyArray, Real
+from jaxtyping import Bool, Float, PRNGKeyArray
+from scipy.signal import correlate2d
 from scipy.sparse.linalg import eigsh
 
-from tvjax.noise import Gaussian, Noise
+from tvjax.noise import Correlated, diagnose_noise, Noise
 from tvjax.risk.singular import basis_response, Response
 from tvjax.stack.blocks import add_up, Blocks, Sliceable
+from tvjax.stack.noise_check import mean_level
 from tvjax.stack.noise_levels import (
     noise_levels,
-    NoiseLevels,
     num_above_noise,
     temporal_basis_of,
     TemporalBasis,
@@ -41,6 +42,9 @@ class Survey(NamedTuple):
     num_independent: float  # as many pixels of white noise would tell as much
     basis: TemporalBasis
     coarse: Float[np.ndarray, "level energy energy"]  # Gram matrices of binned pixels
+    # what a model says that has correlated the noise; None for white noise, and where
+    # the stack has samples of its own
+    kernel: Float[np.ndarray, "row column"] | None
 
     def num_clear(self, num_pixels: int) -> int:
         """How many components are more than noise can have; the first always counts."""
@@ -114,37 +118,56 @@ def survey(
     if is_large(stack):
         sigma, basis = sketch(blocks, noise, key)
         none = np.empty((0, len(sigma), len(sigma)))
-        return Survey(sigma, float(blocks.num_valid), basis, none)
+        kernel = kernel_of_noise(noise)
+        independent = _num_independent(kernel, blocks)
+        return Survey(sigma, independent, basis, none, kernel)
     sums = add_up(blocks, noise)
-    sigma, num_independent = _noise_of(stack, sums.gram, sums.variance, noise, blocks)
+    if noise is None and tells_its_noise(blocks):
+        kernel = None
+        sigma, independent = noise_levels(sums.gram, blocks.num_valid)
+    else:
+        if noise is None:
+            sigma, kernel = _noise_of_images(stack, blocks.mask)
+        else:
+            sigma, kernel = np.sqrt(sums.variance), kernel_of_noise(noise)
+        independent = _num_independent(kernel, blocks)
+    # what has no noise at all still has the rounding of its type
+    rounding = np.finfo(blocks.dtype).eps * np.sqrt(np.diagonal(sums.gram))
+    sigma = np.maximum(sigma, rounding / blocks.num_valid**0.5)
     scale = np.outer(sigma, sigma)
     basis = temporal_basis_of(sums.gram / scale)
-    return Survey(sigma, num_independent, basis, sums.coarse / scale)
+    return Survey(sigma, independent, basis, sums.coarse / scale, kernel)
 
 
-def _noise_of(
-    stack: Sliceable,
-    gram: Float[np.ndarray, "energy energy"],
-    variance: Float[np.ndarray, " energy"],
-    noise: Noise | None,
-    blocks: Blocks,
-) -> NoiseLevels:
-    """The standard deviation of the noise at each energy, by a model or estimated."""
-    num_independent = float(blocks.num_valid)
-    if noise is not None:
-        sigma = np.sqrt(variance)
-    elif FEW <= blocks.num_energies < blocks.num_valid:
-        sigma, num_independent = noise_levels(gram, blocks.num_valid)
-    else:
-        frames = (stack[t : t + 1, :][0] for t in range(blocks.num_energies))
-        sigma = np.array([_noise_of_image(frame, blocks) for frame in frames])
-    # what has no noise at all still has the rounding of its type
-    rounding = np.finfo(blocks.dtype).eps * np.sqrt(np.diagonal(gram))
-    sigma = np.maximum(sigma, rounding / blocks.num_valid**0.5)
-    return NoiseLevels(sigma, num_independent)
+def tells_its_noise(blocks: Blocks) -> bool:
+    """Whether there are energies enough to tell the noise of one from the others."""
+    return FEW <= blocks.num_energies < blocks.num_valid
 
 
-def _noise_of_image(frame: Real[np.ndarray, "height width"], blocks: Blocks) -> float:
-    y = jnp.asarray(frame, blocks.dtype)
-    mask = None if blocks.mask is None else jnp.asarray(blocks.mask)
-    return float(Gaussian.estimate(y, mask).sigma)
+def kernel_of_noise(noise: Noise | None) -> Float[np.ndarray, "row column"] | None:
+    """The kernel that has correlated the noise, None for white noise."""
+    return np.asarray(noise.kernel) if isinstance(noise, Correlated) else None
+
+
+def _num_independent(
+    kernel: Float[np.ndarray, "row column"] | None, blocks: Blocks
+) -> float:
+    """As many pixels of white noise would tell as much, (tr C)²/tr C²."""
+    if kernel is None:
+        return float(blocks.num_valid)
+    return blocks.num_valid / float(np.sum(correlate2d(kernel, kernel) ** 2))
+
+
+def _noise_of_images(
+    stack: Sliceable, mask: Bool[np.ndarray, "height width"] | None
+) -> tuple[Float[np.ndarray, " energy"], Float[np.ndarray, "row column"] | None]:
+    """The deviation in each image by itself, and the kernel in the middle one."""
+    num_energies, height, _ = stack.shape
+    sigma, kernel = np.empty(num_energies), None
+    for t in range(num_energies):
+        frame = np.asarray(stack[t : t + 1, 0:height])[0]
+        report = diagnose_noise(frame, mask)
+        sigma[t] = mean_level(report, frame, mask)
+        if t == num_energies // 2:
+            kernel = kernel_of_noise(report.noise)
+    return sigma, kernel

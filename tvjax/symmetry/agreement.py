@@ -213,8 +213,12 @@ def assess_symmetry(
     refused = min(total, smooth, shift_chance) <= SIGNIFICANCE
     doubtful = risky | refused
     # all of the mean where its ring shows nothing; else the share of least risk
-    ring_share = rings.noise_share / np.maximum(rings.squares, 1e-30)
-    ring_share = np.where(doubtful & (freedom > 0), np.clip(ring_share, 0, 1), 1.0)
+    noise, squares = rings.noise_share, rings.squares
+    ring_share = np.divide(
+        noise, squares, out=np.ones_like(noise), where=(noise > 0) & (noise < squares)
+    )
+    ring_share = np.where(noise > 0, ring_share, 0.0)
+    ring_share = np.where(doubtful & (freedom > 0), ring_share, 1.0)
     share = np.where(found.orbits.broken, 0, ring_share[found.ring])
     if found.share is not None:
         ring_share, share = rings.share, found.share
@@ -248,11 +252,15 @@ def _chance(
     scatter: Float[ArrayLike, "*ring"],
 ) -> Float[np.ndarray, "*ring"]:
     """Chance of more, from the gamma distribution of this mean and deviation."""
-    known = (np.asarray(scatter) > 0) & (np.asarray(freedom) > 0)
-    variance = np.where(known, np.square(scatter), 1)
-    mean = np.where(known, freedom, 1)
-    chance = gammaincc(mean**2 / variance, chi_squared * mean / variance)
-    return np.where(known, np.asarray(chance), 1.0)
+    # in double precision: squares of what is far beyond chance overflow in single
+    found, mean, deviation = (
+        np.asarray(z, np.float64) for z in (chi_squared, freedom, scatter)
+    )
+    known = (deviation > 0) & (mean > 0)
+    variance = np.where(known, deviation**2, 1)
+    mean = np.where(known, mean, 1)
+    chance = gammaincc(mean**2 / variance, found * mean / variance)
+    return np.where(known, chance, 1.0)
 
 
 def _shift(score: CentreScore, group: Group) -> tuple[tuple[float, float], float]:

@@ -9,8 +9,8 @@ from jax import Array, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num, PRNGKeyArray
 
-from tvjax.arguments import check_choice, is_traced
-from tvjax.noise import Noise
+from tvjax.arguments import as_floating, check_choice, is_traced
+from tvjax.noise import Correlated, Noise, NoiseReport, Poisson
 from tvjax.operators import Norm
 from tvjax.risk.splitting import deal, Split
 from tvjax.solvers import Solution, solve
@@ -23,7 +23,7 @@ from tvjax.symmetry.choice import (
 )
 from tvjax.symmetry.fallback import certainty, Fallback, find_fallback, noise_weight
 from tvjax.symmetry.groups import Group
-from tvjax.symmetry.measurement import as_measurement, Measurement
+from tvjax.symmetry.measurement import as_diagnosed, Measurement
 from tvjax.symmetry.result import SymmetricResult
 from tvjax.symmetry.rings import ring_position
 from tvjax.symmetry.splits import average_split, split_orbits
@@ -85,8 +85,8 @@ def denoise_symmetric(
 
     Args:
         y: One image (height, width). Integers are counts.
-        noise: Noise model; by default estimated, as counts times a gain for integers,
-            as white noise for floating point.
+        noise: Noise model; by default recognised from the data
+            (`tvjax.diagnose_noise`), with a warning where it is not what it seems.
         group: A group from `tvjax.symmetry.find_group`, its name, or "auto" for the
             largest group that the data do not refuse, if any.
         centre: Beam centre (y, x) in pixels, the first pixel's centre being 0, or
@@ -96,7 +96,8 @@ def denoise_symmetric(
         judge: What is split in two to choose α: the "data", photon by photon where
             they are whole counts, which needs the noise; or the "orbits", half of the
             members against the other half, for any noise, correlated and unknown. By
-            default the latter where floating-point data come without a noise model.
+            default the latter where data that are no counts, or whose noise is found to
+            be correlated, come without a noise model.
         norm: "isotropic" or "anisotropic".
         tol: Relative duality gap to reach.
         max_steps: Greatest number of solver steps.
@@ -126,13 +127,11 @@ def denoise_symmetric(
         )
     check_choice("judge", judge, get_args(Judge))
     check_choice("norm", norm, get_args(Norm))
-    measured = as_measurement(y, noise=noise, mask=mask)
+    measured, report = as_diagnosed(y, noise=noise, mask=mask)
     wanted = as_wanted(group, centre, measured)
     symmetry = find_symmetry(measured, *wanted)
     if judge == "auto":
-        counts = jnp.issubdtype(jnp.asarray(y).dtype, jnp.integer)
-        known = noise is not None or counts or symmetry is None
-        judge = "data" if known else "orbits"
+        judge = "data" if symmetry is None or _is_known(report) else "orbits"
     options = _Options(norm, tol, max_steps)
     fallback = own = None
     if judge == "orbits":
@@ -158,14 +157,14 @@ def denoise_symmetric(
         share = jnp.where(measured.mask, jnp.asarray(fallback.share, image.dtype), 1)
         image = share * image + (1 - share) * own.solution.image
         risk = fallback.risk
-    image = jnp.where(found.averaged.mask, image, jnp.asarray(y).astype(image.dtype))
-    converged = np.asarray(found.solution.converged)
-    at_bound = np.asarray(found.at_bound)
+    image = jnp.where(found.averaged.mask, image, as_floating(y))
+    warnings = _warnings(symmetry, fallback, found, measured.mask)
     return SymmetricResult(
         image=image if isinstance(y, jax.Array) else np.asarray(image),
         noise=measured.noise,
         risk=np.asarray(risk),
-        warnings=tuple(_warnings(symmetry, fallback, found, measured.mask)),
+        warnings=(*(() if report is None else report.warnings), *warnings),
+        diagnosis=report,
         mask=np.asarray(found.averaged.mask),
         group="none" if symmetry is None else symmetry.agreement.group.name,
         centre=None if symmetry is None else symmetry.centre,
@@ -178,9 +177,21 @@ def denoise_symmetric(
         judge=judge,
         relative_gap=np.asarray(found.solution.relative_gap),
         num_steps=np.asarray(found.solution.num_steps),
-        converged=converged,
-        at_bound=at_bound,
+        converged=np.asarray(found.solution.converged),
+        at_bound=np.asarray(found.at_bound),
     )
+
+
+def _is_known(report: NoiseReport | None) -> bool:
+    """Whether the noise can be relied on: given, or that of whole numbers.
+
+    Parts of the data are independent only as far as it is right; halves of the orbits
+    are in any case, but for what is left between neighbors.
+    """
+    if report is None:
+        return True
+    whole = np.isfinite(report.dispersion) or isinstance(report.noise, Poisson)
+    return whole and not isinstance(report.noise, Correlated)
 
 
 def _warnings(

@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 
 from tvjax.arguments import as_image, as_mask, check_finite, check_noise
-from tvjax.noise import estimate_noise, Noise
+from tvjax.noise import diagnose_noise, Noise, NoiseReport
 
 
 class Measurement(NamedTuple):
@@ -36,15 +36,27 @@ def as_measurement(
         ValueError: The array is no image, a valid pixel is not finite, the mask has
             another shape or leaves no pixel, or the noise is no noise model.
     """
+    return as_diagnosed(y, noise=noise, mask=mask)[0]
+
+
+def as_diagnosed(
+    y: Num[ArrayLike, "height width"],
+    *,
+    noise: Noise | None,
+    mask: Bool[ArrayLike, "height width"] | None,
+) -> tuple[Measurement, NoiseReport | None]:
+    """`as_measurement`, with what its noise was recognised by where none was given."""
     image = as_image(y, remedy="take the frames of a series one by one")
     valid = as_mask(mask, image.shape)
     if valid is None:
         valid = jnp.ones(image.shape, bool)
     check_finite(image, valid)
+    report = None
     if noise is None:
-        noise = estimate_noise(y, mask)
+        report = diagnose_noise(y, mask)
+        noise = report.noise
     check_noise(noise)
-    return Measurement(jnp.where(valid, image, 0), valid, noise)
+    return Measurement(jnp.where(valid, image, 0), valid, noise), report
 
 
 def check_centre(

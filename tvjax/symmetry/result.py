@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tvjax.result import AbstractResult, plain, short
+from tvjax.result import AbstractResult, noise_in_words, plain, short
 from tvjax.symmetry.agreement import Agreement
 from tvjax.symmetry.centre import Centre
 from tvjax.symmetry.fallback import Fallback
@@ -25,6 +25,7 @@ class SymmetricResult(AbstractResult):
         risk: Estimated mean squared error, in the unit of the data squared; it may be
             negative.
         warnings: What deserves a second look, one sentence each.
+        diagnosis: What the noise was recognised by; None where its model was given.
         mask: True where the image is an estimate: gaps may be filled.
         group: Name of the group; "none" where no symmetry holds.
         centre: Centre of the symmetry; None where no symmetry holds.
@@ -76,6 +77,7 @@ class SymmetricResult(AbstractResult):
     def facts(self) -> dict[str, str]:
         """Symmetry, strength, risk and certificate, a sentence each."""
         facts = {"symmetry": "none that the data do not refuse: the image alone"}
+        noise = {} if self.noise is None else {"noise": noise_in_words(self.noise)}
         if self.agreement is not None and self.centre is not None:
             error = " ± ".join(
                 f"({a:.3g}, {b:.3g})" for a, b in (self.centre.place, self.centre.error)
@@ -83,6 +85,7 @@ class SymmetricResult(AbstractResult):
             facts = {"symmetry": self.agreement.report(), "centre": f"{error} pixels"}
         left = float(np.mean(self.factor[self.mask]))
         return facts | {
+            **noise,
             "noise left": f"{left:.3g} of the variance before TV",
             "alpha": f"{short(self.alpha)} (chosen between halves of the {self.judge})",
             "risk": f"{self.risk:.4g}, the mean squared error as estimated; unbiased, "

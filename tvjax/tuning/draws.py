@@ -6,7 +6,6 @@ many splits of many blocks (`tvjax.tuning.tally`). The descent's Newton step tur
 error of that mean into the relative error of the strength, √(var ḡ)/R″.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import cast, NamedTuple
 
@@ -31,7 +30,12 @@ RANGE = (1e-3, 1e3)
 # The descent on one batch ends when a step is shorter than the first, that on all of
 # them when one is shorter than the second, or after so many steps.
 ROUGH, FINE = 0.1, 0.02
-ROUGH_STEPS, FINE_STEPS = 12, 6
+ROUGH_STEPS, FINE_STEPS = 12, 8
+# Where single photons are flattened the risk has a wall, and at its foot a Newton step
+# is far too short: the descent on all batches ends where the slope is but chance,
+# or between two slopes of opposite signs. A short step is lengthened to so much until
+# it lies there, and within so narrow a bracket the last step is not tried any more.
+PROBE, NARROW = 0.1, 0.12
 # How each of them moves: one object each, because its step is compiled.
 ROUGHLY = secant(first_step=0.2, max_step=0.7)
 FINELY = secant(first_step=0.15, max_step=0.4)
@@ -96,7 +100,7 @@ def choose_by_draws(
     batches = spread_batches(dealer.share)
     once, key = jax.random.split(key)
     rough = _descend(
-        SlopeTally(dealer, "variance", batches[:1], norm, once, caution=CAUTION).slope,
+        SlopeTally(dealer, "variance", batches[:1], norm, once, caution=CAUTION),
         start,
         bounds,
         ROUGHLY,
@@ -109,19 +113,27 @@ def choose_by_draws(
     # other weights make another risk, whose curvature is not known yet
     curvature = rough.curvature if weights == "variance" else 0.0
     fine = _descend(
-        tally.slope, rough.end, bounds, FINELY, FINE, FINE_STEPS, curvature=curvature
+        tally,
+        rough.end,
+        bounds,
+        FINELY,
+        FINE,
+        FINE_STEPS,
+        curvature=curvature,
+        bracket=True,
     )
     chance, error = _of_strength(tally, fine)
     if chance > CHANCE:
         tally.split_again((chance / CHANCE) ** 2)
         more = _descend(
-            tally.slope,
+            tally,
             fine.end,
             bounds,
             FINELY,
             FINE,
             FINE_STEPS,
             curvature=fine.curvature,
+            bracket=True,
         )
         fine = more._replace(
             visited=fine.visited + more.visited, risks=fine.risks + more.risks
@@ -185,7 +197,7 @@ def _of_strength(tally: SlopeTally, descent: _Descent) -> tuple[float, float]:
 
 
 def _descend(
-    evaluate: Callable[[float], tuple[float, float]],
+    tally: SlopeTally,
     start: float,
     bounds: Float[np.ndarray, "2"],
     optimizer: optax.GradientTransformation,
@@ -193,34 +205,53 @@ def _descend(
     num_steps: int,
     *,
     curvature: float = 0.0,
+    bracket: bool = False,
 ) -> _Descent:
     """Descend on a risk by its slopes, with an optimizer of optax.
 
     Args:
-        evaluate: Risk and slope at the logarithm of a strength.
+        tally: Tells risk and slope at the logarithm of a strength.
         start: Where to begin.
         bounds: Least and greatest logarithm.
         optimizer: Moves by slopes; its state knows the curvature.
         tol: Ends with a shorter step, once the curvature is known.
         num_steps: Greatest number of steps.
         curvature: Curvature of the risk where the descent begins; 0 if unknown.
+        bracket: Whether to end only where the slope is nought but chance, or between
+            slopes of opposite signs.
     """
     at = jnp.asarray(start, jnp.float32)
     limits = jnp.asarray(bounds, jnp.float32)
     state = cast(SecantState, optimizer.init(at))
     state = state._replace(curvature=jnp.full_like(at, curvature))
-    visited, risks, converged = [], [], False
+    visited, risks, slopes, converged = [], [], [], False
     while len(visited) < num_steps and not converged:
-        risk, slope = evaluate(float(at))
+        risk, slope = tally.slope(float(at))
         visited.append(float(at))
         risks.append(risk)
+        slopes.append(slope)
         moved, state = _move(optimizer, jnp.float32(slope), state, at, limits)
         step = float(moved) - float(at)
-        informed = float(state.curvature) > 0
+        short = float(state.curvature) > 0 and abs(step) <= tol
+        width = _width(visited, slopes)
+        settled = np.isfinite(width) or abs(slope) <= tally.errors()[0]
         # where nothing changes with the strength, any is the best
-        converged = slope == 0 or (informed and abs(step) <= tol)
+        converged = slope == 0 or (short and (settled or not bracket))
+        if bracket:
+            converged |= width <= NARROW
+            if short and not converged:
+                moved = jnp.clip(at + np.copysign(PROBE, -slope), *limits)
+                converged = bool(moved == at)
+        state = state._replace(step=moved - at)
         at = moved
     return _Descent(visited, risks, float(at), float(state.curvature), converged)
+
+
+def _width(visited: list[float], slopes: list[float]) -> float:
+    """The distance of the last strength from the nearest of opposite slope."""
+    last = np.sign(slopes[-1])
+    away = np.abs(np.asarray(visited) - visited[-1])
+    return float(np.min(away[np.sign(slopes) == -last], initial=np.inf))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -19,6 +19,9 @@ Weights = Literal["uniform", "variance"]
 SIDES = (27, 9, 3)
 # So many counts make a mean that is known to a fifth, enough for a weight.
 ENOUGH = 25.0
+# Fewer counts do where they are so many more than the wider mean has there, besides
+# `FAR` deviations: a weak spot on an empty background.
+MORE = 4.0
 # A value further than so many deviations above the wider mean does not enter the next
 # narrower one: a bright spot shall not stand for the field around it.
 FAR = 5.0
@@ -87,6 +90,8 @@ def _steady(
         local = total_of(around) / jnp.maximum(number, 1)
         candidate = variance_at(local)
         enough = number * candidate >= ENOUGH * gain**2
+        chance = FAR * jnp.sqrt(number * variance) + MORE * gain
+        enough |= number * (local - mean) > chance
         mean = jnp.where(enough, local, mean)
         variance = jnp.where(enough, candidate, variance)
     return jnp.maximum(variance, floor)
