@@ -8,6 +8,7 @@ from jax import numpy as jnp
 
 import tvjax
 from tests import reference
+from tvjax.filters import local_mean
 from tvjax.noise import Correlated, Gaussian, Poisson, PoissonGaussian
 from tvjax.risk import pure, split, sugar, sure, with_error
 
@@ -258,10 +259,24 @@ def test_error_bar_is_that_of_the_mean_over_probes():
 
 
 @pytest.mark.parametrize("risk", [sure, sugar])
-def test_correlated_noise_is_refused_by_what_probes_pixels_alone(risk):
+def test_correlated_noise_is_probed_by_draws_of_it(risk):
     noise = Correlated(1.0, np.ones((3, 3)))
-    with pytest.raises(ValueError, match="independent from pixel to pixel, got Corr"):
-        risk(lambda y: y, jnp.ones((8, 8)), noise, key=jax.random.key(0))
+    truth = 5 * jnp.asarray(reference.scene(64, 64), jnp.float32)
+    blur = jax.jit(lambda y: local_mean(y[None], side=5)[0])
+    keys = jax.random.split(KEY, 60)
+
+    def judged(key):
+        for_noise, for_probe = jax.random.split(key)
+        y = truth + noise.draw(truth, for_noise)
+        true = jnp.mean((blur(y) - truth) ** 2)
+        white = risk(blur, y, Gaussian(1.0), key=for_probe)
+        return risk(blur, y, noise, key=for_probe) - true, white - true
+
+    right, white = np.asarray([judged(key) for key in keys]).T
+    error = right.std(ddof=1) / len(keys) ** 0.5
+    assert abs(right.mean()) < 4 * error
+    # a white probe does not see that neighbors share their noise
+    assert white.mean() < -20 * error
 
 
 def test_misuse_is_named():

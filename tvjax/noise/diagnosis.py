@@ -199,7 +199,7 @@ def diagnose_noise(
         warnings.append(
             f"the noise of neighboring pixels is alike (correlation {correlation:.2f}),"
             " as after a blur, an interpolation or binning: it is taken for "
-            "`Correlated`; `sure` and `sugar` do not know it, and repeats are better"
+            "`Correlated`; exposures of one scene judge each other better (`repeats`)"
         )
     elif counting:
         noise = Poisson(1.0)

@@ -21,8 +21,7 @@ from tvjax.risk.stein import (
     as_judged,
     Denoiser,
     only_valid,
-    probe_directions,
-    random_signs,
+    probe_of,
 )
 
 # This many variances of one pixel are added to each A_jj: what an image of no more
@@ -95,20 +94,19 @@ def mixture_coefficients(
         ValueError: The data are complex, or the mask has another shape or no pixel.
     """
     y, mask, _ = as_judged(y, mask, None)
-    v = noise.variance(y)
-    direction, readout = probe_directions(v, random_signs(y, key))
+    probe = probe_of(noise, y, key)
 
-    def probe(member: Denoiser) -> tuple[Array, Array]:
-        f, derivative = jax.jvp(member, (y,), (only_valid(mask, direction),))
+    def tried(member: Denoiser) -> tuple[Array, Array]:
+        f, derivative = jax.jvp(member, (y,), (only_valid(mask, probe.direction),))
         return only_valid(mask, f).ravel(), jnp.sum(
-            only_valid(mask, readout * derivative)
+            only_valid(mask, probe.readout * derivative)
         )
 
-    images, divergences = zip(*(probe(member) for member in members), strict=True)
+    images, divergences = zip(*(tried(member) for member in members), strict=True)
     return least_risk_coefficients(
         jnp.stack(images),
         only_valid(mask, y).ravel(),
         jnp.stack(divergences),
-        jnp.mean(v, where=mask),
+        jnp.mean(probe.variance, where=mask),
         similar=True,
     )

@@ -5,6 +5,8 @@ all means over the N valid pixels:
 
     E Σ w (f − truth)²  =  E Σ w [(f − y)² − v + 2 v ∂f/∂y]          (Stein 1981)
 
+and with Σ_j C_ij ∂f_i/∂y_j in place of v ∂f/∂y where the noise has the covariance C.
+
 `sure` takes the derivative exactly, along one random direction: unbiased for any f, but
 its own slope in a parameter would miss the jumps of ∂f/∂y, where regions merge, and be
 wrong in sign as often as not. `sugar` takes a finite step along the direction, and has
@@ -18,7 +20,7 @@ unbiased, not bounded.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -66,8 +68,7 @@ def sure(
         The risk, in the unit of the data squared; it may be negative.
 
     Raises:
-        ValueError: The data are complex, the noise is `Correlated`, or the mask has
-            another shape or no pixel.
+        ValueError: The data are complex, or the mask has another shape or no pixel.
 
     Example:
         >>> import jax, tvjax
@@ -77,27 +78,23 @@ def sure(
         >>> abs(float(risk)) < 0.1  # the truth is zero
         True
     """
-    _check_white(noise, "sure")
     y, mask, weights = as_judged(y, mask, weights)
-    v = noise.variance(y)
     # what the denoiser closes over is an argument, too, to differentiate in
     closed = eqx.filter_closure_convert(denoiser, y)
-    return _stein(closed, y, v, random_signs(y, key), mask, weights)
+    return _stein(closed, y, probe_of(noise, y, key), mask, weights)
 
 
 @eqx.filter_custom_jvp
 def _stein(
     denoiser: Denoiser,
     y: Float[Array, "*shape"],
-    v: Float[Array, "*shape"],
-    signs: Float[Array, "*shape"],
+    probe: "Probe",
     mask: Bool[Array, "*shape"] | None,
     weights: Float[Array, "*shape"] | None,
 ) -> Float[Array, ""]:
     """The risk by an exact derivative."""
-    direction, readout = probe_directions(v, signs)
-    f, derivative = jax.jvp(denoiser, (y,), (only_valid(mask, direction),))
-    return weighted_mean((f - y) ** 2 - v + 2 * readout * derivative, mask, weights)
+    f, derivative = jax.jvp(denoiser, (y,), (only_valid(mask, probe.direction),))
+    return probe.risk(f - y, derivative, mask, weights)
 
 
 @_stein.def_jvp
@@ -139,8 +136,7 @@ def sugar(
         The risk, in the unit of the data squared; it may be negative.
 
     Raises:
-        ValueError: The data are complex, the noise is `Correlated`, or the mask has
-            another shape or no pixel.
+        ValueError: The data are complex, or the mask has another shape or no pixel.
 
     Example:
         >>> import jax, tvjax
@@ -151,37 +147,24 @@ def sugar(
         >>> bool(jax.grad(risk)(0.1) < 0)  # a greater strength is better
         True
     """
-    _check_white(noise, "sugar")
     y, mask, weights = as_judged(y, mask, weights)
-    v, signs = noise.variance(y), random_signs(y, key)
-    return _finite_risk(denoiser, y, v, signs, mask, weights, width=width)
-
-
-def _check_white(noise: Noise, name: str) -> None:
-    """Refuse noise whose neighbors are alike: its probe would have to be, too."""
-    if isinstance(noise, Correlated):
-        raise ValueError(
-            f"`{name}` is for noise that is independent from pixel to pixel, got "
-            "Correlated; `tvjax.denoise` chooses by another draw of it."
-        )
+    probe = probe_of(noise, y, key)
+    return _finite_risk(denoiser, y, probe, mask, weights, width=width)
 
 
 def _finite_risk(
     denoiser: Denoiser,
     y: Float[Array, "*shape"],
-    v: Float[Array, "*shape"],
-    signs: Float[Array, "*shape"],
+    probe: "Probe",
     mask: Bool[Array, "*shape"] | None,
     weights: Float[Array, "*shape"] | None,
     *,
     width: float,
 ) -> Float[Array, ""]:
     """The risk by a finite step."""
-    direction, readout = probe_directions(v, signs)
-    stepped = y + width * only_valid(mask, direction)
+    stepped = y + width * only_valid(mask, probe.direction)
     f, moved = jax.vmap(denoiser)(jnp.stack([y, stepped]))
-    derivative = (moved - f) / width
-    return weighted_mean((f - y) ** 2 - v + 2 * readout * derivative, mask, weights)
+    return probe.risk(f - y, (moved - f) / width, mask, weights)
 
 
 def pure(
@@ -294,19 +277,43 @@ def as_judged(
     return y, as_mask(mask, y.shape), weights
 
 
-def random_signs(
-    y: Float[Array, "*shape"], key: PRNGKeyArray
-) -> Float[Array, "*shape"]:
-    """The random direction, before its length is known."""
-    return jax.random.rademacher(key, y.shape, y.dtype)
+class Probe(NamedTuple):
+    """A random direction along which a denoiser's divergence is told.
+
+    Attributes:
+        variance: Variance v of the noise in each pixel.
+        direction: z, whose products have the mean E z_i r_j = C_ij, the covariance of
+            the noise.
+        readout: r, which the derivative J z is multiplied by.
+    """
+
+    variance: Float[Array, "*shape"]
+    direction: Float[Array, "*shape"]
+    readout: Float[Array, "*shape"]
+
+    def risk(
+        self,
+        off: Float[Array, "*shape"],
+        derivative: Float[Array, "*shape"],
+        mask: Bool[Array, "*shape"] | None,
+        weights: Float[Array, "*shape"] | None,
+    ) -> Float[Array, ""]:
+        """Σ w [(f − y)² − v + 2 r J z] / N."""
+        risk = off**2 - self.variance + 2 * self.readout * derivative
+        return weighted_mean(risk, mask, weights)
 
 
-def probe_directions(
-    v: Float[Array, "*shape"], signs: Float[Array, "*shape"]
-) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """The directions b √|v| to probe along and b v/√|v| to read out."""
-    deviation = jnp.sqrt(jnp.abs(v))
-    return signs * deviation, signs * deviation * jnp.sign(v)
+def probe_of(noise: Noise, y: Float[Array, "*shape"], key: PRNGKeyArray) -> Probe:
+    """The probe of a noise model: b √|v| and b v/√|v| with b of random signs.
+
+    Where neighbors are alike, it is a draw of the noise, both times.
+    """
+    v = noise.variance(y)
+    if isinstance(noise, Correlated):
+        drawn = noise.draw(y, key)
+        return Probe(v, drawn, drawn)
+    direction = jax.random.rademacher(key, y.shape, y.dtype) * jnp.sqrt(jnp.abs(v))
+    return Probe(v, direction, direction * jnp.sign(v))
 
 
 def only_valid(
