@@ -32,7 +32,7 @@ from experiments.tv.real_scenes import (
 WEIGHTS = ("uniform", "variance")
 # Keys that the strength is chosen with: by the weights that the data get by default,
 # by the other weights, and in a quick run.
-NUM_KEYS, NUM_KEYS_OTHER, NUM_KEYS_QUICK = 20, 8, 2
+NUM_KEYS, NUM_KEYS_OTHER, NUM_KEYS_QUICK = 20, 4, 2
 GRID = np.geomspace(1 / 4, 4, 17)
 GRID_TOLERANCE = 1e-3
 # Classes of I/σ of listed reflections.
