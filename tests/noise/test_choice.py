@@ -72,6 +72,13 @@ def test_sparse_counts_have_gain_one(mean):
         assert name == "counts" and law.b == 1
 
 
+def test_hardly_a_photon_is_a_count_all_the_same():
+    for seed in range(6):
+        survey = survey_noise(poisson(np.full(SHAPE, 0.001), seed).astype(np.uint32))
+        name, law = choose_law(survey)
+        assert name == "counts" and law.b == 1
+
+
 def test_flat_counts_of_less_variance_than_mean_stand_on_a_pedestal():
     name, law = choose_law(survey_noise(poisson(np.full(SHAPE, 30.0), 3) + 70))
     assert name == "pedestal" and law.b == 1

@@ -121,6 +121,8 @@ def unevenness(survey: NoiseSurvey, law: Law) -> PatchLevels | None:
 
 def _is_counting(floors: Floors, detector: Law, laws: dict[LawName, Law]) -> bool:
     """Whether the floors can be those of a counting detector."""
+    if not (floors.mean > 0).any():
+        return True  # hardly a photon: nothing tells of another law
     ratio = laws["counts"].b / detector.b
     error = float(np.min(floors.error))
     misfit = misfit_of(floors, detector)

@@ -101,12 +101,16 @@ def true_errors(
 ) -> Float[np.ndarray, " points"]:
     """Return the true mean square error of a denoised frame at each strength.
 
-    Stray events are left out: no denoiser is to guess them.
+    Weighed like the risk of counts, by one over the variance of each pixel. Stray
+    events are left out: no denoiser is to guess them.
     """
     counts, truth = scan.counts(frame), scan.expected(frame)
-    fair = scan.mask & ~scan.zingers(frame)
+    fair = scan.mask & ~scan.zingers(frame) & (truth > 0)
     images = (denoise(counts, alpha=a, mask=scan.mask, tol=1e-3).image for a in alphas)
-    return np.array([np.mean((image - truth)[fair] ** 2) for image in images])
+    weights = 1 / truth[fair]
+    return np.array(
+        [np.average((image - truth)[fair] ** 2, weights=weights) for image in images]
+    )
 
 
 def scan_series(scan: Scan) -> Series:
