@@ -1,6 +1,6 @@
 """Is the chosen strength right, and steady, on measured data and on simulated sweeps?
 
-    python -m experiments.tv.real_choice [--quick]
+    python -m experiments.tv.real_choice [--quick] [--keys 20]
 
 Spread: the largest over the least strength that `tvjax.denoise` chooses with several
 random keys. Above best: by how much of itself the squared error against an independent
@@ -61,12 +61,11 @@ def spread_of(
     return chosen
 
 
-def judge(scene: Scene, weights: str, quick: bool) -> Record:
+def judge(scene: Scene, weights: str, keys: dict[str, int]) -> Record:
     """How steady the choice is, what it does to the noise, and what is said of it."""
     result = tvjax.denoise(scene.y, mask=scene.mask, weights=weights)
     by_default = weights == ("variance" if scene.counts else "uniform")
-    num_keys = NUM_KEYS if by_default else NUM_KEYS_OTHER
-    num_keys = NUM_KEYS_QUICK if quick else num_keys
+    num_keys = keys["default" if by_default else "other"]
     alphas = spread_of(scene, weights, result.noise, num_keys)
     y, x = (np.asarray(z, float) for z in (scene.y, result.image))
     below = [
@@ -244,7 +243,11 @@ def _blocks(z: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "block pi
 
 def main() -> None:
     """Judge all scenes, and keep the tables."""
-    options = parser(__doc__.splitlines()[0]).parse_args()
+    arguments = parser(__doc__.splitlines()[0])
+    arguments.add_argument(
+        "--keys", type=int, default=NUM_KEYS, help="keys by the default weights"
+    )
+    options = arguments.parse_args()
     folder = output_folder(options, __file__)
     report = Report(
         "The strength chosen on measured data",
@@ -252,6 +255,9 @@ def main() -> None:
         jax=jax.__version__,
         quick=options.quick,
     )
+    keys = {"default": options.keys, "other": min(options.keys, NUM_KEYS_OTHER)}
+    if options.quick:
+        keys = dict.fromkeys(keys, NUM_KEYS_QUICK)
     scenes, lost = [], []
     for name, make in measured(options.quick):
         if not (DATA / name.replace("#####", "00001")).exists():
@@ -259,20 +265,14 @@ def main() -> None:
             continue
         scene = make()
         for weights in WEIGHTS:
-            scenes.append(judge(scene, weights, options.quick))
+            scenes.append(judge(scene, weights, keys))
             if scene.reflections:
                 lost += lost_of_reflections(scene, weights)
         print(f"  {scene.name}", flush=True)
     report.add("Measured", scenes, "target: a spread of at most 1.10")
     report.add("Listed reflections", lost, "target: of I/σ 5 to 20 at most 0.15")
-    num_keys = NUM_KEYS_QUICK if options.quick else NUM_KEYS_OTHER
     sweeps = [
-        sweep(
-            background,
-            num_frames,
-            num_keys,
-            options.quick,
-        )
+        sweep(background, num_frames, keys["other"], options.quick)
         for background in (BACKGROUNDS[1:2] if options.quick else BACKGROUNDS)
         for num_frames in (FRAMES[:1] if options.quick else FRAMES)
     ]

@@ -68,6 +68,10 @@ def test_the_deviation_is_that_of_the_noise_and_no_less_than_of_a_photon(counts)
     bright = SplitFrames(counts, Poisson()).deviation()
     assert bright == pytest.approx(np.hypot(3**0.5, PHOTON), rel=0.1)
     assert SplitFrames(counts, Gaussian(0.0)).deviation() > 0
+    # at a quarter of the exposure, by its root, and where photons are rare by itself
+    white = SplitFrames(counts, Gaussian(2.0)).deviation(0.25)
+    assert white == pytest.approx(4, rel=1e-5)
+    assert rare.deviation(0.25) == pytest.approx(4 * rare.deviation(), rel=0.02)
 
 
 def test_blocks_take_the_noise_of_their_pixels(counts):

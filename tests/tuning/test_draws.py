@@ -70,6 +70,21 @@ def test_error_covers_the_best_strength():
     assert np.sum(np.asarray([one(seed) for seed in range(10)]) > 2) <= 1
 
 
+@pytest.mark.parametrize("side", [130, 192])
+def test_every_part_of_the_frame_has_its_say_whatever_its_size(side):
+    # structure on the left, which wants little, and nothing on the rest
+    truth = np.zeros((side, side))
+    truth[:, : side // 4] = 10 * reference.scene(side, side // 4)
+    drawn = np.random.default_rng(0).normal(size=truth.shape)
+    for flipped in (truth, truth[:, ::-1]):
+        y = jnp.asarray(flipped + drawn, jnp.float32)
+        alphas = np.geomspace(0.4, 3, 24).astype(np.float32)
+        best = errors(y, flipped, alphas).min()
+        frames = SplitFrames(y[None], Gaussian(1.0))
+        found = choose_by_draws(frames, weights="uniform", key=jax.random.key(0))
+        assert errors(y, flipped, [np.float32(found.alpha)])[0] < 1.03 * best
+
+
 def test_an_empty_field_does_not_run_to_the_bound():
     y = np.random.default_rng(0).poisson(0.05, (1, *SHAPE)).astype(np.float32)
     frames = SplitFrames(jnp.asarray(y), Poisson())

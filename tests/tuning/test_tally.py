@@ -42,8 +42,8 @@ def test_batches_hold_every_block_alike_or_some_evenly_spread(number):
     assert number <= room or np.ptp(np.diff(taken)) <= np.diff(taken).min()
 
 
-def test_a_block_in_shadow_is_left_out():
-    share = np.asarray([100.0, 90, 20, 80])
+def test_a_strip_or_a_block_in_shadow_is_left_out_and_half_a_block_is_not():
+    share = np.asarray([100.0, 90, 5, 40])
     assert set(np.unique(spread_batches(share))) == {0, 1, 3}
 
 

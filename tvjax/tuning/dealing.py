@@ -56,8 +56,12 @@ class Dealer(Protocol):
         """Some blocks with their margins, in two; only the blocks count."""
         ...
 
-    def deviation(self) -> float:
-        """The deviation of the noise, as weights by the variance see it."""
+    def deviation(self, share: float = 1.0) -> float:
+        """The deviation of the noise, as weights by the variance see it.
+
+        Args:
+            share: Share of the exposure.
+        """
         ...
 
 
@@ -79,15 +83,21 @@ class _Frames:
         judged = self.judges.astype(frames.dtype)
         self.share = np.asarray(self.blocks.sums(judged), float)
 
-    def deviation(self) -> float:
-        """The deviation of the noise, as weights by the variance see it."""
+    def deviation(self, share: float = 1.0) -> float:
+        """The deviation of the noise, as weights by the variance see it.
+
+        Args:
+            share: Share of the exposure.
+        """
         variance = np.asarray(expected_variance(self.frames, self.noise, self.mask))
         variance = np.broadcast_to(variance, self.frames.shape)
         positive = np.asarray(self.judges) & (variance > 0)
         inverse = np.sum(1 / np.where(positive, variance, np.inf), dtype=float)
         deviation = (positive.sum() / max(inverse, 1e-30)) ** 0.5
         photon = PHOTON * float(np.mean(getattr(self.noise, "gain", 0.0)))
-        return max(float(np.hypot(deviation, photon)), LEAST_NOISE)
+        # what is seen of fewer photons is divided by the share
+        noise = np.hypot(deviation / share**0.5, photon / share)
+        return max(float(noise), LEAST_NOISE)
 
     def _noise_of(self, chosen: Int[np.ndarray, " block"]) -> Noise:
         """The noise of some windows, where it has levels of its own."""

@@ -55,7 +55,8 @@ class ChosenStrength(NamedTuple):
 
     Attributes:
         alpha: The strength of least risk, in the unit of the data.
-        error: Its relative standard error.
+        error: Its relative standard error: by chance of the splits, by the noise of the
+            data, and by what single photons make of the step to all of the exposure.
         chance: The part of that error that another key would change.
         risk: The risk at the last strength visited, as a mean over the weights: in the
             unit of the data squared, at the share of the exposure that was denoised.
@@ -93,9 +94,12 @@ def choose_by_draws(
         norm: "isotropic" or "anisotropic".
         key: Key of the random splits.
     """
-    # the noise of the seen share is greater than that of the data, and so its strength
+    # the noise of the seen share is greater than that of the data, and so its strength:
+    # by the root of the share, but by the share itself where single photons rule
     shift = 0.5 * np.log(dealer.fraction)
-    start = np.log(START * dealer.deviation()) - shift
+    noise = dealer.deviation(dealer.fraction)
+    carried = abs(np.log(dealer.deviation() / noise) - shift)
+    start = np.log(START * noise)
     bounds = start + np.log(RANGE)
     batches = spread_batches(dealer.share)
     once, key = jax.random.split(key)
@@ -141,7 +145,7 @@ def choose_by_draws(
         chance, error = _of_strength(tally, fine)
     return ChosenStrength(
         alpha=float(np.exp(fine.end + shift)),
-        error=error,
+        error=float(np.hypot(error, carried)),
         chance=chance,
         risk=fine.risks[-1],
         visited=np.exp(np.asarray(fine.visited) + shift),

@@ -34,6 +34,9 @@ BATCH = 8
 # Batches of blocks that stand for the frames: all of them between these limits, each
 # block several times where there are few, evenly spread ones where there are many.
 LEAST_BATCHES, MOST_BATCHES = 4, 32
+# A block with less than this share of the pixels of the fullest is left out: a strip at
+# the side of a frame, or a block in a shadow, tells little for its cost.
+LEAST_SHARE = 0.1
 # Batches of blocks that are split once more, those where that lowers the error most.
 AGAIN = 4
 # The deviation of the slopes is at first taken for this multiple of what the held-out
@@ -49,7 +52,7 @@ def spread_batches(
     Args:
         share: Number of pixels of each block that judge.
     """
-    filled = np.flatnonzero(share > share.max() / 2)
+    filled = np.flatnonzero(share > LEAST_SHARE * share.max())
     number = BATCH * int(np.clip(-(-len(filled) // BATCH), LEAST_BATCHES, MOST_BATCHES))
     if len(filled) <= number:
         return np.resize(filled, number).reshape(BATCH, -1).T
