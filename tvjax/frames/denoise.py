@@ -284,10 +284,11 @@ def _warnings(
     if len(lone):
         frame, row, column = lone[0]
         value = float(frames[frame, row, column])
+        pixels = "1 pixel" if len(lone) == 1 else f"{len(lone)} pixels, one of them"
         yield (
-            f"{len(lone)} pixels stand alone, far from all their neighbors (such as "
-            f"frame {frame}, row {row}, column {column}: {value:.6g}): they took no "
-            "part and are left as they are; mask them if they are defects"
+            f"{pixels} at frame {frame}, row {row}, column {column} ({value:.6g}), far "
+            "from all neighbors: taken for defects, without a part in the choice, and "
+            "left as they are; mask them"
         )
     if not np.all(converged):
         yield "not converged: raise `max_steps`"

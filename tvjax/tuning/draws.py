@@ -27,8 +27,10 @@ START = 0.8
 # The strength stays within these multiples of its start: beyond lie no denoising, and
 # no image.
 RANGE = (1e-3, 1e3)
-# The descent on one batch ends when a step is shorter than the first, that on all of
-# them when one is shorter than the second, or after so many steps.
+# The descent goes on with one batch of blocks, with a quarter of all, and with all. It
+# ends on few when a step is shorter than the first of these, on all of them when one is
+# shorter than the second, or after so many steps.
+QUARTER = 4
 ROUGH, FINE = 0.1, 0.02
 ROUGH_STEPS, FINE_STEPS = 12, 8
 # Where single photons are flattened the risk has a wall, and at its foot a Newton step
@@ -45,7 +47,7 @@ FINELY = secant(first_step=0.15, max_step=0.4)
 # Stone 1984). With more data it becomes the best.
 CAUTION = 2.0
 # Blocks are split again until another key would move the strength by about this share.
-CHANCE = 0.02
+CHANCE = 0.025
 # A picture shows the risk of so many batches of blocks.
 PICTURED = 2
 
@@ -102,29 +104,29 @@ def choose_by_draws(
     start = np.log(START * noise)
     bounds = start + np.log(RANGE)
     batches = spread_batches(dealer.share)
-    once, key = jax.random.split(key)
-    rough = _descend(
-        SlopeTally(dealer, "variance", batches[:1], norm, once, caution=CAUTION),
-        start,
-        bounds,
-        ROUGHLY,
-        ROUGH,
-        ROUGH_STEPS,
-    )
+    kinds: list[Weights] = ["variance", weights]
+    at, curvature, last = float(start), 0.0, "variance"
+    for number, kind in zip((1, len(batches) // QUARTER), kinds, strict=True):
+        few, key = batches[:number], jax.random.fold_in(key, number)
+        # of few blocks, as cautious as all of them will be
+        caution = CAUTION * (number / len(batches)) ** 0.5
+        rough = _descend(
+            SlopeTally(dealer, kind, few, norm, key, caution=caution),
+            at,
+            bounds,
+            ROUGHLY,
+            ROUGH,
+            ROUGH_STEPS,
+            # other weights make another risk, whose curvature is not known yet
+            curvature=curvature if kind == last else 0.0,
+            bracket=True,
+        )
+        at, curvature, last = rough.end, rough.curvature, kind
     tally = SlopeTally(
         dealer, weights, batches, norm, key, again=AGAIN, caution=CAUTION
     )
-    # other weights make another risk, whose curvature is not known yet
-    curvature = rough.curvature if weights == "variance" else 0.0
     fine = _descend(
-        tally,
-        rough.end,
-        bounds,
-        FINELY,
-        FINE,
-        FINE_STEPS,
-        curvature=curvature,
-        bracket=True,
+        tally, at, bounds, FINELY, FINE, FINE_STEPS, curvature=curvature, bracket=True
     )
     chance, error = _of_strength(tally, fine)
     if chance > CHANCE:

@@ -38,7 +38,7 @@ LEAST_BATCHES, MOST_BATCHES = 4, 32
 # the side of a frame, or a block in a shadow, tells little for its cost.
 LEAST_SHARE = 0.1
 # Batches of blocks that are split once more, those where that lowers the error most.
-AGAIN = 4
+AGAIN = 1
 # The deviation of the slopes is at first taken for this multiple of what the held-out
 # noise alone makes; it counts as so many splits.
 GUESS, GUESS_WEIGHT = 1.5, 2.0
