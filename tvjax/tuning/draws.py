@@ -27,7 +27,7 @@ START = 0.8
 # The strength stays within these multiples of its start: beyond lie no denoising, and
 # no image.
 RANGE = (1e-3, 1e3)
-# The descent goes on with one batch of blocks, with a quarter of all, and with all. It
+# The descent goes over one batch of blocks, a quarter of all, and all. It
 # ends on few when a step is shorter than the first of these, on all of them when one is
 # shorter than the second, or after so many steps.
 QUARTER = 4
@@ -36,7 +36,8 @@ ROUGH_STEPS, FINE_STEPS = 12, 8
 # Where single photons are flattened the risk has a wall, and at its foot a Newton step
 # is far too short: the descent on all batches ends where the slope is but chance,
 # or between two slopes of opposite signs. A short step is lengthened to so much until
-# it lies there, and within so narrow a bracket the last step is not tried any more.
+# it lies there, one that leaves them ends halfway between, and within so narrow a
+# bracket the last step is not tried any more.
 PROBE, NARROW = 0.1, 0.12
 # How each of them moves: one object each, because its step is compiled.
 ROUGHLY = secant(first_step=0.2, max_step=0.7)
@@ -119,15 +120,12 @@ def choose_by_draws(
             ROUGH_STEPS,
             # other weights make another risk, whose curvature is not known yet
             curvature=curvature if kind == last else 0.0,
-            bracket=True,
         )
         at, curvature, last = rough.end, rough.curvature, kind
     tally = SlopeTally(
         dealer, weights, batches, norm, key, again=AGAIN, caution=CAUTION
     )
-    fine = _descend(
-        tally, at, bounds, FINELY, FINE, FINE_STEPS, curvature=curvature, bracket=True
-    )
+    fine = _descend(tally, at, bounds, FINELY, FINE, FINE_STEPS, curvature=curvature)
     chance, error = _of_strength(tally, fine)
     if chance > CHANCE:
         tally.split_again((chance / CHANCE) ** 2)
@@ -139,7 +137,6 @@ def choose_by_draws(
             FINE,
             FINE_STEPS,
             curvature=fine.curvature,
-            bracket=True,
         )
         fine = more._replace(
             visited=fine.visited + more.visited, risks=fine.risks + more.risks
@@ -211,7 +208,6 @@ def _descend(
     num_steps: int,
     *,
     curvature: float = 0.0,
-    bracket: bool = False,
 ) -> _Descent:
     """Descend on a risk by its slopes, with an optimizer of optax.
 
@@ -223,11 +219,8 @@ def _descend(
         tol: Ends with a shorter step, once the curvature is known.
         num_steps: Greatest number of steps.
         curvature: Curvature of the risk where the descent begins; 0 if unknown.
-        bracket: Whether to end only where the slope is nought but chance, or between
-            slopes of opposite signs.
     """
     at = jnp.asarray(start, jnp.float32)
-    limits = jnp.asarray(bounds, jnp.float32)
     state = cast(SecantState, optimizer.init(at))
     state = state._replace(curvature=jnp.full_like(at, curvature))
     visited, risks, slopes, converged = [], [], [], False
@@ -236,39 +229,45 @@ def _descend(
         visited.append(float(at))
         risks.append(risk)
         slopes.append(slope)
-        moved, state = _move(optimizer, jnp.float32(slope), state, at, limits)
-        step = float(moved) - float(at)
-        short = float(state.curvature) > 0 and abs(step) <= tol
-        width = _width(visited, slopes)
-        settled = np.isfinite(width) or abs(slope) <= tally.errors()[0]
+        low, high = _bracket(visited, slopes)
+        ends = np.clip([low, high], *bounds)
+        moved, state = _move(optimizer, slope, state, at, ends)
+        short = float(state.curvature) > 0 and abs(float(moved) - float(at)) <= tol
+        closed = np.isfinite(high - low)
         # where nothing changes with the strength, any is the best
-        converged = slope == 0 or (short and (settled or not bracket))
-        if bracket:
-            converged |= width <= NARROW
-            if short and not converged:
-                moved = jnp.clip(at + np.copysign(PROBE, -slope), *limits)
-                converged = bool(moved == at)
+        converged = slope == 0 or high - low <= NARROW
+        if short and (closed or abs(slope) <= tally.errors()[0]):
+            converged = True
+        elif short and not converged:
+            moved = np.clip(float(at) + np.copysign(PROBE, -slope), *ends)
+            converged = moved == float(at)
+        elif closed and not converged and np.isin(moved, np.float32(ends)):
+            moved = (low + high) / 2
+        moved = jnp.asarray(moved, jnp.float32)
         state = state._replace(step=moved - at)
         at = moved
     return _Descent(visited, risks, float(at), float(state.curvature), converged)
 
 
-def _width(visited: list[float], slopes: list[float]) -> float:
-    """The distance of the last strength from the nearest of opposite slope."""
-    last = np.sign(slopes[-1])
-    away = np.abs(np.asarray(visited) - visited[-1])
-    return float(np.min(away[np.sign(slopes) == -last], initial=np.inf))
+def _bracket(visited: list[float], slopes: list[float]) -> tuple[float, float]:
+    """Where the least risk lies, by the last slope and the nearest that opposes it."""
+    at, last = visited[-1], np.sign(slopes[-1])
+    others = np.asarray(visited)[np.sign(slopes) == -last]
+    if last > 0:
+        return float(np.max(others[others < at], initial=-np.inf)), at
+    return at, float(np.min(others[others > at], initial=np.inf))
 
 
 @partial(jax.jit, static_argnums=0)
 def _move(
     optimizer: optax.GradientTransformation,
-    slope: Float[Array, ""],
+    slope: float | Float[Array, ""],
     state: SecantState,
     at: Float[Array, ""],
-    limits: Float[Array, "2"],
+    ends: Float[np.ndarray, "2"] | Float[Array, "2"],
 ) -> tuple[Float[Array, ""], SecantState]:
-    """One step of the optimizer, within limits."""
+    """One step of the optimizer, between two ends."""
+    slope, ends = (jnp.asarray(z, at.dtype) for z in (slope, ends))
     update, after = optimizer.update(slope, state, at)
     moved = cast(Array, optax.apply_updates(at, update))
-    return jnp.clip(moved, limits[0], limits[1]), cast(SecantState, after)
+    return jnp.clip(moved, ends[0], ends[1]), cast(SecantState, after)
