@@ -45,6 +45,7 @@ def test_pilatus_6m_cbf(data, tmp_path):
     check(source, tmp_path / "thau_3_2_0003.cbf")
 
 
+@pytest.mark.slow
 def test_summed_frames_of_a_small_molecule(data, tmp_path):
     pattern = str(data / "lcysteine_i19_pilatus2m/l-cyst_01_#####.cbf.bz2")
     with open_series(pattern) as series:
@@ -70,7 +71,7 @@ def cut(data, num_frames):
     return y, mask & np.all(y >= 0, axis=0)
 
 
-@pytest.mark.parametrize("num_frames", [1, 10])
+@pytest.mark.parametrize("num_frames", [pytest.param(1, marks=pytest.mark.slow), 10])
 def test_the_strength_of_measured_counts_is_steady_and_right(data, num_frames):
     frames, mask = cut(data, num_frames)
     y = frames.sum(0)

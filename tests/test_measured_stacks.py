@@ -12,6 +12,7 @@ from tvjax.settings import StackSettings
 pytestmark = pytest.mark.real
 
 
+@pytest.mark.slow
 def test_stxm_of_iron_with_its_own_references(data, tmp_path):
     stem = data / "stxm_fe_als/71214078"
     settings = StackSettings(

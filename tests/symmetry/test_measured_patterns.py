@@ -61,6 +61,7 @@ def test_one_frame_is_closer_to_the_others_by_its_rings(frames, valid, centre, i
     assert rings < alone
 
 
+@pytest.mark.slow
 def test_a_tenth_of_the_photons_is_closer_to_the_rest_by_its_rings(data):
     with h5py.File(data / "saxs_symmetry/AgBehenate_228.hdf5") as file:
         counts = file["entry/data/data"][()]
