@@ -142,3 +142,8 @@ def test_settings_that_belong_together_are_taken_together():
 def test_repeats_have_one_strength_that_they_choose(other):
     with pytest.raises(SettingsError, match=f"or `{next(iter(other))}`"):
         Settings(repeats=True, **other)
+
+
+def test_patterns_have_no_repeats():
+    with pytest.raises(SettingsError, match="judged by its own symmetry"):
+        SymmetrySettings(repeats=True)

@@ -94,6 +94,10 @@ class SymmetrySettings(Settings):
     per_frame: bool = True
 
     def __post_init__(self) -> None:
+        if self.repeats:
+            raise SettingsError(
+                "`repeats` are for frames: a pattern is judged by its own symmetry."
+            )
         super().__post_init__()
         if self.method not in ("orbit", "network"):
             raise SettingsError(

@@ -28,7 +28,7 @@ from tvjax.frames.protection import (
 from tvjax.frames.result import Result
 from tvjax.noise import (
     diagnose_noise,
-    Gaussian,
+    diagnose_repeats,
     Noise,
     NoiseReport,
     Poisson,
@@ -135,15 +135,15 @@ def denoise(
         )
     in_numpy = not isinstance(y, jax.Array)
     frames, valid = _check_frames(y, mask)
-    _check_options(frames, noise, alpha, weights, norm, per_frame, repeats)
+    protect = bool(protect) if isinstance(protect, np.bool_) else protect
+    _check_options(frames, noise, alpha, weights, norm, per_frame, repeats, protect)
 
     random = jax.random.key(0) if key is None else key
     choices, curve, report = [], None, None
-    if noise is None and (alpha is None or protect):
-        report = diagnose_noise(y, mask)
+    protecting = alpha is None if protect is None else protect is not False
+    if noise is None and (alpha is None or protecting):
+        report = diagnose_repeats(y, mask) if repeats else diagnose_noise(y, mask)
         noise = report.noise
-        if repeats and not isinstance(noise, _COUNTED):
-            noise = Gaussian.from_repeats(frames, valid)
     valid, lone = _without_lone(frames, valid, noise)
     if alpha is None:
         assert noise is not None
@@ -166,7 +166,7 @@ def denoise(
         )
     each = jnp.broadcast_to(strength, len(frames))
     spots = None
-    if bool(choices) if protect is None else protect is not False:
+    if protecting:
         spots = _protected(frames, noise, valid, each, protect, norm, random)
         if spots.kept.any():
             each = each[:, None, None] * spots.factor
@@ -177,7 +177,7 @@ def denoise(
     single = np.ndim(y) == 2
     per_item = jax.tree.map(lambda a: a[0] if single else a, solution)
     x = per_item.image
-    warnings = _warnings(report, repeats, choices, per_item.converged, frames, lone)
+    warnings = _warnings(report, choices, per_item.converged, frames, lone)
     return Result(
         image=np.asarray(x) if in_numpy else x,
         noise=noise,
@@ -209,6 +209,7 @@ def _check_options(
     norm: Norm,
     per_frame: bool,
     repeats: bool,
+    protect: bool | float | None,
 ) -> None:
     """Refuse what makes no sense, or not together."""
     if weights is not None:
@@ -216,6 +217,11 @@ def _check_options(
     check_choice("norm", norm, get_args(Norm))
     if noise is not None:
         check_noise(noise)
+    if protect is not None and not 0 <= protect <= 1:
+        raise ValueError(
+            "`protect` must be a truth value, or a multiple of the strength between 0 "
+            f"and 1, got {protect:g}."
+        )
     if not repeats:
         return
     if len(frames) < 2:
@@ -271,15 +277,13 @@ def _protected(
 
 def _warnings(
     report: NoiseReport | None,
-    repeats: bool,
     choices: Sequence[ChosenStrength],
     converged: Bool[Array, "*frame"],
     frames: Float[Array, "frame height width"],
     lone: Int[np.ndarray, "pixel 3"],
 ) -> Iterator[str]:
     """Yield a sentence for each thing that deserves a second look."""
-    # what repeats are judged by does not rest on the model of their noise
-    if report is not None and not repeats:
+    if report is not None:
         yield from report.warnings
     if len(lone):
         frame, row, column = lone[0]

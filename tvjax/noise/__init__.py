@@ -15,3 +15,4 @@ from tvjax.noise.models import (
     PoissonGaussian as PoissonGaussian,
 )
 from tvjax.noise.protocol import AbstractNoise as AbstractNoise
+from tvjax.noise.repeats import diagnose_repeats as diagnose_repeats

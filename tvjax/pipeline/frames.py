@@ -192,8 +192,7 @@ def denoise_files(
                     )
                 )
         warnings = (
-            # repeats are judged by each other, whatever their noise
-            *(() if diagnosis is None or settings.repeats else diagnosis.warnings),
+            *(() if diagnosis is None else diagnosis.warnings),
             *choice.warnings,
             *_warnings(sample, choice, noise, records, writer.tally),
         )

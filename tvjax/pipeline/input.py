@@ -16,6 +16,7 @@ from tvjax.io.reading import Paths
 from tvjax.noise import (
     Correlated,
     diagnose_noise,
+    diagnose_repeats,
     Gaussian,
     Noise,
     NoiseReport,
@@ -113,7 +114,7 @@ def noise_model(
         detector: What the file calls its detector; the gain of one that counts
             photons is one.
         repeats: Whether the images are exposures of one scene, which tell the level of
-            any noise and need no warning of its kind.
+            any noise.
 
     Returns:
         The noise model, of any frame, and what it was recognised by; None where the
@@ -125,9 +126,8 @@ def noise_model(
     """
     kind, numbers = parse_noise(text)
     if kind == "auto":
-        found = diagnose_noise(images, mask, counting=counts_photons(detector))
-        if repeats and not isinstance(found.noise, Poisson | PoissonGaussian):
-            return Gaussian.from_repeats(images, mask), found
+        diagnose = diagnose_repeats if repeats else diagnose_noise
+        found = diagnose(images, mask, counting=counts_photons(detector))
         return _of_any_frame(found.noise), found
     models = {"poisson": Poisson, "gaussian": Gaussian, "mixed": PoissonGaussian}
     model = models[kind]

@@ -1,5 +1,6 @@
 """Windows of frames in two independent measurements: to denoise and to judge by."""
 
+from functools import cached_property
 from typing import cast, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -89,15 +90,19 @@ class _Frames:
         Args:
             share: Share of the exposure.
         """
+        photon = PHOTON * float(np.mean(getattr(self.noise, "gain", 0.0)))
+        # what is seen of fewer photons is divided by the share
+        noise = np.hypot(self._deviation / share**0.5, photon / share)
+        return max(float(noise), LEAST_NOISE)
+
+    @cached_property
+    def _deviation(self) -> float:
+        """The root of the harmonic mean of the variance where pixels judge."""
         variance = np.asarray(expected_variance(self.frames, self.noise, self.mask))
         variance = np.broadcast_to(variance, self.frames.shape)
         positive = np.asarray(self.judges) & (variance > 0)
         inverse = np.sum(1 / np.where(positive, variance, np.inf), dtype=float)
-        deviation = (positive.sum() / max(inverse, 1e-30)) ** 0.5
-        photon = PHOTON * float(np.mean(getattr(self.noise, "gain", 0.0)))
-        # what is seen of fewer photons is divided by the share
-        noise = np.hypot(deviation / share**0.5, photon / share)
-        return max(float(noise), LEAST_NOISE)
+        return float((positive.sum() / max(inverse, 1e-30)) ** 0.5)
 
     def _noise_of(self, chosen: Int[np.ndarray, " block"]) -> Noise:
         """The noise of some windows, where it has levels of its own."""

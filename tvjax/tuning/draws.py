@@ -89,7 +89,7 @@ def choose_by_draws(
     """The strength of least risk for all frames, by as many splits as it takes.
 
     One batch of blocks, weighted by their variance and thus steady, tells where the
-    descent on all of them begins.
+    descent on a quarter of them begins, and that where the descent on all does.
 
     Args:
         dealer: Frames whose blocks come in two measurements.
@@ -105,39 +105,34 @@ def choose_by_draws(
     start = np.log(START * noise)
     bounds = start + np.log(RANGE)
     batches = spread_batches(dealer.share)
-    kinds: list[Weights] = ["variance", weights]
-    at, curvature, last = float(start), 0.0, "variance"
-    for number, kind in zip((1, len(batches) // QUARTER), kinds, strict=True):
-        few, key = batches[:number], jax.random.fold_in(key, number)
-        # of few blocks, as cautious as all of them will be
+    for_one, for_quarter, for_all = jax.random.split(key, 3)
+
+    def of_few(weights: Weights, number: int, key: PRNGKeyArray) -> SlopeTally:
+        # as cautious as all of the blocks will be
         caution = CAUTION * (number / len(batches)) ** 0.5
-        rough = _descend(
-            SlopeTally(dealer, kind, few, norm, key, caution=caution),
-            at,
-            bounds,
-            ROUGHLY,
-            ROUGH,
-            ROUGH_STEPS,
-            # other weights make another risk, whose curvature is not known yet
-            curvature=curvature if kind == last else 0.0,
-        )
-        at, curvature, last = rough.end, rough.curvature, kind
-    tally = SlopeTally(
-        dealer, weights, batches, norm, key, again=AGAIN, caution=CAUTION
+        few = batches[:number]
+        return SlopeTally(dealer, weights, few, norm, key, caution=caution)
+
+    roughly = partial(
+        _descend, bounds=bounds, optimizer=ROUGHLY, tol=ROUGH, num_steps=ROUGH_STEPS
     )
-    fine = _descend(tally, at, bounds, FINELY, FINE, FINE_STEPS, curvature=curvature)
+    finely = partial(
+        _descend, bounds=bounds, optimizer=FINELY, tol=FINE, num_steps=FINE_STEPS
+    )
+    one = roughly(of_few("variance", 1, for_one), float(start))
+    # other weights make another risk, whose curvature is not known yet
+    known = one.curvature if weights == "variance" else 0.0
+    number = len(batches) // QUARTER
+    quarter = roughly(of_few(weights, number, for_quarter), one.end, curvature=known)
+    tally = SlopeTally(
+        dealer, weights, batches, norm, for_all, again=AGAIN, caution=CAUTION
+    )
+    # the curvature that makes the error of the strength is that of all blocks
+    fine = finely(tally, quarter.end, curvature=quarter.curvature, least=2)
     chance, error = _of_strength(tally, fine)
     if chance > CHANCE:
         tally.split_again((chance / CHANCE) ** 2)
-        more = _descend(
-            tally,
-            fine.end,
-            bounds,
-            FINELY,
-            FINE,
-            FINE_STEPS,
-            curvature=fine.curvature,
-        )
+        more = finely(tally, fine.end, curvature=fine.curvature)
         fine = more._replace(
             visited=fine.visited + more.visited, risks=fine.risks + more.risks
         )
@@ -208,6 +203,7 @@ def _descend(
     num_steps: int,
     *,
     curvature: float = 0.0,
+    least: int = 1,
 ) -> _Descent:
     """Descend on a risk by its slopes, with an optimizer of optax.
 
@@ -219,6 +215,7 @@ def _descend(
         tol: Ends with a shorter step, once the curvature is known.
         num_steps: Greatest number of steps.
         curvature: Curvature of the risk where the descent begins; 0 if unknown.
+        least: Least number of strengths to visit, unless nothing changes with them.
     """
     at = jnp.asarray(start, jnp.float32)
     state = cast(SecantState, optimizer.init(at))
@@ -236,7 +233,8 @@ def _descend(
         closed = np.isfinite(high - low)
         # where nothing changes with the strength, any is the best
         converged = slope == 0 or high - low <= NARROW
-        if short and (closed or abs(slope) <= tally.errors()[0]):
+        near = closed or abs(slope) <= tally.errors()[0]
+        if short and near and len(visited) >= least:
             converged = True
         elif short and not converged:
             moved = np.clip(float(at) + np.copysign(PROBE, -slope), *ends)
