@@ -237,7 +237,9 @@ def _fit_scale(series: Series, sample: list[Frame], choice: DenoisedFrames) -> i
     largest = series.metadata.saturation
     if largest is None:
         # Other frames can have brighter spots than the sample.
-        largest = 4 * max(np.max(f.data, where=f.mask, initial=0) for f in sample)
+        largest = 4 * max(
+            float(np.max(f.data, where=f.mask, initial=0)) for f in sample
+        )
     mask = np.stack([frame.mask for frame in sample])
     return fit_scale(np.asarray(choice.image), mask, largest=float(largest))
 
