@@ -230,7 +230,7 @@ def test_the_scale_leaves_room_for_a_bright_spot_of_a_small_type(tmp_path):
     scan = save_frames(tmp_path / "scan_master.h5", counts)
 
     def fade(y, **options):
-        return Halve()(y, **options)._replace(image=np.full(y.shape, 4e-5, np.float32))
+        return Halve()(y, **options)._replace(image=np.full(y.shape, 2e-4, np.float32))
 
     outcome = denoise_files(scan, tmp_path / "clean_master.h5", denoise=fade)
     assert 4 * 49152 * outcome.scale < 2**31
