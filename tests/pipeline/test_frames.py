@@ -223,17 +223,17 @@ def test_a_faint_background_is_not_rounded_away(tmp_path):
     assert outcome.scale > 16
 
 
-def test_the_scale_leaves_room_for_a_bright_spot_of_a_small_type(tmp_path):
-    """Four times 49152 is nothing in 16 bits."""
-    counts = np.zeros((5, 200, 300), np.uint16)
-    counts[:, 100, 150] = 49152
+def test_the_scale_leaves_room_for_a_bright_spot_of_a_full_type(tmp_path):
+    """Four times 2^30 is nothing in 32 bits."""
+    counts = np.zeros((5, 200, 300), np.uint32)
+    counts[:, 100, 150] = 2**30
     scan = save_frames(tmp_path / "scan_master.h5", counts)
 
     def fade(y, **options):
         return Halve()(y, **options)._replace(image=np.full(y.shape, 2e-4, np.float32))
 
     outcome = denoise_files(scan, tmp_path / "clean_master.h5", denoise=fade)
-    assert 4 * 49152 * outcome.scale < 2**31
+    assert outcome.scale == 16
 
 
 def test_a_dry_run_chooses_and_writes_nothing(scan, tmp_path):
