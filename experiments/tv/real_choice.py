@@ -34,7 +34,7 @@ WEIGHTS = ("uniform", "variance")
 # by the other weights, and in a quick run.
 NUM_KEYS, NUM_KEYS_OTHER, NUM_KEYS_QUICK = 20, 4, 2
 GRID = np.geomspace(1 / 4, 4, 17)
-GRID_TOLERANCE = 1e-3
+GRID_TOLERANCE = 1e-4
 # Classes of I/σ of listed reflections.
 CLASSES = ((2, 5), (5, 20), (20, np.inf))
 # Side of a block in pixels in which the noise of the background is read, and the width

@@ -26,7 +26,9 @@ def frames():
 
 def tally(frames, key=KEY, **options):
     batches = spread_batches(frames.share)
-    return SlopeTally(frames, "uniform", batches, "isotropic", key, **options)
+    found = SlopeTally(frames, "uniform", "isotropic", key)
+    found.take(batches, **options)
+    return found
 
 
 @pytest.mark.parametrize("number", [1, 3, 40, 3000])

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 SIDE = 128
 # Pixels around a block that are denoised with it: total variation reaches further only
 # where it sees nothing.
-MARGIN = 16
+MARGIN = 8
 
 
 class BlockGrid(NamedTuple):

@@ -188,7 +188,7 @@ class SecantState(NamedTuple):
     Attributes:
         gradient: Gradient at the last point.
         step: Step from there; zero before the first.
-        curvature: Curvature of the risk; zero while unknown.
+        curvature: Curvature of the risk there; zero while unknown.
     """
 
     gradient: PyTree
@@ -197,7 +197,11 @@ class SecantState(NamedTuple):
 
 
 def secant(
-    first_step: float = 0.3, max_step: float = 1.0, curvature: PyTree = None
+    first_step: float = 0.3,
+    max_step: float = 1.0,
+    curvature: PyTree = None,
+    *,
+    fading: float = 0.0,
 ) -> optax.GradientTransformation:
     """Descend by the secant of the last two gradients, for each parameter on its own.
 
@@ -206,11 +210,15 @@ def secant(
     convex between the last two points, which a rough gradient may feign, the curvature
     is the last one known; before any is, the step is `max_step` downhill.
 
+    The slope of a risk whose curvature fades as e^(-k p) is a - b e^(-k p): two of them
+    tell a and b, and thus where the slope is zero.
+
     Args:
         first_step: Length of the first step, where no curvature is given.
         max_step: Length of the longest step; for a logarithm, 1 is a factor e.
         curvature: Curvature of the risk where the descent begins, as
             `SecantState.curvature` of an earlier one.
+        fading: The rate k at which the curvature fades along each parameter.
     """
 
     def init(params: PyTree) -> SecantState:
@@ -220,11 +228,17 @@ def secant(
     def bend(gradient: Array, previous: Array, step: Array, known: Array) -> Array:
         rise = gradient - previous
         convex = rise * step > 0
-        return jnp.where(convex, rise / jnp.where(convex, step, 1), known)
+        # ∫ e^(k p) dp over the step, seen from its end
+        length = jnp.expm1(fading * step) / fading if fading else step
+        faded = known * jnp.exp(-fading * step)
+        return jnp.where(convex, rise / jnp.where(convex, length, 1), faded)
 
     def move(gradient: Array, step: Array, curvature: Array) -> Array:
         known = curvature > 0
         newton = -gradient / jnp.where(known, curvature, 1)
+        if fading:
+            # without end where the slope is never zero
+            newton = -jnp.log(jnp.maximum(1 - fading * newton, 0)) / fading
         downhill = -jnp.sign(gradient) * jnp.where(step == 0, first_step, max_step)
         return jnp.clip(jnp.where(known, newton, downhill), -max_step, max_step)
 

@@ -27,26 +27,31 @@ START = 0.8
 # The strength stays within these multiples of its start: beyond lie no denoising, and
 # no image.
 RANGE = (1e-3, 1e3)
-# The descent goes over one batch of blocks, a quarter of all, and all. It
-# ends on few when a step is shorter than the first of these, on all of them when one is
-# shorter than the second, or after so many steps.
+# The descent goes over one batch of blocks, a quarter of all, and all.
 QUARTER = 4
-ROUGH, FINE = 0.1, 0.02
-ROUGH_STEPS, FINE_STEPS = 12, 8
+# Each part of it ends when a step is shorter than this, or after so many.
+SHORT, NUM_STEPS = 0.1, 12
 # Where single photons are flattened the risk has a wall, and at its foot a Newton step
-# is far too short: the descent on all batches ends where the slope is but chance,
-# or between two slopes of opposite signs. A short step is lengthened to so much until
-# it lies there, one that leaves them ends halfway between, and within so narrow a
-# bracket the last step is not tried any more.
-PROBE, NARROW = 0.1, 0.12
-# How each of them moves: one object each, because its step is compiled.
-ROUGHLY = secant(first_step=0.2, max_step=0.7)
-FINELY = secant(first_step=0.15, max_step=0.4)
+# is far too short: the descent ends only where the slope is hardly more than chance, by
+# so many of its standard errors, or between two slopes of opposite signs. A short step
+# is lengthened to so much until it lies there, one that leaves them ends halfway
+# between, and within so narrow a bracket the last step is not tried any more.
+NEAR, PROBE, NARROW = 1.0, 0.1, 0.12
+# The more is smoothed, the less is left to change: the curvature of the risk fades by
+# about the third power of the strength.
+FADING = 3.0
+# One object, because its step is compiled.
+OPTIMIZER = secant(first_step=0.2, max_step=0.5, fading=FADING)
 # Where the risk is flat, chance would choose: of strengths that the data cannot tell
 # from the best by so many standard errors of the slope, the weakest is taken, which
 # keeps most of what is weak (the one-standard-error rule of Breiman, Friedman, Olshen,
 # Stone 1984). With more data it becomes the best.
-CAUTION = 2.0
+CAUTION = 1.0
+# The error of the strength is so many times what the slope's makes: besides it the
+# choice lies `CAUTION` errors below the best guess, the curvature is no better known,
+# and all of the exposure deserves not quite what its share does. It then covers the
+# best strength of most scenes.
+DOUBT = 2.2
 # Blocks are split again until another key would move the strength by about this share.
 CHANCE = 0.025
 # A picture shows the risk of so many batches of blocks.
@@ -105,34 +110,28 @@ def choose_by_draws(
     start = np.log(START * noise)
     bounds = start + np.log(RANGE)
     batches = spread_batches(dealer.share)
-    for_one, for_quarter, for_all = jax.random.split(key, 3)
-
-    def of_few(weights: Weights, number: int, key: PRNGKeyArray) -> SlopeTally:
-        # as cautious as all of the blocks will be
-        caution = CAUTION * (number / len(batches)) ** 0.5
-        few = batches[:number]
-        return SlopeTally(dealer, weights, few, norm, key, caution=caution)
-
-    roughly = partial(
-        _descend, bounds=bounds, optimizer=ROUGHLY, tol=ROUGH, num_steps=ROUGH_STEPS
-    )
-    finely = partial(
-        _descend, bounds=bounds, optimizer=FINELY, tol=FINE, num_steps=FINE_STEPS
-    )
-    one = roughly(of_few("variance", 1, for_one), float(start))
+    for_first, for_all = jax.random.split(key)
+    tally = SlopeTally(dealer, weights, norm, for_all)
     # other weights make another risk, whose curvature is not known yet
-    known = one.curvature if weights == "variance" else 0.0
-    number = len(batches) // QUARTER
-    quarter = roughly(of_few(weights, number, for_quarter), one.end, curvature=known)
-    tally = SlopeTally(
-        dealer, weights, batches, norm, for_all, again=AGAIN, caution=CAUTION
-    )
-    # the curvature that makes the error of the strength is that of all blocks
-    fine = finely(tally, quarter.end, curvature=quarter.curvature, least=2)
+    steady = weights == "variance"
+    first = tally if steady else SlopeTally(dealer, "variance", norm, for_first)
+
+    descend = partial(_descend, bounds=bounds)
+
+    def take(tally: SlopeTally, number: int) -> None:
+        # as cautious as all of the blocks will be
+        tally.take(batches[:number], CAUTION * (number / len(batches)) ** 0.5)
+
+    take(first, 1)
+    one = descend(first, float(start), 0.0)
+    take(tally, len(batches) // QUARTER)
+    quarter = descend(tally, one.end, one.curvature if steady else 0.0)
+    tally.take(batches, CAUTION, again=AGAIN)
+    fine = descend(tally, quarter.end, quarter.curvature)
     chance, error = _of_strength(tally, fine)
     if chance > CHANCE:
         tally.split_again((chance / CHANCE) ** 2)
-        more = finely(tally, fine.end, curvature=fine.curvature)
+        more = descend(tally, fine.visited[-1], fine.curvature)
         fine = more._replace(
             visited=fine.visited + more.visited, risks=fine.risks + more.risks
         )
@@ -170,7 +169,8 @@ def risks_by_draws(
         key: Key of the random split.
     """
     batches = spread_batches(dealer.share)[:PICTURED]
-    tally = SlopeTally(dealer, weights, batches, norm, key)
+    tally = SlopeTally(dealer, weights, norm, key)
+    tally.take(batches)
     shift = 0.5 * np.log(dealer.fraction)
     return np.asarray([tally.slope(np.log(alpha) - shift)[0] for alpha in alphas])
 
@@ -179,15 +179,14 @@ class _Descent(NamedTuple):
     visited: list[float]
     risks: list[float]
     end: float  # where the last step led
-    curvature: float
+    curvature: float  # there
     converged: bool
 
 
 def _of_strength(tally: SlopeTally, descent: _Descent) -> tuple[float, float]:
     """The error of the strength that its slope's makes: by chance, and in all."""
     chance, error = tally.errors()
-    # the choice lies CAUTION standard errors below the best guess, as a rule
-    error *= float(np.hypot(1, CAUTION))
+    error *= DOUBT
     steep = max(descent.curvature, 0.0)
     if steep:
         return chance / steep, error / steep
@@ -197,44 +196,35 @@ def _of_strength(tally: SlopeTally, descent: _Descent) -> tuple[float, float]:
 def _descend(
     tally: SlopeTally,
     start: float,
+    curvature: float,
     bounds: Float[np.ndarray, "2"],
-    optimizer: optax.GradientTransformation,
-    tol: float,
-    num_steps: int,
-    *,
-    curvature: float = 0.0,
-    least: int = 1,
 ) -> _Descent:
     """Descend on a risk by its slopes, with an optimizer of optax.
 
     Args:
         tally: Tells risk and slope at the logarithm of a strength.
         start: Where to begin.
+        curvature: Curvature of the risk there; 0 if unknown.
         bounds: Least and greatest logarithm.
-        optimizer: Moves by slopes; its state knows the curvature.
-        tol: Ends with a shorter step, once the curvature is known.
-        num_steps: Greatest number of steps.
-        curvature: Curvature of the risk where the descent begins; 0 if unknown.
-        least: Least number of strengths to visit, unless nothing changes with them.
     """
     at = jnp.asarray(start, jnp.float32)
-    state = cast(SecantState, optimizer.init(at))
+    state = cast(SecantState, OPTIMIZER.init(at))
     state = state._replace(curvature=jnp.full_like(at, curvature))
     visited, risks, slopes, converged = [], [], [], False
-    while len(visited) < num_steps and not converged:
+    while len(visited) < NUM_STEPS and not converged:
         risk, slope = tally.slope(float(at))
         visited.append(float(at))
         risks.append(risk)
         slopes.append(slope)
         low, high = _bracket(visited, slopes)
         ends = np.clip([low, high], *bounds)
-        moved, state = _move(optimizer, slope, state, at, ends)
-        short = float(state.curvature) > 0 and abs(float(moved) - float(at)) <= tol
+        moved, state = _move(slope, state, at, ends)
+        short = float(state.curvature) > 0 and abs(float(moved) - float(at)) <= SHORT
         closed = np.isfinite(high - low)
         # where nothing changes with the strength, any is the best
         converged = slope == 0 or high - low <= NARROW
-        near = closed or abs(slope) <= tally.errors()[0]
-        if short and near and len(visited) >= least:
+        near = closed or abs(slope) <= NEAR * tally.errors()[0]
+        if short and near:
             converged = True
         elif short and not converged:
             moved = np.clip(float(at) + np.copysign(PROBE, -slope), *ends)
@@ -244,7 +234,8 @@ def _descend(
         moved = jnp.asarray(moved, jnp.float32)
         state = state._replace(step=moved - at)
         at = moved
-    return _Descent(visited, risks, float(at), float(state.curvature), converged)
+    curvature = float(state.curvature * jnp.exp(-FADING * state.step))
+    return _Descent(visited, risks, float(at), curvature, converged)
 
 
 def _bracket(visited: list[float], slopes: list[float]) -> tuple[float, float]:
@@ -256,16 +247,15 @@ def _bracket(visited: list[float], slopes: list[float]) -> tuple[float, float]:
     return at, float(np.min(others[others > at], initial=np.inf))
 
 
-@partial(jax.jit, static_argnums=0)
+@jax.jit
 def _move(
-    optimizer: optax.GradientTransformation,
     slope: float | Float[Array, ""],
     state: SecantState,
     at: Float[Array, ""],
     ends: Float[np.ndarray, "2"] | Float[Array, "2"],
 ) -> tuple[Float[Array, ""], SecantState]:
-    """One step of the optimizer, between two ends."""
+    """One step of the descent, between two ends."""
     slope, ends = (jnp.asarray(z, at.dtype) for z in (slope, ends))
-    update, after = optimizer.update(slope, state, at)
+    update, after = OPTIMIZER.update(slope, state, at)
     moved = cast(Array, optax.apply_updates(at, update))
     return jnp.clip(moved, ends[0], ends[1]), cast(SecantState, after)

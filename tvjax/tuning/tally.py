@@ -19,9 +19,8 @@ import numpy as np
 from jax import Array, numpy as jnp
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from tvjax.denoisers import TV
 from tvjax.operators import Norm
-from tvjax.solvers import Accuracy
+from tvjax.solvers import Accuracy, solve
 from tvjax.tuning.dealing import Dealer, Sheet
 from tvjax.tuning.weights import Weights
 
@@ -33,7 +32,7 @@ TANGENT = Accuracy(tol=0.01, max_steps=1000, strict=False)
 BATCH = 8
 # Batches of blocks that stand for the frames: all of them between these limits, each
 # block several times where there are few, evenly spread ones where there are many.
-LEAST_BATCHES, MOST_BATCHES = 4, 32
+LEAST_BATCHES, MOST_BATCHES = 8, 32
 # A block with less than this share of the pixels of the fullest is left out: a strip at
 # the side of a frame, or a block in a shadow, tells little for its cost.
 LEAST_SHARE = 0.1
@@ -75,53 +74,64 @@ class SlopeTally:
     Args:
         dealer: Frames whose blocks come in two measurements.
         weights: What the risk counts.
-        batches: The blocks to take.
         norm: "isotropic" or "anisotropic".
         key: Key of the random splits.
-        again: Batches that are split once more.
-        caution: The slope is the greatest that the data allow, by so many standard
-            errors.
     """
 
     def __init__(
-        self,
-        dealer: Dealer,
-        weights: Weights,
-        batches: Int[np.ndarray, "batch taken"],
-        norm: Norm,
-        key: PRNGKeyArray,
-        *,
-        again: int = 0,
-        caution: float = 0.0,
+        self, dealer: Dealer, weights: Weights, norm: Norm, key: PRNGKeyArray
     ) -> None:
-        self.dealer, self.key, self.caution = dealer, key, caution
+        self.dealer, self.key = dealer, key
         self.weights: Weights = weights
         self.norm: Norm = norm
         self.dealt: list[tuple[Int[np.ndarray, " block"], Sheet]] = []
-        for batch in batches:
+        self.at = math.nan
+
+    def take(
+        self,
+        batches: Int[np.ndarray, "batch taken"],
+        caution: float = 0.0,
+        *,
+        again: int = 0,
+    ) -> None:
+        """Take these blocks; the splits of those that were taken before stay.
+
+        Args:
+            batches: The blocks to take, those taken before at the front.
+            caution: The slope is the greatest that the data allow, by so many standard
+                errors.
+            again: Batches that are split once more.
+        """
+        for batch in batches[len(self.dealt) :]:
             self._deal(batch)
-        self.number = len(batches) + (again if dealer.random else 0)
+        self.number = len(batches) + (again if self.dealer.random else 0)
         self.taken = np.unique(batches)
+        self.caution = caution
         # what the blocks that were not taken add, as far as one can know
-        self.scale = float(dealer.share.sum() / dealer.share[self.taken].sum())
+        share = self.dealer.share
+        self.scale = float(share.sum() / share[self.taken].sum())
 
     def _deal(self, chosen: Int[np.ndarray, " block"]) -> None:
         key = jax.random.fold_in(self.key, len(self.dealt))
         self.dealt.append((chosen, self.dealer.deal(chosen, self.weights, key)))
 
     def slope(self, at: float) -> tuple[float, float]:
-        """Risk and slope at the logarithm of a strength, from all splits so far."""
-        number = self.dealer.blocks.number
-        self.splits = np.zeros(number)
-        self.risks, self.sums, self.squares, self.least, self.weight = np.zeros(
-            (5, number)
-        )
-        for chosen, sheet in self.dealt:
-            self._add(chosen, _judged(at, sheet, self.norm))
-        while len(self.dealt) < self.number:
-            self._deal(self._needed())
-            chosen, sheet = self.dealt[-1]
-            self._add(chosen, _judged(at, sheet, self.norm))
+        """Risk and slope at the logarithm of a strength, from all splits.
+
+        Where the last slope was at the same strength, only further splits are judged.
+        """
+        if at != self.at:
+            self.at, self.judged = at, 0
+            self.splits = np.zeros(self.dealer.blocks.number)
+            self.risks, self.sums, self.squares, self.least, self.weight = np.zeros(
+                (5, self.dealer.blocks.number)
+            )
+        while self.judged < self.number:
+            if self.judged == len(self.dealt):
+                self._deal(self._needed())
+            chosen, sheet = self.dealt[self.judged]
+            self._add(chosen, self._judge(at, sheet))
+            self.judged += 1
         slope = self.scale * float(self._mean(self.sums).sum())
         weight = float(self._mean(self.weight).sum())
         risk = float(self._mean(self.risks).sum()) / weight if weight else 0.0
@@ -142,6 +152,11 @@ class SlopeTally:
         left = len(taken) * (1 - 1 / self.scale) * np.var(self._mean(self.sums)[taken])
         in_all = np.sqrt(chance + own + left)
         return self.scale * float(np.sqrt(chance)), self.scale * float(in_all)
+
+    def _judge(self, at: float, sheet: Sheet) -> _Slopes:
+        """What each window of a sheet says at the logarithm of a strength."""
+        sums = _sums(jnp.float32(at), sheet, self.norm)
+        return _Slopes(*np.asarray(sums, float))
 
     def _mean(self, sums: Float[np.ndarray, " block"]) -> Float[np.ndarray, " block"]:
         return sums / np.maximum(self.splits, 1)
@@ -180,11 +195,6 @@ class SlopeTally:
         return np.asarray(chosen)
 
 
-def _judged(at: float, sheet: Sheet, norm: Norm) -> _Slopes:
-    """What each window of a sheet says at the logarithm of a strength."""
-    return _Slopes(*np.asarray(_sums(jnp.float32(at), sheet, norm), float))
-
-
 @eqx.filter_jit
 def _sums(at: Float[Array, ""], sheet: Sheet, norm: Norm) -> Float[Array, "4 window"]:
     """Σ w ((f − y₂)² − v), its derivative in log α, the variance of that, and Σ w."""
@@ -192,7 +202,8 @@ def _sums(at: Float[Array, ""], sheet: Sheet, norm: Norm) -> Float[Array, "4 win
 
     # each solve begins anew: from the last strength's, the descent would lag behind
     def image(at: Float[Array, ""]) -> Array:
-        return TV(jnp.exp(at), mask=mask, tol=GAP, norm=norm, tangent=TANGENT)(y)
+        alpha = jnp.exp(at)
+        return solve(y, alpha, mask=mask, tol=GAP, norm=norm, tangent=TANGENT).image
 
     f, moved = jax.jvp(image, (at,), (jnp.ones_like(at),))
     f, moved = (_apart(z, sheet.seen.shape) for z in (f, moved))
