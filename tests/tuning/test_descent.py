@@ -168,3 +168,18 @@ def test_tuned_strength_is_where_the_risk_path_is_least():
     tuned = jax.jit(lambda: tune(tvjax.TV(0.5), loss, key=KEY).risk)()
     # the finest the grid can say
     assert tuned <= risks.min() + 0.01 * (risks.max() - risks.min())
+
+
+def test_two_slopes_of_a_curvature_that_fades_tell_where_the_risk_is_least():
+    least = 0.4
+    at = jnp.asarray(0.0)
+
+    def slope(p):
+        return 1 - jnp.exp(-3 * (p - least))
+
+    fading = secant(first_step=0.1, max_step=2.0, fading=3.0)
+    state = fading.init(at)
+    for _ in range(2):
+        step, state = fading.update(slope(at), state, at)
+        at = at + step
+    assert at == pytest.approx(least, abs=1e-5)

@@ -89,3 +89,14 @@ def test_caution_is_so_many_standard_errors_of_the_slope(frames):
     plain, careful = tally(frames), tally(frames, caution=2.0)
     slope, raised = plain.slope(-0.4)[1], careful.slope(-0.4)[1]
     assert raised - slope == pytest.approx(2 * plain.errors()[1], rel=1e-5)
+
+
+def test_what_is_taken_later_joins_what_was_judged_before(frames):
+    batches = spread_batches(frames.share)
+    grown = SlopeTally(frames, "uniform", "isotropic", KEY)
+    grown.take(batches[:2])
+    few = grown.slope(-0.4)
+    grown.take(batches)
+    assert grown.slope(-0.4) == tally(frames).slope(-0.4) != few
+    # another strength forgets nothing and mixes nothing
+    assert grown.slope(-0.3) == tally(frames).slope(-0.3)
