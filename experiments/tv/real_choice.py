@@ -266,16 +266,16 @@ def main() -> None:
         scene = make()
         for weights in WEIGHTS:
             scenes.append(judge(scene, weights, keys))
+            print(" ", scenes[-1], flush=True)
             if scene.reflections:
                 lost += lost_of_reflections(scene, weights)
-        print(f"  {scene.name}", flush=True)
     report.add("Measured", scenes, "target: a spread of at most 1.10")
     report.add("Listed reflections", lost, "target: of I/σ 5 to 20 at most 0.15")
-    sweeps = [
-        sweep(background, num_frames, keys["other"], options.quick)
-        for background in (BACKGROUNDS[1:2] if options.quick else BACKGROUNDS)
-        for num_frames in (FRAMES[:1] if options.quick else FRAMES)
-    ]
+    sweeps = []
+    for num_frames in FRAMES[:1] if options.quick else FRAMES:
+        for background in BACKGROUNDS[1:2] if options.quick else BACKGROUNDS:
+            sweeps.append(sweep(background, num_frames, keys["other"], options.quick))
+            print(" ", sweeps[-1], flush=True)
     report.add(
         "Simulated sweeps", sweeps, "targets: error over best, median 1.01, worst 1.05"
     )
