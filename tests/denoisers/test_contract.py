@@ -180,6 +180,9 @@ def test_data_in_memory_of_their_own_are_left_alone(kind):
     assert not np.shares_memory(image, y)
 
 
+@pytest.mark.parametrize(
+    "made", [pytest.param(False, marks=pytest.mark.slow), True], indirect=True
+)
 def test_compiled_and_interpreted_agree(made):
     denoiser, y = made
     # other fusions round differently: some 1e-6 a step, within the certificate
@@ -218,6 +221,11 @@ def test_batch_is_the_loop_in_any_order(kind):
     np.testing.assert_allclose(np.asarray(together)[order], shuffled, atol=1e-13)
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", pytest.param("float64", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_every_parameter_receives_a_finite_gradient(kind, dtype):
     denoiser = kind.make(0.7, some_mask())
     in_parameters, in_data = slopes(denoiser, jnp.asarray(kind.noisy(), dtype))

@@ -126,7 +126,10 @@ def counts_excess(risk, rate, strength):
 # At a strength of twice the noise, the influence of the other photons is ten times that
 # of a pixel's own.
 @pytest.mark.parametrize("strength", [0.3, 2.0])
-@pytest.mark.parametrize("rate", [0.05, 0.3, 3.0, 30.0])
+@pytest.mark.parametrize(
+    "rate",
+    [0.05, 3.0, *(pytest.param(r, marks=pytest.mark.slow) for r in (0.3, 30.0))],
+)
 def test_mean_of_pure_is_the_mean_squared_error_of_counts(rate, strength):
     mean, spread, error = counts_excess(pure, rate, strength)
     # many photons taken at once are not quite the sum of each

@@ -4,7 +4,7 @@ import pytest
 from jax import numpy as jnp
 from jax.test_util import check_grads
 
-from tvjax.symmetry import find_group, GROUPS, orbit_mean, partners
+from tvjax.symmetry import find_group, orbit_mean, partners
 
 SHAPE = (11, 14)
 EXACT = {
@@ -116,7 +116,7 @@ def test_masked_values_enter_nowhere(counts, mask):
         assert all(bool(jnp.all(jnp.isfinite(part))) for part in orbit)
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("name", ["azimuthal", "friedel", "mirror-x", "4mm"])
 def test_orbit_mean_has_gradients_and_batches(name, counts, mask, double):
     y, valid = jnp.asarray(counts, float), jnp.asarray(mask)
     centre = (5.0, 6.5)

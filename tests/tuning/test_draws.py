@@ -40,6 +40,7 @@ def test_strength_is_as_good_as_the_best_by_the_errors_that_it_was_asked_for(
     assert found.converged and not found.at_bound
 
 
+@pytest.mark.slow
 def test_another_key_moves_the_strength_by_its_chance(spots):
     y, _ = spots
     found = [
@@ -54,6 +55,7 @@ def test_another_key_moves_the_strength_by_its_chance(spots):
     assert all(choice.chance < choice.error for choice in found)
 
 
+@pytest.mark.slow
 def test_error_covers_the_best_strength():
     truth = 10 * reference.scene(*SHAPE)
     alphas = np.geomspace(0.3, 3, 40)
