@@ -33,7 +33,7 @@ _NO_IMAGES = {
 }
 
 # Rows and columns below which an array is a matrix or a table, unless it is named.
-_SMALLEST = 8
+SMALLEST = 8
 
 
 class Images(NamedTuple):
@@ -68,7 +68,12 @@ class Images(NamedTuple):
 
 
 def find_images(
-    path: Path, file: h5py.File, dataset: str | None, *, partial: bool = False
+    path: Path,
+    file: h5py.File,
+    dataset: str | None,
+    *,
+    partial: bool = False,
+    smallest: int = SMALLEST,
 ) -> Images:
     """Return the images.
 
@@ -80,11 +85,12 @@ def find_images(
         file: The same, open.
         dataset: The path of the images where the user names one.
         partial: Whether the first part of them will do, where files are missing.
+        smallest: Rows and columns that images have at least, unless they are named.
 
     Raises:
         FileError: There are no images, several stacks, or a data file is missing.
     """
-    found = _find(path, file, dataset)
+    found = _find(path, file, dataset, smallest)
     if found.missing and not (partial and found.parts):
         there = sum(len(origins(item)) for _, item in found.parts)
         hint = f" Its frames 0:{there} are there: pass --frames 0:{there} for those."
@@ -106,14 +112,14 @@ def check_readable(path: Path, images: h5py.Dataset) -> None:
         check_sources(path, images)
 
 
-def _find(path: Path, file: h5py.File, dataset: str | None) -> Images:
+def _find(path: Path, file: h5py.File, dataset: str | None, smallest: int) -> Images:
     if dataset is not None:
         return _named(path, file, "/" + dataset.strip("/"))
-    sequences = list(_sequences(path, file))
+    sequences = list(_sequences(path, file, smallest))
     members = {address(item) for each in sequences for _, item in each.parts}
     stacks = {
         name: item
-        for name, item in _stacks(file).items()
+        for name, item in _stacks(file, smallest).items()
         if address(item) not in members
     }
     if shown := _shown(path, file, sequences, stacks):
@@ -125,7 +131,7 @@ def _find(path: Path, file: h5py.File, dataset: str | None) -> Images:
 
 def _named(path: Path, file: h5py.File, name: str) -> Images:
     item = find_item(file, name)
-    if isinstance(item, h5py.Group) and (sequence := _sequence(path, name, item)):
+    if isinstance(item, h5py.Group) and (sequence := _sequence(path, name, item, 1)):
         return sequence
     if isinstance(item, h5py.Dataset) and _is_array(item):
         return Images(name, [(name, item)])
@@ -142,16 +148,16 @@ def _named(path: Path, file: h5py.File, name: str) -> Images:
     )
 
 
-def _sequences(path: Path, file: h5py.File) -> Iterator[Images]:
+def _sequences(path: Path, file: h5py.File, smallest: int) -> Iterator[Images]:
     """Yield the images that are numbered datasets in one group."""
     for name, group in walk(file, far=True):
         if isinstance(group, h5py.Group):
-            sequence = _sequence(path, name, group)
+            sequence = _sequence(path, name, group, smallest)
             if sequence is not None:
                 yield sequence
 
 
-def _sequence(path: Path, name: str, group: h5py.Group) -> Images | None:
+def _sequence(path: Path, name: str, group: h5py.Group, smallest: int) -> Images | None:
     """Return the images that are numbered in a group, None where there are none."""
     numbered = sorted(
         filter(NUMBERED.match, names_in(group)),
@@ -165,7 +171,7 @@ def _sequence(path: Path, name: str, group: h5py.Group) -> Images | None:
         elif item is None:
             missing = tuple(join(name, each) for each in numbered[position:])
             return Images(name, parts, missing, _missing_link(path, group, own))
-    if not any(_is_image(own, item) for own, item in parts):
+    if not any(_is_image(own, item, smallest) for own, item in parts):
         return None
     return Images(name, parts)
 
@@ -248,11 +254,11 @@ def _guessed(path: Path, stacks: dict[str, h5py.Dataset]) -> Images:
     return _only(path, [Images(name, [(name, item)]) for name, item in stacks.items()])
 
 
-def _stacks(file: h5py.File) -> dict[str, h5py.Dataset]:
+def _stacks(file: h5py.File, smallest: int) -> dict[str, h5py.Dataset]:
     return {
         name: item
         for name, item in walk_datasets(file, far=True)
-        if _is_image(name, item)
+        if _is_image(name, item, smallest)
     }
 
 
@@ -265,14 +271,14 @@ def _is_array(item: h5py.Dataset) -> bool:
     )
 
 
-def _is_image(name: str, item: h5py.Dataset) -> bool:
+def _is_image(name: str, item: h5py.Dataset, smallest: int) -> bool:
     """Return whether an array may be images, though nobody names it."""
     if not _is_array(item) or name.rpartition("/")[2] in _CALIBRATION:
         return False
     # images may have few rows, but then they are a stack of them
     sides = item.shape[-2:]
     least = max(sides) if len(item.shape) > 2 else min(sides)
-    return (item.size == 0 or least >= _SMALLEST) and not _describes(item)
+    return (item.size == 0 or least >= smallest) and not _describes(item)
 
 
 def _describes(item: h5py.Dataset) -> bool:

@@ -105,7 +105,7 @@ def read_pixel_mask(path: Path) -> Num[np.ndarray, "height width"]:
         for name, item in walk_datasets(file):
             if name.endswith("/pixel_mask"):
                 return _plane(item)
-        return _plane(find_images(path, file, None).parts[0][1])
+        return _plane(find_images(path, file, None, smallest=1).parts[0][1])
 
 
 def read_dataset(
