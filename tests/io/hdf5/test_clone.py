@@ -403,3 +403,58 @@ def test_the_only_threshold_keeps_its_axis(tmp_path, counts):
     rewrite(tmp_path / "a.h5", tmp_path / "b.h5", start=1, stop=3)
     with h5py.File(tmp_path / "b.h5") as file:
         assert file["entry/data/data_1"].shape == (2, 1, 20, 30)
+
+
+def test_data_files_can_take_turns(tmp_path):
+    for name in "ab":
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            for number in range(2):
+                file[f"data{number}"] = numbers(1, 2 * number + (name == "b"))
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        for number in range(4):
+            file[f"entry/data_{number}"] = h5py.ExternalLink(
+                f"{'ab'[number % 2]}.h5", f"data{number // 2}"
+            )
+    rewrite(tmp_path / "scan.h5", tmp_path / "clean" / "scan.h5")
+    assert counts_in(tmp_path / "clean/scan.h5")[:, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_a_frame_that_is_shown_twice_is_kept_once_or_twice(tmp_path):
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["data"] = numbers(2)
+    view = h5py.VirtualLayout((3, 8, 9), np.uint32)
+    for place, frame in enumerate([0, 1, 0]):
+        view[place] = h5py.VirtualSource("raw.h5", "data", (2, 8, 9))[frame]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_virtual_dataset("entry/data/data", view)
+        file["entry/other"] = h5py.ExternalLink("raw.h5", "data")
+    options = {"dataset": "entry/data/data"}
+    rewrite(tmp_path / "a.h5", tmp_path / "clean/b.h5", **options)
+    assert shown(tmp_path / "clean/b.h5", "entry/data/data") == [1, 2, 1]
+    assert shown(tmp_path / "clean/b.h5", "entry/other") == [1, 2]
+    rewrite(tmp_path / "a.h5", tmp_path / "clean/c.h5", stop=1, **options)
+    assert shown(tmp_path / "clean/c.h5", "entry/other") == [1]
+
+
+def test_the_sources_of_a_view_are_not_overwritten(tmp_path):
+    source = taking_turns(tmp_path)
+    with pytest.raises(FileError, match="part_0.h5 is part of the input"):
+        rewrite(
+            source,
+            source.with_name("part_0.h5"),
+            dataset="entry/data/data",
+            overwrite=True,
+        )
+
+
+def test_the_view_of_an_output_is_known_as_denoised(master, tmp_path):
+    with h5py.File(master, "r+") as file:
+        view = h5py.VirtualLayout((3, 20, 30), np.uint32)
+        view[:] = h5py.VirtualSource(
+            "scan_data_000001.h5", "entry/data/data", (3, 20, 30)
+        )
+        file.create_virtual_dataset("entry/first", view)
+    output = tmp_path / "clean" / "scan_master.h5"
+    rewrite(master, output, dataset="entry/data")
+    with open_series(output, dataset="entry/first") as series:
+        assert series.denoised_by == "tvjax 0.1.0"

@@ -221,3 +221,23 @@ def test_several_thresholds_are_refused_and_one_is_read(tmp_path):
         open_series(path)
     path = named(tmp_path / "b.h5", {"entry/data/data_1": images[:, :1]})
     assert values(path) == [0, 1, 2]
+
+
+def test_thresholds_that_are_told_are_no_raster(tmp_path):
+    images = np.stack([stack(3), stack(3)], 1)
+    path = named(tmp_path / "a.h5", {"entry/data/data": images})
+    assert len(values(path)) == 6
+    with pytest.raises(FileError, match="no range of frames.*without --frames"):
+        open_series(path, numbered=True)
+    with h5py.File(path, "a") as file:
+        file["entry/detector/threshold_energy"] = [6.0, 9.0]
+    with pytest.raises(FileError, match=r"2 planes a frame .*--dataset"):
+        open_series(path)
+
+
+def test_a_plot_that_is_lost_hides_no_images(tmp_path):
+    path = named(tmp_path / "a.h5", {"entry/data/data_1": stack(2)})
+    with h5py.File(path, "a") as file:
+        file["entry/plot/sums"] = h5py.ExternalLink("gone.h5", "/sums")
+        file["entry/plot"].attrs.update(NX_class="NXdata", signal="sums")
+    assert values(path) == [0, 1]

@@ -499,11 +499,10 @@ def _positions(layout: Layout, selection: Selection) -> dict[Origin, int | None]
     if any(each.axes != FRAMES_FIRST for each in layout.datasets):
         return {}
     found = [origin for each in layout.datasets for origin in origins(each.images)]
-    kept = range(selection.start, selection.stop)
-    return {
-        origin: index - selection.start if index in kept else None
-        for index, origin in enumerate(found)
-    }
+    positions: dict[Origin, int | None] = dict.fromkeys(found)
+    for index in range(selection.start, selection.stop):
+        positions[found[index]] = index - selection.start
+    return positions
 
 
 def _data_files(layout: Layout, output: Path) -> dict[Path, Path]:

@@ -183,7 +183,7 @@ def _shown(
     stacks: dict[str, h5py.Dataset],
 ) -> list[Images]:
     """Return what the file shows as images: numbered, by its signals, or as views."""
-    signals = set(_signals(path, file))
+    signals = set(_signals(path, file, needed=not sequences))
     beside = {join(each.name, "data") for each in sequences}
     found = [
         Images(name, [(name, item)])
@@ -305,8 +305,12 @@ def _is_of_detector(name: str, item: h5py.Dataset) -> bool:
     )
 
 
-def _signals(path: Path, file: h5py.File) -> Iterator[Address]:
-    """Yield the addresses of the datasets that NeXus marks as the signal."""
+def _signals(path: Path, file: h5py.File, *, needed: bool) -> Iterator[Address]:
+    """Yield the addresses of the datasets that NeXus marks as the signal.
+
+    Raises:
+        FileError: One of them is not there, and they are needed.
+    """
     for _, item in walk(file, far=True):
         signal = text_attribute(item, "signal")
         if isinstance(item, h5py.Dataset):
@@ -316,7 +320,7 @@ def _signals(path: Path, file: h5py.File) -> Iterator[Address]:
             images = find_dataset(item, signal or "data")
             if images is not None:
                 yield address(images)
-            elif lost := _missing_link(path, item, signal or "data"):
+            elif needed and (lost := _missing_link(path, item, signal or "data")):
                 raise FileError(lost)
 
 

@@ -140,11 +140,11 @@ def _open_frames(
             raise FileError(
                 f"{path} has no frames at {name}: choose others with --dataset."
             )
-        if chosen.name != name and math.prod(images.shape[1:-2]) > 1:
+        _check_planes(path, file, name, images, numbered=chosen.name != name)
+        if partial and math.prod(images.shape[1:-2]) > 1:
             raise FileError(
-                f"{path} has {math.prod(images.shape[1:-2])} planes a frame at {name} "
-                f"{images.shape}, as of several thresholds: put those of one into a "
-                "dataset of three axes, virtual or not, and name it with --dataset."
+                f"{path} has images of {images.shape} at {name}, of which no range of "
+                "frames can be taken: take all, without --frames."
             )
         holder = Path(images.file.filename)
         data_file = None if images.file == file else holder
@@ -196,6 +196,31 @@ def _open_frames(
         denoised_by=by.pop() if by else None,
         layout=Layout(path, file, datasets, chosen.missing),
         close=close,
+    )
+
+
+def _check_planes(
+    path: Path, file: h5py.File, name: str, images: h5py.Dataset, *, numbered: bool
+) -> None:
+    """Raise `FileError` where each frame has an image for each of several thresholds.
+
+    A raster of frames has as many axes: detectors number theirs, or tell the
+    thresholds.
+    """
+    planes = math.prod(images.shape[1:-2])
+    if planes < 2 or not (numbered or _tells_thresholds(file, planes)):
+        return
+    raise FileError(
+        f"{path} has {planes} planes a frame at {name} {images.shape}, as of several "
+        "thresholds: put those of one into a dataset of three axes, virtual or not, "
+        "and name it with --dataset."
+    )
+
+
+def _tells_thresholds(file: h5py.File, number: int) -> bool:
+    return any(
+        item.size == number and name.rpartition("/")[2].startswith("threshold")
+        for name, item in walk_datasets(file, far=True)
     )
 
 

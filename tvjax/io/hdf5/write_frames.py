@@ -85,7 +85,7 @@ class Hdf5Sink:
         self._never_valid: Bool[np.ndarray, "height width"] = np.ones(like.shape, bool)
         self._written = 0
         self._clone: Clone | None = None
-        self._data_file: tuple[Path, h5py.File] | None = None
+        self._data_files: dict[Path, h5py.File] = {}
         self._master = h5py.File(staging.open(output), "w")
         try:
             if like.layout is None:
@@ -112,7 +112,7 @@ class Hdf5Sink:
 
     def finish(self, provenance: Provenance | None) -> None:
         """Write what is known only at the end."""
-        self._close_data_file()
+        self._close_data_files(())
         if self._like.layout is None:
             mask = dataset_at(self._master, "entry/instrument/detector/pixel_mask")
             mask[...] = self._never_valid
@@ -125,7 +125,7 @@ class Hdf5Sink:
 
     def close(self) -> None:
         """Close the HDF5 files, complete or not."""
-        self._close_data_file()
+        self._close_data_files(())
         self._master.close()
 
     def _next_place(self) -> tuple[Slot, int]:
@@ -141,10 +141,10 @@ class Hdf5Sink:
         """Return the file of a slot, starting it where it is a new data file."""
         if slot.data_file is None:
             return self._master
-        if self._data_file is None or self._data_file[0] != slot.data_file:
-            self._close_data_file()
+        if slot.data_file not in self._data_files:
+            self._close_data_files(self._slots[self._slots.index(slot) :])
             file = h5py.File(self._staging.open(slot.data_file), "w")
-            self._data_file = (slot.data_file, file)
+            self._data_files[slot.data_file] = file
             slots = tuple(s for s in self._slots if s.data_file == slot.data_file)
             if slot.like and self._clone:
                 source = slot.like.images.file
@@ -157,12 +157,13 @@ class Hdf5Sink:
                 images = dataset_at(file, each.place)
                 self._number(images, each)
                 self._sign(images)
-        return self._data_file[1]
+        return self._data_files[slot.data_file]
 
-    def _close_data_file(self) -> None:
-        if self._data_file is not None:
-            self._data_file[1].close()
-            self._data_file = None
+    def _close_data_files(self, needed: tuple[Slot, ...]) -> None:
+        """Close the data files but those of slots that are still to be filled."""
+        kept = {slot.data_file for slot in needed}
+        for path in [path for path in self._data_files if path not in kept]:
+            self._data_files.pop(path).close()
 
     def _number(self, images: h5py.Dataset, slot: Slot) -> None:
         """Number the images of a slot from 1 on, as detectors do."""
