@@ -458,3 +458,32 @@ def test_the_view_of_an_output_is_known_as_denoised(master, tmp_path):
     rewrite(master, output, dataset="entry/data")
     with open_series(output, dataset="entry/first") as series:
         assert series.denoised_by == "tvjax 0.1.0"
+
+
+def test_a_view_in_a_file_of_its_own_gives_the_order(tmp_path):
+    source = taking_turns(tmp_path)
+    with h5py.File(source.with_name("master.h5"), "w") as file:
+        file["entry/data/data"] = h5py.ExternalLink("scan.h5", "entry/data/data")
+        for writer in range(2):
+            file[f"entry/data/data_{writer}"] = h5py.ExternalLink(
+                f"part_{writer}.h5", "data"
+            )
+    output = tmp_path / "clean" / "master.h5"
+    rewrite(source.with_name("master.h5"), output)
+    assert shown(output, "entry/data/data") == [1, 2, 3, 4, 5, 6]
+    assert shown(output, "entry/data/data_0") == [1, 3, 5]
+    assert shown(output.with_name("scan.h5"), "entry/grid") == [[1, 3, 5], [2, 4, 6]]
+
+
+def test_links_lead_out_of_a_folder_that_is_a_symbolic_link(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "clean").symlink_to(tmp_path / "disk" / "deep")
+    with h5py.File(tmp_path / "raw/notes.h5", "w") as file:
+        file["title"] = "a crystal"
+    with h5py.File(tmp_path / "raw/a.h5", "w") as file:
+        file["entry/data/data"] = numbers(2)
+        file["entry/title"] = h5py.ExternalLink("notes.h5", "/title")
+    rewrite(tmp_path / "raw/a.h5", tmp_path / "clean/b.h5")
+    with h5py.File(tmp_path / "clean/b.h5") as file:
+        assert file["entry/title"][()] == b"a crystal"

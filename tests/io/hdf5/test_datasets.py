@@ -241,3 +241,12 @@ def test_a_plot_that_is_lost_hides_no_images(tmp_path):
         file["entry/plot/sums"] = h5py.ExternalLink("gone.h5", "/sums")
         file["entry/plot"].attrs.update(NX_class="NXdata", signal="sums")
     assert values(path) == [0, 1]
+
+
+def test_a_scan_that_stopped_within_a_file_can_be_read_up_to_it(master):
+    last = master.with_name("scan_data_000003.h5")
+    last.write_bytes(last.read_bytes()[:100])
+    with pytest.raises(FileError, match=r"000003.h5 is truncated.*--frames 0:6"):
+        open_series(master)
+    with open_series(master, numbered=True) as series:
+        assert len(list(series.frames(0, 6))) == 6

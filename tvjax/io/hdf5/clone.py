@@ -359,7 +359,7 @@ class Clone:
 
     def _source(self, slot: Slot) -> h5py.VirtualSource:
         file = self._file_of(slot)
-        name = "." if file == self.own else os.path.relpath(file, self.own.parent)
+        name = "." if file == self.own else self._from_here(file)
         shape = (slot.num_frames, *self.shape)
         if slot.like and slot.like.num_frames == slot.num_frames:
             shape = slot.like.images.shape
@@ -415,7 +415,7 @@ class Clone:
         else:
             found = linked_file(holder, file_name) or holder.parent / file_name
             file = self.files.get(os.path.realpath(found), found)
-        return "." if file == self.own else os.path.relpath(file, self.own.parent)
+        return "." if file == self.own else self._from_here(file)
 
     def _file_of(self, slot: Slot) -> Path:
         """Return the file that a slot lies in."""
@@ -423,7 +423,12 @@ class Clone:
 
     def _link(self, file: Path, place: str) -> h5py.ExternalLink:
         """Return a link to a place in another file, from this one."""
-        return h5py.ExternalLink(os.path.relpath(file, self.own.parent), place)
+        return h5py.ExternalLink(self._from_here(file), place)
+
+    def _from_here(self, file: Path) -> str:
+        """Return the relative path to a file, though folders may be symbolic links."""
+        there = os.path.join(os.path.realpath(file.parent), file.name)
+        return os.path.relpath(there, os.path.realpath(self.own.parent))
 
     def _corrected(self, item: h5py.Dataset, name: str) -> Num[ArrayLike, "..."] | None:
         """Return the new value of what depends on the images, None for the rest."""

@@ -170,7 +170,11 @@ def _sequence(path: Path, name: str, group: h5py.Group, smallest: int) -> Images
             parts.append((join(name, own), item))
         elif item is None:
             missing = tuple(join(name, each) for each in numbered[position:])
-            return Images(name, parts, missing, _missing_link(path, group, own))
+            try:
+                absent = _missing_link(path, group, own)
+            except FileError as error:  # it is there, and damaged
+                absent = str(error)
+            return Images(name, parts, missing, absent)
     if not any(_is_image(own, item, smallest) for own, item in parts):
         return None
     return Images(name, parts)
