@@ -8,7 +8,7 @@ depend on their type, their scale or their number.
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import h5py
 import hdf5plugin
 import numpy as np
-from jaxtyping import ArrayLike, Num
+from jaxtyping import ArrayLike, Int, Num
 
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
@@ -331,30 +331,21 @@ class Clone:
         if math.prod(leading) != len(shown):
             leading = (len(shown),)
         view = h5py.VirtualLayout((*leading, *self.shape), self.encoding.dtype)
-        sources = [self._source(slot) for slot in self.slots]
         ends = np.cumsum([slot.num_frames for slot in self.slots])
-        done = 0
-        while done < len(shown):
-            number = int(np.searchsorted(ends, shown[done], side="right"))
-            first = shown[done] - int(ends[number]) + self.slots[number].num_frames
-            count = 1
-            while (
-                len(leading) < 2
-                and done + count < len(shown)
-                and shown[done + count] == shown[done] + count
-                and first + count < self.slots[number].num_frames
-            ):
-                count += 1
-            source = sources[number]
-            before = place_of_frame(source.shape, first)[:-2]
-            if len(leading) == 1 and len(before) == 1:
-                view[done : done + count] = source[first : first + count]
-            else:
-                count = 1
-                view[place_of_frame(view.shape, done)[:-2] or ...] = source[
-                    before or ...
+        owners = np.searchsorted(ends, shown, side="right")
+        for number in np.unique(owners):
+            slot = self.slots[number]
+            source = self._source(slot)
+            places = np.flatnonzero(owners == number)
+            frames = np.asarray(shown)[places] - (ends[number] - slot.num_frames)
+            one = len(leading) == 1 and len(source.shape) == 3
+            for first, last in _runs(places, frames) if one else ():
+                view[_slice(places[first:last])] = source[_slice(frames[first:last])]
+            for place, frame in () if one else zip(places, frames, strict=True):
+                there = place_of_frame(view.shape, int(place))[:-2]
+                view[there or ...] = source[
+                    place_of_frame(source.shape, int(frame))[:-2] or ...
                 ]
-            done += count
         copy_attributes(item, target.create_virtual_dataset(name, view))
 
     def _source(self, slot: Slot) -> h5py.VirtualSource:
@@ -483,6 +474,30 @@ _CORRECTIONS: dict[
     **dict.fromkeys(_BIT_DEPTHS, _bit_depth),
     **dict.fromkeys(_SCALES, _scale_factor),
 }
+
+
+def _runs(
+    places: Int[np.ndarray, " frame"], frames: Int[np.ndarray, " frame"]
+) -> Iterator[tuple[int, int]]:
+    """Yield first and last (excluded) index of what has even steps in both."""
+    first = 0
+    while first < len(places):
+        last = first + 1
+        if last < len(places) and frames[last] > frames[first]:
+            steps = places[last] - places[first], frames[last] - frames[first]
+            while last < len(places) and steps == (
+                places[last] - places[last - 1],
+                frames[last] - frames[last - 1],
+            ):
+                last += 1
+        yield first, last
+        first = last
+
+
+def _slice(positions: Int[np.ndarray, " frame"]) -> slice:
+    """Return the slice of positions with even steps."""
+    step = int(positions[1] - positions[0]) if len(positions) > 1 else 1
+    return slice(int(positions[0]), int(positions[-1]) + 1, step)
 
 
 def _cloned_files(
