@@ -1,7 +1,6 @@
 """HDF5 files as series of frames."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import check_readable, find_images
 from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.metadata import read_metadata
+from tvjax.io.hdf5.origins import stored_in
 from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
 from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.series import Series
@@ -27,12 +27,16 @@ DENOISED_BY = "denoised_by"
 READ_AT_ONCE = 2**26
 
 
-def open_hdf5(path: Path, dataset: str | None = None) -> Series:
+def open_hdf5(
+    path: Path, dataset: str | None = None, *, partial: bool = False
+) -> Series:
     """Open an HDF5 file as a series.
 
     Args:
         path: A master with links, a data file, or any file with a stack of images.
-        dataset: Path of the images in the file, where there are several stacks.
+        dataset: Path of the images in the file, where there are several stacks: a
+            dataset, or the group of numbered ones.
+        partial: Whether the first frames will do, where data files are missing.
 
     Raises:
         FileError: The file is damaged or incomplete, or holds no images, or several.
@@ -40,7 +44,7 @@ def open_hdf5(path: Path, dataset: str | None = None) -> Series:
     with reading(path):
         file = h5py.File(path, "r")
     try:
-        return _open_frames(path, file, dataset)
+        return _open_frames(path, file, dataset, partial)
     except BaseException:
         file.close()
         raise
@@ -101,7 +105,7 @@ def read_pixel_mask(path: Path) -> Num[np.ndarray, "height width"]:
         for name, item in walk_datasets(file):
             if name.endswith("/pixel_mask"):
                 return _plane(item)
-        return _plane(find_images(path, file, None)[0][1])
+        return _plane(find_images(path, file, None, smallest=1).parts[0][1])
 
 
 def read_dataset(
@@ -125,10 +129,23 @@ def read_dataset(
         return values, text_attribute(item, "units")
 
 
-def _open_frames(path: Path, file: h5py.File, dataset: str | None) -> Series:
+def _open_frames(
+    path: Path, file: h5py.File, dataset: str | None, partial: bool
+) -> Series:
+    chosen = find_images(path, file, dataset, partial=partial)
     found = []
-    for name, images in find_images(path, file, dataset):
+    for name, images in chosen.parts:
         check_readable(path, images)
+        if images.size == 0:
+            raise FileError(
+                f"{path} has no frames at {name}: choose others with --dataset."
+            )
+        _check_planes(path, file, name, images, numbered=chosen.name != name)
+        if partial and math.prod(images.shape[1:-2]) > 1:
+            raise FileError(
+                f"{path} has images of {images.shape} at {name}, of which no range of "
+                "frames can be taken: take all, without --frames."
+            )
         holder = Path(images.file.filename)
         data_file = None if images.file == file else holder
         num_frames = math.prod(images.shape[:-2])
@@ -143,16 +160,28 @@ def _open_frames(path: Path, file: h5py.File, dataset: str | None) -> Series:
         )
     ((shape, dtype),) = kinds
     holders = {each.images.file for each in datasets}
-    read = functools.partial(_read_frames, path, datasets)
+    there = sum(each.num_frames for each in datasets)
+    total = _planned(file, there, datasets[0].num_frames, chosen.missing)
     mask = _declared_mask(path, file, shape)
-    by = {text_attribute(each.images, DENOISED_BY) for each in datasets} - {""}
+    stored = [item for each in datasets for item in stored_in(each.images)]
+    by = {text_attribute(item, DENOISED_BY) for item in stored} - {""}
+
+    def read(
+        start: int, stop: int
+    ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
+        if chosen.missing and stop > there:
+            raise FileError(
+                f"{chosen.absent} Its frames 0:{there} are there: "
+                f"pass --frames with a part of 0:{there} for those."
+            )
+        return _read_frames(path, datasets, start, stop)
 
     def close() -> None:
         for holder in (*holders, file):
             holder.close()
 
     return Series(
-        num_frames=sum(each.num_frames for each in datasets),
+        num_frames=total,
         shape=shape,
         dtype=dtype,
         read=read,
@@ -160,12 +189,55 @@ def _open_frames(path: Path, file: h5py.File, dataset: str | None) -> Series:
         invalid_values=InvalidValues.of(next(read(0, 1))[0]),
         metadata=read_metadata(file),
         names=(str(path),),
-        files=(path, *(each.data_file for each in datasets if each.data_file)),
+        files=tuple(
+            dict.fromkeys((path, *(Path(item.file.filename) for item in stored)))
+        ),
         kind="HDF5",
         denoised_by=by.pop() if by else None,
-        layout=Layout(path, file, datasets),
+        layout=Layout(path, file, datasets, chosen.missing),
         close=close,
     )
+
+
+def _check_planes(
+    path: Path, file: h5py.File, name: str, images: h5py.Dataset, *, numbered: bool
+) -> None:
+    """Raise `FileError` where each frame has an image for each of several thresholds.
+
+    A raster of frames has as many axes: detectors number theirs, or tell the
+    thresholds.
+    """
+    planes = math.prod(images.shape[1:-2])
+    if planes < 2 or not (numbered or _tells_thresholds(file, planes)):
+        return
+    raise FileError(
+        f"{path} has {planes} planes a frame at {name} {images.shape}, as of several "
+        "thresholds: put those of one into a dataset of three axes, virtual or not, "
+        "and name it with --dataset."
+    )
+
+
+def _tells_thresholds(file: h5py.File, number: int) -> bool:
+    return any(
+        item.size == number and name.rpartition("/")[2].startswith("threshold")
+        for name, item in walk_datasets(file, far=True)
+    )
+
+
+def _planned(file: h5py.File, there: int, in_one: int, missing: tuple[str, ...]) -> int:
+    """Return how many frames there are or should be, by what a file says of a scan.
+
+    Without a word of it, files that are missing have as many frames as the first.
+    """
+    if not missing:
+        return there
+    counts = {"nimages": 0, "ntrigger": 1}
+    for name, item in walk_datasets(file):
+        own = name.rpartition("/")[2]
+        if own in counts and item.size == 1 and item.dtype.kind in "ui":
+            counts[own] = int(np.ravel(item[()])[0])
+    planned = counts["nimages"] * counts["ntrigger"]
+    return planned if planned > there else there + len(missing) * in_one
 
 
 def _read_frames(
