@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import h5py
 import h5py.h5o
@@ -46,6 +47,28 @@ def walk_datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
     for name, item in walk(group):
         if isinstance(item, h5py.Dataset):
             yield name, item
+
+
+def linked_files(file: h5py.File) -> set[Path]:
+    """Return the files that a file's links, virtual or external datasets lead to."""
+    names: set[str] = set()
+
+    def note_link(
+        _: str, link: h5py.HardLink | h5py.SoftLink | h5py.ExternalLink
+    ) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            names.add(link.filename)
+
+    def note_sources(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            names.update(each[0] for each in item.external or ())
+            if item.is_virtual:
+                names.update(each.file_name for each in item.virtual_sources())
+
+    file.visititems_links(note_link)
+    file.visititems(note_sources)
+    folder = Path(file.filename).parent
+    return {folder / name for name in names - {"."}}
 
 
 def names_in(group: h5py.Group) -> list[str]:
