@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.file_names import split_path
+from tvjax.io.file_names import missing_numbers, split_path
 from tvjax.io.hdf5.read import read_dataset
 from tvjax.io.hdf5.tree import join, names_in, path_of, text_attribute, walk
 from tvjax.io.series import Series
@@ -35,7 +35,9 @@ def read_energies(
     if wanted is None:
         return _declared_energies(series)
     values = _parse_range(wanted)
-    if values is None:
+    if values is not None:
+        _check_even(values, wanted, series)
+    else:
         path, inner = split_path(wanted)
         if inner is None:
             table = read_table(path)
@@ -43,7 +45,29 @@ def read_energies(
         else:
             stored, unit = read_dataset(path, inner, largest=series.mask.ndim + 1)
             values = _in_ev(inner, np.asarray(stored), unit)
+    if series.numbers is not None and len(values) == _span(series.numbers):
+        # one for each number, those included that are missing
+        values = values[[series.place(n) for n in range(series.num_frames)]]
     return _checked(values, wanted, series)
+
+
+def _span(numbers: tuple[int, ...]) -> int:
+    return numbers[-1] - numbers[0] + 1
+
+
+def _check_even(
+    values: Float[np.ndarray, " energy"], wanted: str, series: Series
+) -> None:
+    """Refuse energies with even steps for frames whose numbers have a gap."""
+    numbers = series.numbers
+    if numbers is None or len(values) != series.num_frames:
+        return
+    if missing := missing_numbers(numbers):
+        raise FileError(
+            f"{wanted} has even steps, but of {series.names[0]} the numbers {missing} "
+            f"are missing: name the range of all {_span(numbers)}, or a file with the "
+            f"{series.num_frames} energies."
+        )
 
 
 def _parse_range(text: str) -> Float[np.ndarray, " energy"] | None:

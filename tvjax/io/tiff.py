@@ -62,7 +62,7 @@ def has_pages(series: Series) -> bool:
 def output_files(path: Path, like: Series, selection: Selection) -> list[Path]:
     """Return `path` for one frame or pages of pages, else a numbered file a frame."""
     one = selection.num_frames == 1 or has_pages(like)
-    return [path] if one else numbered(path, selection.num_frames)
+    return [path] if one else numbered(path, like.numbers_of(selection))
 
 
 class TiffSink:
@@ -89,7 +89,7 @@ class TiffSink:
         """Write the next frame with the description that came with it."""
         text = frame.header
         if self._like.kind != NAME:
-            text = compose_header(self._like.metadata, frame.index)
+            text = compose_header(self._like, frame)
         text = amend_header(text, self._encoding, None)
         self._next_writer().write(
             stored,

@@ -236,7 +236,7 @@ def create_stack(
     def create() -> Sink:
         if target is not write_frames:
             one = "#" not in path.name
-            files = [path] if one else numbered(path, num_frames)
+            files = [path] if one else numbered(path, series.numbers_of(selection))
             staging.refuse([*files, *filter(None, [sidecar])])
             staging.claim()
             # Descriptions tell how many pages there are: they serve the same number.
