@@ -78,7 +78,7 @@ def test_missing_numbers_are_told(numbered):
         assert series.numbers == (8, 9, 10, 12)
         assert [series.place(n) for n in range(4)] == [0, 1, 2, 4]
         (warning,) = series.warnings
-    assert "scan_008.tif to scan_012.tif: the numbers 11 are missing" in warning
+    assert "scan_008.tif to scan_012.tif: missing are 11; the other frames" in warning
 
 
 def test_what_lies_behind_a_gap_is_told(numbered):

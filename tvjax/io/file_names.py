@@ -74,11 +74,8 @@ def frame_numbers(files: Sequence[Path]) -> tuple[int, ...] | None:
     parts = [_split_numbers(str(_uncompressed(file))) for file in files]
     if len({len(each) for each in parts}) != 1:
         return None
-    apart = [
-        place
-        for place, each in enumerate(zip(*parts, strict=True))
-        if len(set(each)) > 1
-    ]
+    columns = enumerate(zip(*parts, strict=True))
+    apart = [place for place, each in columns if len(set(each)) > 1]
     if len(apart) != 1 or apart[0] % 2 == 0:
         return None
     numbers = tuple(int(each[apart[0]]) for each in parts)

@@ -162,7 +162,7 @@ def _gaps(
     """Yield a sentence for each break in the numbers of a series."""
     if numbers is not None and (missing := missing_numbers(numbers)):
         yield (
-            f"{files[0].name} to {files[-1].name}: the numbers {missing} are missing; "
+            f"{files[0].name} to {files[-1].name}: missing are {missing}; "
             "the other frames keep their places in angle and name."
         )
     if not complete and (others := later(files[-1])):
