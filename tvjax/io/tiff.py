@@ -253,9 +253,10 @@ def _decoded(path: Path, page: tifffile.TiffPage) -> Num[np.ndarray, "..."]:
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
+        codec = tifffile.COMPRESSION(page.compression).name
         raise FileError(
-            f"{path} is compressed with {tifffile.COMPRESSION(page.compression).name}, which needs a package "
-            "more: run pip install imagecodecs, or write it without compression."
+            f"{path} is compressed with {codec}, which needs one more package: run "
+            "pip install imagecodecs, or write it without compression."
         ) from error
     if page.samplesperpixel > 1:
         raise FileError(f"{path} is a color image: convert it to one value a pixel.")
