@@ -29,17 +29,14 @@ def test_energies_come_from_a_file_a_range_or_a_dataset(tmp_path, data):
     (tmp_path / "list.txt").write_text("# keV\n8.2\n8.3\n8.4\n8.5\n8.6\n")
     other = write_plain(tmp_path / "other.h5", data, energies=ENERGIES)
     for wanted, expected in {
-        None: None,
-        "none": None,
         str(tmp_path / "list.txt"): [8200, 8300, 8400, 8500, 8600],
         "8.2:8.6:5": [8200, 8300, 8400, 8500, 8600],
         f"{other}:energy_eV": ENERGIES,
     }.items():
         with open_stack(source, energies=wanted) as stack:
-            if expected is None:
-                assert stack.energies is None
-            else:
-                np.testing.assert_allclose(stack.energies, expected)
+            np.testing.assert_allclose(stack.energies, expected)
+    with open_stack(source, axes="EYX", energies="none") as stack:
+        assert stack.energies is None
 
 
 @pytest.mark.parametrize(

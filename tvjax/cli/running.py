@@ -33,8 +33,8 @@ def sentences() -> Iterator[None]:
     except MemoryError:
         code = FAILED
         sentence = (
-            "There is not enough memory: take fewer frames with --frames, or a computer "
-            "with more."
+            "There is not enough memory: take fewer frames with --frames, or a "
+            "computer with more."
         )
     except KeyboardInterrupt:
         code, sentence = INTERRUPTED, "Interrupted: nothing was written."

@@ -133,3 +133,13 @@ def text(value: Stored) -> str:
 def text_attribute(item: h5py.Group | h5py.Dataset, name: str) -> str:
     """Return an attribute that is a string; empty where there is none."""
     return text(item.attrs.get(name, ""))
+
+
+def number_attribute(item: h5py.Group | h5py.Dataset, name: str) -> float | None:
+    """Return an attribute that is one number or truth value, None for all else."""
+    value = item.attrs.get(name)
+    if value is None or isinstance(value, h5py.Empty):
+        return None
+    values = np.ravel(value)
+    known = values.size == 1 and values.dtype.kind in "uifb"
+    return float(values[0]) if known else None
