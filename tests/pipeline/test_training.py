@@ -113,7 +113,7 @@ def test_weights_to_train_further_are_read_before(source, tmp_path, trained):
 def test_an_output_is_kept_unless_it_may_be_replaced(source, tmp_path, trained):
     output = tmp_path / "w.safetensors"
     output.write_bytes(b"precious")
-    with pytest.raises(FileError, match="exists: choose another or pass --overwrite"):
+    with pytest.raises(FileError, match="exists: choose another name or pass"):
         train_on_files(source, output, settings())
     assert output.read_bytes() == b"precious"
     train_on_files(source, output, settings(overwrite=True))
