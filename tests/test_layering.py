@@ -26,7 +26,7 @@ ALLOWED = {
     "xanes": {"arguments"},
     "registration": {"arguments"},
     "io": set(),
-    "networks": set(),
+    "networks": {"io"},
     "solvers": {"arguments", "operators"},
     "risk": {"arguments", "filters", "noise"},
     "denoisers": {"arguments", "networks", "operators", "risk", "solvers"},
@@ -46,7 +46,7 @@ ALLOWED = {
         *("arguments", "denoisers", "filters", "noise", "operators", "result"),
         *("risk", "solvers", "tuning"),
     },
-    "learning": {"arguments", "networks", "symmetry"},
+    "learning": {"arguments", "io", "networks", "symmetry"},
     "plot": {"diagnostics"},
     "pipeline": {
         *("frames", "io", "learning", "noise", "registration", "result", "settings"),

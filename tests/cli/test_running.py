@@ -23,6 +23,12 @@ from tvjax.settings import SettingsError
         (SettingsError("`alpha` is odd."), MISUSED, "`alpha` is odd."),
         (FileError("x.h5 is gone."), FAILED, "x.h5 is gone."),
         (ValueError("no pixel."), FAILED, "no pixel."),
+        (
+            MemoryError(),
+            FAILED,
+            "There is not enough memory: take fewer frames with --frames, or a "
+            "computer with more.",
+        ),
         (KeyboardInterrupt(), INTERRUPTED, "Interrupted: nothing was written."),
     ],
 )

@@ -1,8 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.io.images import save_cbf
-from tvjax.io import Metadata, open_series
+from tvjax.io import Frame, Metadata, open_series, series_of
 from tvjax.io.dectris_header import (
     amend_header,
     compose_header,
@@ -59,23 +61,39 @@ KNOWN = Metadata(
 )
 
 
+IMAGE = np.ones((4, 5), np.uint32)
+
+
+def composed(metadata, index=0, *, header="", numbers=None):
+    series = series_of(np.stack([IMAGE] * 8), metadata=metadata)
+    series = dataclasses.replace(series, numbers=numbers)
+    return compose_header(series, Frame(index, IMAGE, IMAGE > 0, header))
+
+
 def test_what_is_composed_is_parsed_again():
-    assert parse_header(compose_header(KNOWN, 0)) == KNOWN
+    assert parse_header(composed(KNOWN)) == KNOWN
 
 
-def test_each_frame_starts_at_its_own_angle():
-    assert parse_header(compose_header(KNOWN, 7)).start_angle == pytest.approx(-9.3)
+@pytest.mark.parametrize(
+    ("header", "numbers", "angle"),
+    [
+        ("", None, -9.3),
+        ("", (1, 2, 3, 4, 5, 6, 7, 18), -8.3),
+        ("# Start_angle 4.5 deg.", (1, 2, 3, 4, 5, 6, 7, 18), 4.5),
+    ],
+)
+def test_each_frame_starts_at_its_own_angle(header, numbers, angle):
+    text = composed(KNOWN, 7, header=header, numbers=numbers)
+    assert parse_header(text).start_angle == pytest.approx(angle)
 
 
 def test_an_unknown_header_tells_nothing():
     assert parse_header("no line of this kind").known() == {}
-    assert parse_header(compose_header(Metadata(), 0)).known() == {
-        "detector": "unknown"
-    }
+    assert parse_header(composed(Metadata())).known() == {"detector": "unknown"}
 
 
 def test_amended_limits_are_as_stored_and_the_program_is_named():
-    text = compose_header(KNOWN, 0)
+    text = composed(KNOWN)
     encoding = Encoding(np.dtype("int32"), 16, KNOWN.saturation)
     amended = amend_header(text, encoding, "tvjax 9")
     assert read_denoised_by(text) is None

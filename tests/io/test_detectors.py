@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tests.io.images import save_edf
-from tvjax.io import FileError
+from tvjax.io import FileError, open_series
 from tvjax.io.detectors import describe, read
 
 IMAGE = np.arange(30, dtype=np.uint16).reshape(5, 6)
@@ -69,3 +69,21 @@ def test_what_fabio_does_not_know_is_refused_with_a_list(tmp_path):
     path.write_text("energy mu\n" * 50)
     with pytest.raises(FileError, match="no format that is known here: tvjax reads"):
         describe(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"IMGBLO\2\1" + bytes(3000), "Blockfile"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(3000), "PNG"),
+        (b"\x93NUMPY\1\0" + bytes(3000), "NumPy"),
+        (b"PK\3\4" + bytes(3000), "zip"),
+        (b"IM" + bytes(3000), ""),  # HiPic, by its two bytes
+    ],
+)
+def test_a_format_that_is_not_read_is_not_called_damaged(tmp_path, content, kind):
+    path = tmp_path / "image.any"
+    path.write_bytes(content)
+    what = rf" \({kind}\)" if kind else ""
+    with pytest.raises(FileError, match=f"no format that is known here{what}: tvjax"):
+        open_series(path)

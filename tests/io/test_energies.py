@@ -2,6 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.io.images import save_tiff
 from tests.io.stacks import ENERGIES, frames, write_nxstxm, write_plain
 from tvjax.io import FileError, open_stack, series_of
 from tvjax.io.energies import read_energies
@@ -28,17 +29,14 @@ def test_energies_come_from_a_file_a_range_or_a_dataset(tmp_path, data):
     (tmp_path / "list.txt").write_text("# keV\n8.2\n8.3\n8.4\n8.5\n8.6\n")
     other = write_plain(tmp_path / "other.h5", data, energies=ENERGIES)
     for wanted, expected in {
-        None: None,
-        "none": None,
         str(tmp_path / "list.txt"): [8200, 8300, 8400, 8500, 8600],
         "8.2:8.6:5": [8200, 8300, 8400, 8500, 8600],
         f"{other}:energy_eV": ENERGIES,
     }.items():
         with open_stack(source, energies=wanted) as stack:
-            if expected is None:
-                assert stack.energies is None
-            else:
-                np.testing.assert_allclose(stack.energies, expected)
+            np.testing.assert_allclose(stack.energies, expected)
+    with open_stack(source, axes="EYX", energies="none") as stack:
+        assert stack.energies is None
 
 
 @pytest.mark.parametrize(
@@ -96,3 +94,30 @@ def test_energies_beside_the_images_go_before_those_elsewhere(tmp_path, data):
         file["elsewhere/energy"] = ENERGIES + 50
     with open_stack(source) as stack:
         np.testing.assert_array_equal(stack.energies, ENERGIES)
+
+
+@pytest.fixture
+def gap(tmp_path):
+    """Numbered images of which the third is missing."""
+    for number in (1, 2, 4, 5):
+        image = np.full((4, 5), number, np.float32)
+        save_tiff(tmp_path / f"e_{number}.tif", image)
+    return str(tmp_path / "e_*.tif")
+
+
+def test_energies_of_all_numbers_go_to_those_that_are_there(gap, tmp_path):
+    np.savetxt(tmp_path / "all.txt", [700, 701, 705, 706, 709])
+    for energies, right in (
+        ("700:704:5", [700, 701, 703, 704]),
+        (str(tmp_path / "all.txt"), [700, 701, 706, 709]),
+    ):
+        with open_stack(gap, energies=energies) as stack:
+            np.testing.assert_array_equal(stack.energies, right)
+
+
+def test_even_energies_for_frames_with_a_gap_are_refused(gap, tmp_path):
+    with pytest.raises(FileError, match="numbers 3 are missing: .* range of all 5"):
+        open_stack(gap, energies="700:703:4")
+    np.savetxt(tmp_path / "four.txt", [700, 701, 706, 709])
+    with open_stack(gap, energies=str(tmp_path / "four.txt")) as stack:
+        np.testing.assert_array_equal(stack.energies, [700, 701, 706, 709])

@@ -64,7 +64,7 @@ def test_every_format_writes_what_fabio_reads(tmp_path, written):
     path = tmp_path / f"image{written.SUFFIXES[0]}"
     files = written.output_files(path, series, selection)
     encoding = Encoding(np.dtype(written.DTYPES[0]), 1)
-    with Staging(protected=(), overwrite=False) as staging:
+    with Staging(path, protected=(), overwrite=False) as staging:
         sink = written.create_sink(staging, files, series, selection, encoding, None)
         assert isinstance(sink, Sink)
         for frame in series.frames():

@@ -73,6 +73,21 @@ def test_a_list_is_a_series_in_its_own_order(numbered):
     assert numbers([numbered / "scan_010.tif", numbered / "scan_008.tif"]) == [10, 8]
 
 
+def test_missing_numbers_are_told(numbered):
+    with open_series(str(numbered / "scan_*.tif")) as series:
+        assert series.numbers == (8, 9, 10, 12)
+        assert [series.place(n) for n in range(4)] == [0, 1, 2, 4]
+        (warning,) = series.warnings
+    assert "scan_008.tif to scan_012.tif: missing are 11; the other frames" in warning
+
+
+def test_what_lies_behind_a_gap_is_told(numbered):
+    with open_series(numbered / "scan_008.tif", numbered=True) as series:
+        assert series.num_frames == 3
+        (warning,) = series.warnings
+    assert "scan_012.tif and what follows it is left out" in warning
+
+
 def test_numbered_follows_the_numbers_until_they_break(numbered):
     assert numbers(numbered / "scan_008.tif", numbered=True) == [8, 9, 10]
 

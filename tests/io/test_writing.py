@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import h5py
@@ -5,10 +6,21 @@ import numpy as np
 import pytest
 
 from tests.io.disk import tiny_disk
+from tests.io.images import save_cbf
 from tests.io.masters import MASKED
 from tests.io.rewriting import counts_in, plain_stack, rewrite
 from tests.io.stacks import frames, write_nxstxm, write_plain
-from tvjax.io import create_stack, FileError, open_series, open_stack, stack_of
+from tvjax.io import (
+    create_stack,
+    FileError,
+    Metadata,
+    open_series,
+    open_stack,
+    save_series,
+    series_of,
+    stack_of,
+)
+from tvjax.io.dectris_header import parse_header
 
 
 def test_a_pixel_outside_the_mask_leaves_as_it_came(clean, counts):
@@ -105,6 +117,52 @@ def test_a_series_of_images_is_numbered(master, tmp_path, counts):
     expected = np.where(counts == MASKED, 0, counts)[1:3]
     np.testing.assert_array_equal(counts_in(str(tmp_path / "clean/x_*.cbf")), expected)
     np.testing.assert_array_equal(counts_in(str(tmp_path / "clean/y_*.tif")), expected)
+
+
+def write_cbfs(folder, numbers, step=0.1):
+    """CBF files of which each says at which angle it starts."""
+    template = save_cbf(folder / "any.cbf", np.ones((4, 5), np.int32)).read_bytes()
+    (folder / "any.cbf").unlink()
+    _, section, rest = template.partition(b"--CIF-BINARY-FORMAT-SECTION--")
+    for number in numbers:
+        text = (
+            "###CBF: VERSION 1.5\r\n_array_data.header_contents\r\n;\r\n"
+            f"# Start_angle {step * (number - 1):.4f} deg.\r\n"
+            "# Angle_increment 0.1 deg.\r\n;\r\n"
+        )
+        (folder / f"x_{number:04d}.cbf").write_bytes(text.encode() + section + rest)
+    return str(folder / "x_####.cbf")
+
+
+@pytest.mark.parametrize("name", ["a.cbf", "a_####.tif"])
+@pytest.mark.parametrize(("start", "numbers"), [(0, [1, 2, 4, 5]), (2, [4, 5])])
+def test_images_keep_the_numbers_of_the_input(tmp_path, name, start, numbers):
+    source = write_cbfs(tmp_path, [1, 2, 4, 5])
+    rewrite(source, tmp_path / "clean" / name, start=start)
+    found = [path.stem for path in sorted((tmp_path / "clean").glob("a_*"))]
+    assert [int(stem[2:]) for stem in found] == numbers
+    with open_series(str(tmp_path / "clean" / f"a_*{name[-4:]}")) as series:
+        angles = [parse_header(frame.header).start_angle for frame in series.frames()]
+    np.testing.assert_allclose(angles, 0.1 * (np.array(numbers) - 1))
+
+
+@pytest.mark.parametrize("step", [0.1, 0.25])
+def test_frames_keep_their_angles_in_a_new_master(tmp_path, step):
+    source = write_cbfs(tmp_path, [1, 2, 4, 5], step)
+    rewrite(source, tmp_path / "a_master.h5", start=1)
+    with h5py.File(tmp_path / "a_master.h5") as file:
+        omega = file["entry/sample/transformations/omega"][()]
+    np.testing.assert_allclose(omega, step * np.array([1, 3, 4]))
+
+
+def test_angles_without_a_header_follow_the_numbers(tmp_path):
+    known = Metadata(start_angle=10.0, angle_increment=0.5)
+    series = series_of(np.ones((4, 4, 5), np.uint32), metadata=known)
+    series = dataclasses.replace(series, numbers=(1, 2, 4, 5))
+    save_series(tmp_path / "a_master.h5", series)
+    with h5py.File(tmp_path / "a_master.h5") as file:
+        omega = file["entry/sample/transformations/omega"][()]
+    np.testing.assert_allclose(omega, [10.0, 10.5, 11.5, 12.0])
 
 
 @pytest.mark.parametrize("name", ["x.cbf", "x.tif"])

@@ -7,6 +7,7 @@ import pytest
 
 from tests.pipeline.stand_ins import MASKED, save_frames
 from tvjax.io import FileError
+from tvjax.io.staging import Claim
 from tvjax.learning import CountNetwork
 from tvjax.pipeline import train_on_files, training
 from tvjax.pipeline.symmetry import load_weights
@@ -112,7 +113,7 @@ def test_weights_to_train_further_are_read_before(source, tmp_path, trained):
 def test_an_output_is_kept_unless_it_may_be_replaced(source, tmp_path, trained):
     output = tmp_path / "w.safetensors"
     output.write_bytes(b"precious")
-    with pytest.raises(FileError, match="exists: choose another or pass --overwrite"):
+    with pytest.raises(FileError, match="exists: choose another name or pass"):
         train_on_files(source, output, settings())
     assert output.read_bytes() == b"precious"
     train_on_files(source, output, settings(overwrite=True))
@@ -142,3 +143,20 @@ def test_weights_that_ran_away_get_a_sentence(source, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="the loss is not finite"):
         train_on_files(source, tmp_path / "w.safetensors", settings())
     assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_a_second_training_to_the_same_weights_is_refused(source, tmp_path, trained):
+    output = tmp_path / "w.safetensors"
+    with Claim(output), pytest.raises(FileError, match="written by another run: wait"):
+        train_on_files(source, output, settings())
+    assert not trained.calls
+    train_on_files(source, output, settings())
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_weights_never_take_the_place_of_the_input(source, tmp_path, trained):
+    link = tmp_path / "w.safetensors"
+    link.hardlink_to(source)
+    for output in (source, link):
+        with pytest.raises(FileError, match="is part of the input and would be lost"):
+            train_on_files(source, output, settings(overwrite=True))

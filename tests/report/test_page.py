@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from tvjax.io import FileError
+from tvjax.io.staging import Claim
 from tvjax.report.page import check_folder, PAGES, Section, section, write_pages
 
 SECTIONS = (Section("What", "what.png", "A <b>caption</b>.", b"picture"),)
@@ -96,3 +98,11 @@ def test_a_folder_with_a_report_is_kept(tmp_path):
     with pytest.raises(FileExistsError, match="report.md exists already"):
         check_folder(tmp_path, False)
     assert check_folder(tmp_path, True) == tmp_path
+
+
+def test_two_runs_cannot_write_one_report(tmp_path):
+    folder = tmp_path / "report"
+    with Claim(folder), pytest.raises(FileError, match="written by another run: wait"):
+        write(folder)
+    write(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]

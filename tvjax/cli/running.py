@@ -30,6 +30,12 @@ def sentences() -> Iterator[None]:
         code, sentence = MISUSED, str(error)
     except (FileError, ValueError) as error:
         code, sentence = FAILED, str(error)
+    except MemoryError:
+        code = FAILED
+        sentence = (
+            "There is not enough memory: take fewer frames with --frames, or a "
+            "computer with more."
+        )
     except KeyboardInterrupt:
         code, sentence = INTERRUPTED, "Interrupted: nothing was written."
     else:

@@ -26,7 +26,7 @@ from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
 from tvjax.io.file_names import numbered
 from tvjax.io.provenance import Provenance
-from tvjax.io.series import Description, Frame, Metadata, Selection, Series
+from tvjax.io.series import Description, Frame, Selection, Series
 from tvjax.io.staging import Staging
 
 # What the tables of formats know this one by, and what it can hold.
@@ -88,7 +88,7 @@ def read(
 def output_files(path: Path, like: Series, selection: Selection) -> list[Path]:
     """Return `path` for one frame, else a numbered file a frame."""
     one = selection.num_frames == 1
-    return [path] if one else numbered(path, selection.num_frames)
+    return [path] if one else numbered(path, like.numbers_of(selection))
 
 
 class CbfSink:
@@ -114,7 +114,7 @@ class CbfSink:
         path = next(self._files)
         text = frame.header
         if not text.startswith(MAGICS[0].decode()):
-            text = _new_text(path.stem, self._like.metadata, frame.index)
+            text = _new_text(path.stem, compose_header(self._like, frame))
         with self._staging.open(path) as file:
             _write(file, stored, amend_header(text, self._encoding, self._program))
 
@@ -163,14 +163,14 @@ def _write(
     file.write(b"\r\n" + _SECTION + b"--\r\n;\r\n\r\n")
 
 
-def _new_text(name: str, metadata: Metadata, index: int) -> str:
-    """Return the text before frame `index` where the input had none."""
+def _new_text(name: str, header: str) -> str:
+    """Return the text before a frame where the input had none."""
     return (
         "###CBF: VERSION 1.5, tvjax\r\n"
         f"\r\ndata_{name}\r\n"
         '\r\n_array_data.header_convention "PILATUS_1.2"\r\n'
         "_array_data.header_contents\r\n;\r\n"
-        + compose_header(metadata, index).replace("\n", "\r\n")
+        + header.replace("\n", "\r\n")
         + ";\r\n\r\n_array_data.data\r\n;\r\n"
     )
 

@@ -1,9 +1,10 @@
 """The header lines that DECTRIS detectors write before an image."""
 
+import dataclasses
 import re
 
 from tvjax.io.encoding import Encoding
-from tvjax.io.series import Metadata
+from tvjax.io.series import Frame, Metadata, Series
 
 _NUMBER = r"([-+]?\d[\d.]*(?:[eE][-+]?\d+)?)"
 _DENOISED = re.compile(r"# Denoised_by ([^,\n]+)")
@@ -35,8 +36,20 @@ def read_denoised_by(text: str) -> str | None:
     return found[1] if found else None
 
 
-def compose_header(metadata: Metadata, index: int) -> str:
-    """Return header lines for frame `index` of a series with this metadata."""
+def start_angle(series: Series, frame: Frame) -> float | None:
+    """Return the angle of a frame: its own header's, or that of its place."""
+    told = _number(frame.header, "Start_angle")
+    first = series.metadata.start_angle
+    if told is not None or first is None:
+        return told
+    return first + series.place(frame.index) * (series.metadata.angle_increment or 0)
+
+
+def compose_header(series: Series, frame: Frame) -> str:
+    """Return header lines for a frame of a series that has none."""
+    metadata = dataclasses.replace(
+        series.metadata, start_angle=start_angle(series, frame)
+    )
     lines = [f"# Detector: {metadata.detector or 'unknown'}"]
     if metadata.pixel_size:
         height, width = metadata.pixel_size
@@ -44,9 +57,6 @@ def compose_header(metadata: Metadata, index: int) -> str:
     if metadata.sensor_thickness is not None:
         material = metadata.sensor_material or "Silicon"
         lines.append(f"# {material} sensor, thickness {metadata.sensor_thickness:f} m")
-    start = metadata.start_angle
-    if start is not None:
-        start += index * (metadata.angle_increment or 0)
     if metadata.beam_centre:
         row, column = metadata.beam_centre
         lines.append(f"# Beam_xy ({column:.2f}, {row:.2f}) pixels")
@@ -56,7 +66,7 @@ def compose_header(metadata: Metadata, index: int) -> str:
         ("Wavelength", metadata.wavelength, "A"),
         ("Detector_distance", metadata.distance, "m"),
         ("Detector_2theta", metadata.two_theta, "deg."),
-        ("Start_angle", start, "deg."),
+        ("Start_angle", metadata.start_angle, "deg."),
         ("Angle_increment", metadata.angle_increment, "deg."),
     ):
         if value is not None:

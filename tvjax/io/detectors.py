@@ -10,6 +10,7 @@ import numpy as np
 from fabio.fabioimage import FabioImage
 from jaxtyping import Num
 
+from tvjax.io.compressed import open_binary
 from tvjax.io.errors import FileError
 from tvjax.io.series import Description, Metadata
 
@@ -20,6 +21,21 @@ _LOGGER.addHandler(logging.NullHandler())
 # Name of the format, and the first bytes of its files: fabio takes all that is left.
 NAME = "detectors"
 MAGICS: tuple[bytes, ...] = ()
+
+# First bytes of files that fabio would take for others, or for damaged ones.
+_UNREAD = {
+    b"IMGBLO": "Blockfile",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"\x93NUMPY": "NumPy",
+    b"MATLAB": "MATLAB",
+    b"%PDF": "PDF",
+    b"\x0e\x03\x13\x01": "HDF4",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf": "7z",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 
 
 def describe(path: Path) -> Description:
@@ -42,17 +58,31 @@ def read(
 
 
 def _open(path: Path) -> FabioImage:
+    with open_binary(path) as file:
+        start = file.read(8)
+    for magic, kind in _UNREAD.items():
+        if start.startswith(magic):
+            raise _unknown(path, f" ({kind})")
     try:
         with _strict():
-            return fabio.open(str(path))
+            image = fabio.open(str(path))
     except OSError as error:
         if "could not identify" not in str(error):
             raise
-        raise FileError(
-            f"{path} has no format that is known here: tvjax reads HDF5 (NeXus, "
-            "DECTRIS), CBF, TIFF, MarCCD, SMV, Oxford, Nonius, EDF and what else fabio "
-            "reads, also as .gz or .bz2."
-        ) from error
+        raise _unknown(path, "") from error
+    if 0 in image.shape:  # as of a file whose first two bytes are by chance a format's
+        image.close()
+        raise _unknown(path, "")
+    return image
+
+
+def _unknown(path: Path, what: str) -> FileError:
+    """Return the refusal of a file, and `what` it is."""
+    return FileError(
+        f"{path} has no format that is known here{what}: tvjax reads HDF5 (NeXus, "
+        "DECTRIS), CBF, TIFF, MarCCD, SMV, Oxford, Nonius, EDF and what else fabio "
+        "reads, also as .gz or .bz2."
+    )
 
 
 class _Errors(logging.Handler):

@@ -7,9 +7,17 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.file_names import split_path
+from tvjax.io.file_names import missing_numbers, split_path
+from tvjax.io.hdf5.layout import Layout
 from tvjax.io.hdf5.read import read_dataset
-from tvjax.io.hdf5.tree import join, names_in, path_of, text_attribute, walk
+from tvjax.io.hdf5.tree import (
+    join,
+    names_in,
+    number_attribute,
+    path_of,
+    text_attribute,
+    walk,
+)
 from tvjax.io.series import Series
 from tvjax.io.tables import in_ev, is_energy, read_table
 
@@ -34,16 +42,89 @@ def read_energies(
         return None
     if wanted is None:
         return _declared_energies(series)
-    values = _parse_range(wanted)
-    if values is None:
-        path, inner = split_path(wanted)
-        if inner is None:
-            table = read_table(path)
-            values = in_ev(table.values[:, 0], table.unit)
-        else:
-            stored, unit = read_dataset(path, inner, largest=series.mask.ndim + 1)
-            values = _in_ev(inner, np.asarray(stored), unit)
+    values = told_energies(wanted)
+    if _RANGE.match(wanted):
+        _check_even(values, wanted, series)
+    if series.numbers is not None and len(values) == _span(series.numbers):
+        # one for each number, those included that are missing
+        values = values[[series.place(n) for n in range(series.num_frames)]]
     return _checked(values, wanted, series)
+
+
+def told_energies(wanted: str) -> Float[np.ndarray, " energy"]:
+    """Return the energies in eV that a user names, of whatever number.
+
+    Args:
+        wanted: `START:STOP:N`, a file, or the path of a dataset `FILE:PATH`.
+
+    Raises:
+        FileError: They cannot be read.
+    """
+    values = _parse_range(wanted)
+    if values is not None:
+        return values
+    path, inner = split_path(wanted)
+    if inner is None:
+        table = read_table(path)
+        return in_ev(table.values[:, 0], table.unit)
+    stored, unit = read_dataset(path, inner, largest=3)
+    return _in_ev(inner, np.asarray(stored), unit)
+
+
+def listed_energies(layout: Layout) -> dict[str, h5py.Dataset]:
+    """Return the lists of energies in a file by path: those that fit an axis.
+
+    Those beside the images come first, and alone where any of them fits.
+    """
+    group = layout.group
+    images = layout.datasets[0].images
+    near = [(join(path_of(group), name), group.get(name)) for name in names_in(group)]
+    for items in (near, walk(layout.file)):
+        found = {
+            name: item
+            for name, item in items
+            if isinstance(item, h5py.Dataset)
+            and is_energy(name.rpartition("/")[2])
+            and len(item.shape or ()) == 1
+            and item.shape[0] in images.shape
+            and item.dtype.kind in "uif"
+        }
+        if found:
+            return found
+    return {}
+
+
+def axis_groups(layout: Layout) -> dict[int, h5py.Group]:
+    """Return the groups `axis-N` in which HyperSpy describes the axes of a stack."""
+    group = layout.group
+    shape = layout.datasets[0].images.shape
+    found = {n: group.get(f"axis-{n}") for n in range(len(shape))}
+    return {
+        n: item
+        for n, item in found.items()
+        if isinstance(item, h5py.Group)
+        and number_attribute(item, "size") == shape[n]
+        and number_attribute(item, "navigate") is not None
+    }
+
+
+def _span(numbers: tuple[int, ...]) -> int:
+    return numbers[-1] - numbers[0] + 1
+
+
+def _check_even(
+    values: Float[np.ndarray, " energy"], wanted: str, series: Series
+) -> None:
+    """Refuse energies with even steps for frames whose numbers have a gap."""
+    numbers = series.numbers
+    if numbers is None or len(values) != series.num_frames:
+        return
+    if missing := missing_numbers(numbers):
+        raise FileError(
+            f"{wanted} has even steps, but of {series.names[0]} the numbers {missing} "
+            f"are missing: name the range of all {_span(numbers)}, or a file with the "
+            f"{series.num_frames} energies."
+        )
 
 
 def _parse_range(text: str) -> Float[np.ndarray, " energy"] | None:
@@ -63,26 +144,33 @@ def _declared_energies(series: Series) -> Float[np.ndarray, " energy"] | None:
     layout = series.layout
     if layout is None:
         return None
-    group = layout.group
-    near = [(join(path_of(group), name), group.get(name)) for name in names_in(group)]
-    for items in (near, walk(layout.file)):
-        found = {
-            name: _in_ev(name, item[()], text_attribute(item, "units"))
-            for name, item in items
-            if isinstance(item, h5py.Dataset)
-            and is_energy(name.rpartition("/")[2])
-            and item.shape == (series.num_frames,)
-            and item.dtype.kind in "uif"
-        }
-        values = list(found.values())
-        if any(not np.array_equal(v, values[0], equal_nan=True) for v in values):
-            raise FileError(
-                f"{layout.path} has several lists of energies, {', '.join(found)}: "
-                f"choose one with --energies {layout.path}:PATH."
-            )
-        if values:
-            return _checked(values[0], next(iter(found)), series)
-    return None
+    found = {
+        name: _in_ev(name, item[()], text_attribute(item, "units"))
+        for name, item in listed_energies(layout).items()
+        if item.shape == (series.num_frames,)
+    }
+    if not found:
+        found = _described_energies(layout)
+    values = list(found.values())
+    if any(not np.array_equal(v, values[0], equal_nan=True) for v in values):
+        raise FileError(
+            f"{layout.path} has several lists of energies, {', '.join(found)}: "
+            f"choose one with --energies {layout.path}:PATH."
+        )
+    return _checked(values[0], next(iter(found)), series) if values else None
+
+
+def _described_energies(layout: Layout) -> dict[str, Float[np.ndarray, " energy"]]:
+    """Return the energies of HyperSpy, which keeps the first one and their distance."""
+    axes = layout.datasets[0].axes
+    group = axis_groups(layout).get(axes.index("E"))
+    if group is None or not is_energy(text_attribute(group, "name")):
+        return {}
+    first, step = (number_attribute(group, name) for name in ("offset", "scale"))
+    if first is None or step is None:
+        return {}
+    values = first + step * np.arange(layout.datasets[0].num_frames)
+    return {path_of(group): in_ev(values, text_attribute(group, "units"))}
 
 
 def _in_ev(

@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,22 @@ from pathlib import Path
 # that this user may not write to.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+# Numbers of the errors of a disk or a network that fails.
+NOT_ANSWERED = frozenset(
+    {
+        *(errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENODEV),
+        *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+        *(errno.ECONNRESET, errno.ECONNABORTED, errno.EREMOTEIO, errno.ENXIO),
+    }
+)
+
+# What HDF5 says of a lock that it did not get, where there are none, of a file that
+# another program writes, and of a filter that it looked for as a plugin.
+_LOCK = "unable to lock file"
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+_OPEN_FOR_WRITING = "already open for write"
+_NO_FILTER = ("can't open directory", "required filter", "filter plugin")
 
 
 class FileError(Exception):
@@ -19,22 +37,78 @@ class FileError(Exception):
 def reading(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into a `FileError` that names `path`."""
     try:
+        _check_kind(path)
         yield
-    except (FileError, MemoryError):
+    except FileError:
         raise
-    except FileNotFoundError:
-        raise FileError(f"{path} does not exist: check the name.") from None
-    except IsADirectoryError:
-        raise FileError(f"{path} is a folder: name the files in it.") from None
-    except PermissionError:
-        raise FileError(f"{path} may not be read: change its permissions.") from None
     # Decoders meet a file that ends too early with any exception there is, from
     # AssertionError to zlib.error.
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileError(
-            f"{path} is truncated or damaged ({reason}): copy it again from its source."
-        ) from error
+        raise FileError(f"{path} {_explain(path, error)}") from error
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what may never end, or never begin: a pipe, a socket, a device."""
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise FileError(
+                f"{path} is a pipe or a device: write its content to a file first."
+            )
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Return what an exception says of a file, and the remedy."""
+    number = getattr(error, "errno", None)
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        return (
+            f"asks for more memory than there is ({reason}): use a computer with more, "
+            "or copy it again if its frames are small."
+        )
+    if number == errno.ENOENT or isinstance(error, FileNotFoundError):
+        if path.is_symlink():
+            return (
+                f"is a link to {os.readlink(path)}, which is not there: bring that "
+                "file back, or mend the link."
+            )
+        return "does not exist: check the name."
+    if isinstance(error, IsADirectoryError):
+        return "is a folder: name the files in it."
+    if isinstance(error, PermissionError):
+        return "may not be read: change its permissions."
+    if _OPEN_FOR_WRITING in reason:
+        return (
+            "is being written, or was not closed after a crash: wait for its writer, "
+            "or mend a copy of it with h5clear -s."
+        )
+    if number in NOT_ANSWERED:
+        return (
+            f"cannot be read, its disk or network fails ({os.strerror(number)}): check "
+            "the mount, and try again."
+        )
+    if number in _NO_LOCKS or (_LOCK in reason and number != errno.EAGAIN):
+        return (
+            "lies on a disk where files cannot be locked: set "
+            "HDF5_USE_FILE_LOCKING=FALSE, once nothing writes to it."
+        )
+    if number == errno.EAGAIN:
+        return (
+            "is held open by a program that writes to it: wait until that has closed "
+            "it, or read a copy."
+        )
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "is one open file too many: raise the limit with ulimit -n."
+    if number == errno.ELOOP:
+        return "is a link that leads back to itself: mend the link."
+    if number in (errno.ENAMETOOLONG, errno.ENOTDIR):
+        return f"is no name of a file ({os.strerror(number)}): check the name."
+    if any(sign in reason for sign in _NO_FILTER):
+        return (
+            "is compressed with an HDF5 filter that is missing: run "
+            "pip install --upgrade hdf5plugin."
+        )
+    return f"is truncated or damaged ({reason}): copy it again from its source."
 
 
 def cannot_write(path: Path, error: OSError) -> FileError:

@@ -2,8 +2,9 @@
 
 import glob
 import re
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 from tvjax.io.errors import FileError
@@ -16,42 +17,117 @@ _FRAME_NUMBER = re.compile(
 # Digits of a frame's number in the name of its file, where the name has no `#`.
 _DIGITS = 5
 
+# Gaps in the numbers of a series that a sentence names.
+_MOST_GAPS = 8
+
 
 def expand(name: str) -> list[Path]:
-    """Return the files that a name or a pattern stands for, in order of their names.
+    """Return the files that a name or a pattern stands for.
+
+    They come in the order of the numbers in their names: img_2 before img_10.
 
     Raises:
-        FileError: No file matches the pattern.
+        FileError: No file matches the pattern, or their order is not clear.
     """
     if Path(name).exists() or not re.search(r"[*?\[#]", name):
         return [Path(name)]
-    files = sorted(Path(found) for found in glob.glob(name.replace("#", "[0-9]")))
+    files = [Path(found) for found in glob.glob(name.replace("#", "[0-9]"))]
     if not files:
         raise FileError(f"No file matches {name}: check the folder and the pattern.")
+    files.sort(key=_by_number)
+    for one, other in pairwise(files):
+        if _by_number(one)[0] == _by_number(other)[0]:
+            raise FileError(
+                f"{name} matches {one.name} and {other.name}, which have one number: "
+                "name a pattern that only one of them matches."
+            )
+    # 7100.25 lies between 7100 and 7100.5 as an energy, behind it as a frame number.
+    if sorted(files, key=_by_decimal) != files:
+        raise FileError(
+            f"{name} matches names with numbers as {files[0].name}, of which the order "
+            "is not clear: name all files in their order."
+        )
     return files
+
+
+def check_order(files: Sequence[Path]) -> None:
+    """Raise `FileError` if files were named twice, or by a shell that cannot count."""
+    if len(set(files)) < len(files):
+        double = next(file for file in files if files.count(file) > 1)
+        raise FileError(f"{double} is named twice: name every file once.")
+    given = list(files)
+    # shells compare names letter by letter, in some languages without the signs
+    letters = [re.sub(r"[\W_]", "", str(file)).lower() for file in files]
+    by_name = given == sorted(given, key=str) or letters == sorted(letters)
+    if by_name and given != sorted(given, key=_by_number):
+        raise FileError(
+            f"{files[0]} to {files[-1]} come in the order of their letters, in which "
+            "10 is before 2: put the pattern in quotes, and the numbers decide."
+        )
+
+
+def frame_numbers(files: Sequence[Path]) -> tuple[int, ...] | None:
+    """Return the number of each of several files, by the part that tells them apart.
+
+    None where that is no number, or where numbers do not rise from file to file.
+    """
+    parts = [_split_numbers(str(_uncompressed(file))) for file in files]
+    if len({len(each) for each in parts}) != 1:
+        return None
+    columns = enumerate(zip(*parts, strict=True))
+    apart = [place for place, each in columns if len(set(each)) > 1]
+    if len(apart) != 1 or apart[0] % 2 == 0:
+        return None
+    numbers = tuple(int(each[apart[0]]) for each in parts)
+    return numbers if all(a < b for a, b in pairwise(numbers)) else None
+
+
+def missing_numbers(numbers: Sequence[int]) -> str:
+    """Return in words which numbers of a series are missing; empty if none is.
+
+    Numbers that are all equally far apart lack nothing.
+    """
+    if len({b - a for a, b in pairwise(numbers)}) < 2:
+        return ""
+    gaps = [(a + 1, b - 1) for a, b in pairwise(numbers) if b - a > 1]
+    words = [f"{a}" if a == b else f"{a} to {b}" for a, b in gaps[:_MOST_GAPS]]
+    rest = ["…"] if len(gaps) > _MOST_GAPS else []
+    return ", ".join(words + rest)
 
 
 def follow(path: Path) -> Iterator[Path]:
     """Yield `path` and the files that follow it in number without a break."""
     yield path
-    found = _FRAME_NUMBER.match(path.name)
-    if found is None:
-        return
-    for number in count(int(found["number"]) + 1):
-        digits = f"{number:0{len(found['number'])}d}"
-        follower = path.with_name(found["start"] + digits + found["end"])
-        if not follower.exists():
+    for number, follower in enumerate(later(path), _number(path) + 1):
+        if _number(follower) != number:
             return
         yield follower
 
 
-def numbered(path: Path, num_frames: int) -> list[Path]:
-    """Return one name a frame, numbered from 1, in place of `#` where there is any."""
+def later(path: Path) -> list[Path]:
+    """Return the files of the series of `path` that have greater numbers, in order."""
+    found = _FRAME_NUMBER.match(path.name)
+    if found is None or not path.parent.is_dir():
+        return []
+    width = len(found["number"])
+    name = re.compile(
+        re.escape(found["start"])
+        + rf"(\d{{{width}}}|[1-9]\d{{{width},}})"
+        + re.escape(found["end"])
+    )
+    files = [each for each in path.parent.iterdir() if name.fullmatch(each.name)]
+    return sorted(
+        (each for each in files if _number(each) > int(found["number"])), key=_number
+    )
+
+
+def numbered(path: Path, numbers: Iterable[int]) -> list[Path]:
+    """Return one name a number, in place of `#` where there is any."""
     width = path.name.count("#") or _DIGITS
     stem = path.stem if "#" in path.name else f"{path.stem}_{'#' * width}"
     return [
         path.with_name(stem.replace("#" * width, f"{number:0{width}d}") + path.suffix)
-        for number in range(1, num_frames + 1)
+        for number in numbers
     ]
 
 
@@ -66,3 +142,30 @@ def split_path(name: str) -> tuple[Path, str | None]:
     if Path(name).exists() or not colon:
         return Path(name), None
     return Path(file), inner
+
+
+def _number(path: Path) -> int:
+    """Return the number of a frame's file, 0 where it has none."""
+    found = _FRAME_NUMBER.match(path.name)
+    return 0 if found is None else int(found["number"])
+
+
+def _uncompressed(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix in (".gz", ".bz2") else path
+
+
+def _split_numbers(text: str) -> list[str]:
+    """Return texts and whole numbers in turns, a text first."""
+    return re.split(r"([0-9]+)", text)
+
+
+def _by_number(path: Path) -> tuple[list[str | int], str]:
+    """Return the key by which names with whole numbers are sorted."""
+    parts = _split_numbers(str(_uncompressed(path)))
+    return [int(each) if n % 2 else each for n, each in enumerate(parts)], str(path)
+
+
+def _by_decimal(path: Path) -> list[str | Decimal]:
+    """Return the key by which names with decimal fractions are sorted."""
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", str(_uncompressed(path)))
+    return [Decimal(each) if n % 2 else each for n, each in enumerate(parts)]

@@ -11,7 +11,14 @@ from jaxtyping import Bool, Num
 
 from tvjax.io import detectors
 from tvjax.io.errors import FileError, reading
-from tvjax.io.file_names import expand, follow
+from tvjax.io.file_names import (
+    check_order,
+    expand,
+    follow,
+    frame_numbers,
+    later,
+    missing_numbers,
+)
 from tvjax.io.formats import format_of, is_hdf5, ReadableFormat
 from tvjax.io.hdf5.read import open_hdf5, read_pixel_mask
 from tvjax.io.invalid_values import InvalidValues
@@ -28,7 +35,8 @@ def open_series(
 
     Args:
         paths: A path, or several in the order of their frames. `*`, `?` and `[…]` stand
-            for any names, `#` for a digit; matches are taken in order of their names.
+            for any names, `#` for a digit; matches are taken in the order of the
+            numbers in their names.
         dataset: Path of the images in an HDF5 file that holds several stacks.
         numbered: Whether a range of frames is wanted: then a single image file stands
             for itself and for the files that follow it in number, as long as there are
@@ -44,6 +52,7 @@ def open_series(
     files = [file for name in names for file in expand(fspath(name))]
     if not files:
         raise FileError("No input is named: pass at least one file.")
+    check_order(files)
     if is_hdf5(files[0]):
         if len(files) > 1:
             raise FileError(
@@ -53,7 +62,9 @@ def open_series(
         return open_hdf5(files[0], dataset, partial=numbered)
     if numbered and len(files) == 1:
         files = list(follow(files[0]))
-    return _open_images(files, tuple(fspath(name) for name in names))
+    return _open_images(
+        files, tuple(fspath(name) for name in names), complete=not numbered
+    )
 
 
 def read_mask(
@@ -109,7 +120,10 @@ def _mask_values(
     return next(format_of(path).read(path, 0, 1))[0]
 
 
-def _open_images(files: list[Path], names: tuple[str, ...]) -> Series:
+def _open_images(
+    files: list[Path], names: tuple[str, ...], *, complete: bool
+) -> Series:
+    """Open image files; `complete` says that no others belong to them."""
     source = format_of(files[0])
     with reading(files[0]):
         description = source.describe(files[0])
@@ -118,6 +132,7 @@ def _open_images(files: list[Path], names: tuple[str, ...]) -> Series:
         raise FileError(
             f"{files[0]} holds no numbers: convert it to integers or floats."
         )
+    numbers = frame_numbers(files) if description.num_frames == 1 else None
     return Series(
         num_frames=description.num_frames * len(files),
         shape=first.shape,
@@ -137,7 +152,25 @@ def _open_images(files: list[Path], names: tuple[str, ...]) -> Series:
         files=tuple(files),
         kind=source.NAME,
         denoised_by=description.denoised_by,
+        numbers=numbers,
+        warnings=tuple(_gaps(files, numbers, complete)),
     )
+
+
+def _gaps(
+    files: list[Path], numbers: tuple[int, ...] | None, complete: bool
+) -> Iterator[str]:
+    """Yield a sentence for each break in the numbers of a series."""
+    if numbers is not None and (missing := missing_numbers(numbers)):
+        yield (
+            f"{files[0].name} to {files[-1].name}: missing are {missing}; "
+            "the other frames keep their places in angle and name."
+        )
+    if not complete and (others := later(files[-1])):
+        yield (
+            f"{others[0].name} and what follows it is left out, since numbers behind "
+            f"{files[-1].name} are missing: name all files, or a pattern."
+        )
 
 
 def _read_images(

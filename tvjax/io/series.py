@@ -1,6 +1,6 @@
 """A series of frames, whatever files it comes from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -110,6 +110,8 @@ class Series:
         files: Every file that the frames come from.
         kind: Name of the format.
         denoised_by: Program and version that denoised these frames, if any did.
+        warnings: What a user should know of the files, a sentence each.
+        numbers: The number of each frame in the name of its file, where those rise.
         layout: Where an HDF5 file keeps its frames, for a writer to follow.
         close: Releases the files.
     """
@@ -125,6 +127,8 @@ class Series:
     files: tuple[Path, ...] = ()
     kind: str = "memory"
     denoised_by: str | None = None
+    warnings: tuple[str, ...] = ()
+    numbers: tuple[int, ...] | None = None
     layout: Layout | None = None
     close: Callable[[], None] = lambda: None
 
@@ -140,6 +144,16 @@ class Series:
     ) -> None:
         """Release the files."""
         self.close()
+
+    def place(self, index: int) -> int:
+        """Return the position of frame `index` if frames that are missing count."""
+        return index if self.numbers is None else self.numbers[index] - self.numbers[0]
+
+    def numbers_of(self, selection: Selection) -> Sequence[int]:
+        """Return the numbers of selected frames: those in the names, or from 1 on."""
+        if self.numbers is None:
+            return range(1, selection.num_frames + 1)
+        return self.numbers[selection.start : selection.stop]
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield the frames from `start` to `stop` (excluded, by default the end).

@@ -5,7 +5,6 @@ needs the spectra of all pixels goes through it in blocks of rows.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,15 +12,14 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Num
 
-from tvjax.io.energies import read_energies
+from tvjax.io.axes import find_axes
+from tvjax.io.energies import read_energies, told_energies
 from tvjax.io.errors import FileError, reading
-from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout
+from tvjax.io.hdf5.layout import FRAMES_FIRST
 from tvjax.io.hdf5.read import arrange
-from tvjax.io.hdf5.tree import text
 from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.reading import open_series, Paths
 from tvjax.io.series import Series, series_of
-from tvjax.io.tables import is_energy
 
 # Reads the rows of one slice of the frames of another, as stored.
 Cut = Callable[[slice, slice], Num[np.ndarray, "energy height width"]]
@@ -145,19 +143,22 @@ def open_stack(
         paths: As for `open_series`.
         dataset: Path of the stack in an HDF5 file that holds several.
         axes: Order of the axes in an HDF5 file, E for energies: for instance `YXE`. By
-            default what NeXus attributes say, or else `EYX`.
+            default what the file declares, or else the axis as long as the energies.
         energies: `START:STOP:N`, a file of which the first column counts, the path of a
             dataset `FILE:PATH`, or `none`; by default what the input says. Numbers
             below 50 without a unit are in keV.
 
     Raises:
-        FileError: Something cannot be read, there is only one frame, or the energies
-            are not one for each frame, repeat or do not go one way.
+        FileError: Something cannot be read, nothing tells which axis is the energy,
+            there is only one frame, or the energies are not one for each frame, repeat
+            or do not go one way.
     """
     series = open_series(paths, dataset=dataset)
     try:
         if series.layout is not None:
-            axes = axes or _declared_axes(series.layout)
+            told = None if energies in (None, "none") else told_energies(energies)
+            num_told = None if told is None else len(told)
+            axes = axes or find_axes(series.layout, num_told)
         elif axes not in (None, FRAMES_FIRST):
             raise FileError(
                 f"{series.names[0]} is no HDF5 file, and its frames are images: "
@@ -204,27 +205,3 @@ def cut_of(series: Series) -> Cut:
         return np.stack([image[rows] for image, _ in images])
 
     return cut_frames
-
-
-def _declared_axes(layout: Layout) -> str:
-    """Return the order of the axes that NeXus attributes declare."""
-    names = _axis_names(layout)
-    found = ["E" if is_energy(name) else name[-1:].upper() for name in names]
-    if sorted(found) == sorted(FRAMES_FIRST):
-        return "".join(found)
-    if found.count("E") == 1 and len(found) == 3:
-        rest = iter("YX")
-        return "".join("E" if axis == "E" else next(rest) for axis in found)
-    return FRAMES_FIRST
-
-
-def _axis_names(layout: Layout) -> list[str]:
-    """Return what NeXus calls the axes of the stack; empty where it has no names."""
-    for holder in (layout.group, layout.datasets[0].images):
-        axes = holder.attrs.get("axes")
-        if axes is not None:
-            names = [text(name) for name in np.ravel(axes)]
-            return (
-                re.split(r"[:,\s]+", names[0].strip("[]")) if len(names) == 1 else names
-            )
-    return []

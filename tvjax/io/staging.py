@@ -1,11 +1,140 @@
-"""Output files that appear under their names only when they are complete."""
+"""Output files that appear under their names only when they are complete.
 
+Two runs cannot mix: names before the end are drawn at random and created by one run
+alone, and a lock beside the output refuses a second run while the first one lasts.
+"""
+
+import contextlib
+import errno
+import fcntl
 import io
 import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
 from tvjax.io.errors import cannot_write, FileError
+from tvjax.io.file_names import unnumbered_stem
+
+# Errors of file systems that have no locks, and of those that have no hard links.
+_NO_LOCKS = frozenset(
+    {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+)
+_NO_LINKS = frozenset(
+    {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
+)
+
+_TOKEN = re.compile(rb"[0-9a-f]{16}")
+
+# What is laid in the place of a file to be created is neither followed nor opened.
+_ALONE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Claim:
+    """The right to write one output, for one run at a time.
+
+    It is held by a lock on a hidden file beside the output, which the system drops when
+    the program ends in whatever way. The file names the run, so that the next one knows
+    what a crash has left. Where the file system has no locks, the file itself is the
+    lock, and has to be removed by hand after a crash.
+
+    Attributes:
+        token: Random part of the names of the run's unfinished files.
+    """
+
+    def __init__(self, output: Path) -> None:
+        """Claim `output`, with all that is written beside it.
+
+        Raises:
+            FileError: Another run has it, or its folder cannot be written.
+        """
+        self.token = secrets.token_hex(8)
+        self._output = output
+        self._file = _lock_file(output)
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = self._acquire()
+            self._sweep()
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, self.token.encode(), 0)
+        except OSError as error:
+            raise cannot_write(output, error) from error
+
+    def __enter__(self) -> "Claim":
+        """Return the claim, which the end of the block gives up."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Let others write the output."""
+        self.release()
+
+    def release(self) -> None:
+        """Let others write the output."""
+        if self._descriptor >= 0:
+            # while the lock is held: whoever waits for it finds that it is gone
+            self._file.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _acquire(self) -> int:
+        """Return the descriptor of the lock."""
+        while True:
+            descriptor, created = self._open()
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _identity(self._file) == _identity(descriptor):
+                    return descriptor
+                os.close(descriptor)  # the run before removed it in the meantime
+            except BlockingIOError:
+                os.close(descriptor)
+                raise FileError(
+                    f"{self._output} is being written by another run: wait for its "
+                    "end, or choose another name."
+                ) from None
+            except OSError as error:
+                if created and error.errno in _NO_LOCKS:
+                    return descriptor
+                os.close(descriptor)
+                if error.errno in _NO_LOCKS:
+                    raise FileError(
+                        f"{self._output} may be being written by another run, since "
+                        f"{self._file} is there: remove it if there is none."
+                    ) from error
+                raise
+
+    def _open(self) -> tuple[int, bool]:
+        """Return a descriptor of the lock's file, and whether it is new."""
+        with contextlib.suppress(FileExistsError):
+            return os.open(self._file, _ALONE, 0o666), True
+        try:
+            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+            return os.open(self._file, flags), False
+        except FileNotFoundError:
+            return self._open()  # removed in the meantime
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise FileError(
+                f"{self._file} is a symbolic link in the place of a lock: remove it."
+            ) from error
+
+    def _sweep(self) -> None:
+        """Remove what a run that crashed has left of this output."""
+        token = os.pread(self._descriptor, 64, 0)
+        if _TOKEN.fullmatch(token):
+            for left in self._output.parent.glob(f".*.{token.decode()}.partial"):
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
 
 
 class OutputFile(io.RawIOBase):
@@ -17,9 +146,9 @@ class OutputFile(io.RawIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        """Create the file `path`, replacing what an earlier crash may have left."""
+        """Create the file `path`, which must not be there."""
         try:
-            self._file = path.open("w+b", buffering=0)
+            self._file = os.fdopen(os.open(path, _ALONE, 0o666), "r+b", buffering=0)
         except OSError:
             super().close()  # else the end of this object would close what is not there
             raise
@@ -98,14 +227,21 @@ class OutputFile(io.RawIOBase):
 class Staging:
     """Files that get their final names together, or not at all."""
 
-    def __init__(self, *, protected: tuple[Path, ...], overwrite: bool) -> None:
-        """Stage files beside `protected` ones, which are never replaced.
+    def __init__(
+        self, output: Path, *, protected: Iterable[Path], overwrite: bool
+    ) -> None:
+        """Stage the files of an output beside `protected` ones, never replaced.
 
         Args:
-            protected: Files that must survive: the input.
+            output: What the user calls the output; no other run writes it meanwhile.
+            protected: Files that must survive: all that is read.
             overwrite: Whether files of an earlier run may be replaced.
         """
+        self._output = output
+        self._claim: Claim | None = None
+        protected = list(protected)
         self._protected = {path.resolve() for path in protected}
+        self._inodes = {_identity(path) for path in protected} - {None}
         self._overwrite = overwrite
         self._staged: dict[Path, OutputFile] = {}
 
@@ -122,27 +258,38 @@ class Staging:
         """Remove what was not committed."""
         self.discard()
 
-    def refuse(self, paths: list[Path]) -> None:
+    def refuse(self, paths: Iterable[Path]) -> None:
         """Raise `FileError` if writing any of `paths` would destroy something."""
         for path in paths:
-            if path.resolve() in self._protected:
+            if path.resolve() in self._protected or _identity(path) in self._inodes:
                 raise FileError(
                     f"{path} is part of the input and would be lost: "
                     "write to another folder or name."
                 )
-            if path.exists() and not self._overwrite:
-                raise FileError(
-                    f"{path} exists: choose another name or pass --overwrite."
-                )
+            if os.path.lexists(path) and not self._overwrite:
+                raise _exists(path)
             if path.is_dir():
                 raise FileError(f"{path} is a folder: name a file in it.")
+
+    def claim(self) -> str:
+        """Keep other runs from the output; return the token of this one.
+
+        Raises:
+            FileError: Another run writes it, or its folder cannot be written.
+        """
+        if self._claim is None:
+            self._claim = Claim(self._output)
+        return self._claim.token
 
     def open(self, path: Path) -> OutputFile:
         """Open what will become `path`; the file opened first is renamed last."""
         self.refuse([path])
+        if path in self._staged:
+            raise FileError(f"{path} is the name of two outputs: choose another name.")
+        token = self.claim()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = OutputFile(_partial(path))
+            file = OutputFile(unfinished_name(path, token))
         except OSError as error:
             raise cannot_write(path, error) from error
         self._staged[path] = file
@@ -159,20 +306,89 @@ class Staging:
         for file in self._staged.values():
             file.close()
         self.check()
-        for path in reversed(list(self._staged)):
-            try:
-                os.replace(_partial(path), path)
-            except OSError as error:
-                raise cannot_write(path, error) from error
-            del self._staged[path]
+        token = self.claim()
+        named = []
+        try:
+            for path in reversed(list(self._staged)):
+                try:
+                    _name(unfinished_name(path, token), path, self._overwrite)
+                except OSError as error:
+                    raise cannot_write(path, error) from error
+                del self._staged[path]
+                named.append(path)
+        except BaseException:
+            if not self._overwrite:  # else they have replaced others
+                for path in named:
+                    path.unlink(missing_ok=True)
+            raise
+        self.discard()
 
     def discard(self) -> None:
-        """Remove every file that has no final name yet."""
+        """Remove every file that has no final name yet, and let others write."""
         for path, file in self._staged.items():
             file.close()
-            _partial(path).unlink(missing_ok=True)
+            unfinished_name(path, self.claim()).unlink(missing_ok=True)
         self._staged.clear()
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file at once by another, of which nobody sees a part."""
+    unfinished = unfinished_name(path, secrets.token_hex(8))
+    file = OutputFile(unfinished)
+    try:
+        with file:
+            file.write(content)
+        if file.error is not None:
+            raise file.error
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _name(unfinished: Path, path: Path, overwrite: bool) -> None:
+    """Give a file its final name; no other file that has it goes, unless told."""
+    if not overwrite:
+        try:
+            os.link(unfinished, path)
+        except FileExistsError:
+            raise _exists(path) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(path):
+                raise _exists(path) from None
+        else:
+            unfinished.unlink()
+            return
+    os.replace(unfinished, path)
+
+
+def _exists(path: Path) -> FileError:
+    return FileError(f"{path} exists: choose another name or pass --overwrite.")
+
+
+def _lock_file(output: Path) -> Path:
+    """Return one name for outputs that write the same files.
+
+    `x.cbf` and `x_####.cbf` do, as do `x.h5` and `x_master.h5`.
+    """
+    stem = unnumbered_stem(output).removesuffix("_master")
+    return output.with_name(f".{stem}{output.suffix}.lock")
+
+
+def unfinished_name(path: Path, token: str) -> Path:
+    """Return the name that a run with this token gives `path` before the end."""
+    return path.with_name(f".{path.name}.{token}.partial")
+
+
+def _identity(file: Path | int) -> tuple[int, int] | None:
+    """Return what distinguishes a file from all others, None where there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

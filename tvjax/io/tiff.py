@@ -1,10 +1,13 @@
 """TIFF images, MarCCD's among them, read and written."""
 
 import contextlib
+import functools
+import math
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast, IO
+from typing import cast, IO, NamedTuple
 
 import numpy as np
 import tifffile
@@ -29,29 +32,50 @@ KEEPS_PROVENANCE = False
 # Bytes within reach of the addresses in an ordinary TIFF, less some for its tags.
 _ADDRESSED = 2**32 - 2**25
 
+# Descriptions that tell how many images a file has: of ImageJ, tifffile and OME; and
+# that of tifffile which says that they lie one behind the other without pages.
+_TELLS_IMAGES = re.compile(r'^ImageJ=|^\{"shape"|<OME\b')
+_BEHIND = '"truncated"'
+
+
+class _Images(NamedTuple):
+    """The images of a file, without those that are copies or masks of others.
+
+    Attributes:
+        pages: The page of each image, or the only page, which the others lie behind.
+        behind: Number of images that lie behind the first without a page of their own.
+    """
+
+    pages: tuple[int, ...]
+    behind: int = 0
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.pages) + self.behind
+
 
 def describe(path: Path) -> Description:
-    """Return the number of pages and the metadata in the first one's description."""
+    """Return the number of images and the metadata in the first one's description."""
+    images = _images(path)
     with _open(path) as tiff:
-        page = _page(tiff, 0)
+        page = _page(tiff, images.pages[0])
         by = page.software if page.software.startswith(f"{PROGRAM} ") else None
-        _check_chain(tiff)
-        return Description(len(tiff.pages), parse_header(page.description), by)
+        return Description(images.num_frames, parse_header(page.description), by)
 
 
 def read(
     path: Path, start: int, stop: int
 ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
-    """Yield each page from `start` to `stop` with its description."""
+    """Yield each image from `start` to `stop` with its description."""
+    images = _images(path)
     with _open(path) as tiff:
         for index in range(start, stop):
-            page = _page(tiff, index)
-            image = page.asarray()
-            if image.ndim != 2:
-                raise FileError(
-                    f"{path} is a color image: convert it to one value a pixel."
-                )
-            yield image, page.description
+            if images.behind:
+                page = _page(tiff, images.pages[0])
+                yield _behind(tiff, page, index), "" if index else page.description
+            else:
+                page = _page(tiff, images.pages[index])
+                yield _decoded(path, page), page.description
 
 
 def has_pages(series: Series) -> bool:
@@ -62,7 +86,7 @@ def has_pages(series: Series) -> bool:
 def output_files(path: Path, like: Series, selection: Selection) -> list[Path]:
     """Return `path` for one frame or pages of pages, else a numbered file a frame."""
     one = selection.num_frames == 1 or has_pages(like)
-    return [path] if one else numbered(path, selection.num_frames)
+    return [path] if one else numbered(path, like.numbers_of(selection))
 
 
 class TiffSink:
@@ -75,8 +99,19 @@ class TiffSink:
         like: Series,
         encoding: Encoding,
         program: str | None,
+        complete: bool,
     ) -> None:
-        """Write to `files`; `program` is who denoises, None if nobody does."""
+        """Write to `files`.
+
+        Args:
+            staging: Where files are opened.
+            files: One a frame, or one for all.
+            like: The input.
+            encoding: How values are stored.
+            program: Who denoises, None if nobody does.
+            complete: Whether all frames of the input come.
+        """
+        self._complete = complete
         self._staging = staging
         self._files = iter(files)
         self._like = like
@@ -89,7 +124,9 @@ class TiffSink:
         """Write the next frame with the description that came with it."""
         text = frame.header
         if self._like.kind != NAME:
-            text = compose_header(self._like.metadata, frame.index)
+            text = compose_header(self._like, frame)
+        elif _BEHIND in text or (_TELLS_IMAGES.search(text) and not self._complete):
+            text = ""  # it tells of images, and where they are, as it was in the input
         text = amend_header(text, self._encoding, None)
         self._next_writer().write(
             stored,
@@ -133,7 +170,8 @@ def create_sink(
     program: str | None,
 ) -> TiffSink:
     """Start to write `files`, one a frame, or one with a page a frame."""
-    return TiffSink(staging, files, like, encoding, program)
+    complete = not selection.partial
+    return TiffSink(staging, files, like, encoding, program, complete)
 
 
 @contextlib.contextmanager
@@ -141,6 +179,92 @@ def _open(path: Path) -> Iterator[tifffile.TiffFile]:
     # tifffile wants no more of a file than a decompressor offers
     with open_binary(path) as file, tifffile.TiffFile(cast(IO[bytes], file)) as tiff:
         yield tiff
+
+
+def _images(path: Path) -> _Images:
+    """Return where the images of a file are."""
+    found = path.stat()
+    return _find_images(path, found.st_mtime_ns, found.st_size)
+
+
+# Each look at a file of many pages goes through all of them.
+@functools.lru_cache(maxsize=16)
+def _find_images(path: Path, changed: int, size: int) -> _Images:
+    """Return where the images of a file are, of which time and size are as given."""
+    with _open(path) as tiff:
+        every = range(len(tiff.pages))
+        _check_chain(tiff)
+        pages = [_page(tiff, index) for index in every]
+        kept = [n for n in every if not (pages[n].is_reduced or pages[n].is_mask)]
+        kept = kept or list(every)
+        kinds = {(pages[n].shape, pages[n].dtype) for n in kept}
+        if len(kinds) > 1:
+            raise FileError(
+                f"{path} has pages of several sizes or types, "
+                + ", ".join(sorted(f"{shape} {dtype}" for shape, dtype in kinds))
+                + ": write those of one kind to a file of their own."
+            )
+        told = _num_told(tiff, pages[kept[0]])
+        behind = told - len(kept)
+        if behind <= 0:
+            return _Images(tuple(kept))
+        page = pages[kept[0]]
+        if len(pages) > 1 or not page.is_contiguous or page.ndim != 2:
+            held = len(kept)
+        else:
+            held = (tiff.filehandle.size - page.dataoffsets[0]) // page.nbytes
+        if held < told:
+            raise FileError(
+                f"{path} tells of {told} images in its description and "
+                f"holds {held}: copy it again from its source, or write the images "
+                "anew without the description."
+            )
+        return _Images(tuple(kept), behind)
+
+
+def _num_told(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
+    """Return how many images a file has by what its writer says in a description."""
+    numbers = [1]
+    if tiff.is_imagej and tiff.imagej_metadata:
+        numbers.append(int(tiff.imagej_metadata.get("images", 1)))
+    elif tiff.is_shaped and tiff.shaped_metadata:
+        values = sum(math.prod(each["shape"]) for each in tiff.shaped_metadata)
+        numbers.append(values // page.size)
+    elif tiff.is_stk or tiff.is_scanimage:
+        numbers += [each.size // page.size for each in tiff.series if each.is_truncated]
+    return max(numbers)
+
+
+def _behind(
+    tiff: tifffile.TiffFile, page: tifffile.TiffPage, index: int
+) -> Num[np.ndarray, "height width"]:
+    """Return the image that is the number `index` behind the first."""
+    tiff.filehandle.seek(page.dataoffsets[0] + index * page.nbytes)
+    content = tiff.filehandle.read(page.nbytes)
+    dtype = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+    image = np.frombuffer(content, dtype).reshape(page.shape)
+    return image.astype(dtype.newbyteorder("="))
+
+
+def _decoded(path: Path, page: tifffile.TiffPage) -> Num[np.ndarray, "..."]:
+    """Return the image of a page, which has one value a pixel."""
+    try:
+        image = page.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        codec = tifffile.COMPRESSION(page.compression).name
+        raise FileError(
+            f"{path} is compressed with {codec}, which needs one more package: run "
+            "pip install imagecodecs, or write it without compression."
+        ) from error
+    if page.samplesperpixel > 1:
+        raise FileError(f"{path} is a color image: convert it to one value a pixel.")
+    if image.ndim != 2:
+        raise FileError(
+            f"{path} has pages of {image.ndim} axes: write one image a page."
+        )
+    return image
 
 
 def _page(tiff: tifffile.TiffFile, index: int) -> tifffile.TiffPage:

@@ -1,7 +1,7 @@
 """Series and stacks, written to files that other programs read."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Num
 
 from tvjax.io.encoding import choose_encoding, Encoding, Tally
-from tvjax.io.errors import FileError
+from tvjax.io.errors import FileError, reading
 from tvjax.io.file_names import numbered, unnumbered_stem
 from tvjax.io.formats import output_format, Sink
 from tvjax.io.hdf5 import write_frames
+from tvjax.io.hdf5.tree import linked_files
 from tvjax.io.hdf5.write_frames import Hdf5Sink
 from tvjax.io.hdf5.write_stack import StackSink
 from tvjax.io.integration_input import integration_input, SUFFIXES
@@ -130,6 +131,7 @@ def create_series(
     overwrite: bool = False,
     denoised: bool = True,
     emit: Sequence[str] = (),
+    reads: Iterable[Path] = (),
 ) -> SeriesWriter:
     """Start an output for the frames of `like` from `start` to `stop` (excluded).
 
@@ -147,6 +149,7 @@ def create_series(
         overwrite: Whether an existing output is replaced, at the end.
         denoised: Whether to mark the output as denoised by tvjax.
         emit: Programs (`xds`, `dials`, `crystfel`) to write input lines for.
+        reads: Other files that are read, such as a mask, and must survive.
 
     Returns:
         The writer, a context manager: leaving it before `finish` removes all it wrote.
@@ -173,11 +176,12 @@ def create_series(
     }
     beside = denoised and not target.KEEPS_PROVENANCE
     sidecar = path.with_name(f"{stem}.tvjax.json") if beside else None
-    staging = Staging(protected=like.files, overwrite=overwrite)
+    staging = Staging(path, protected=_inputs(like, reads), overwrite=overwrite)
 
     def create() -> Sink:
         files = target.output_files(path, like, selection)
         staging.refuse([*files, *filter(None, [sidecar]), *notes])
+        staging.claim()
         return target.create_sink(staging, files, like, selection, encoding, by)
 
     sink = _start(create, staging)
@@ -191,6 +195,7 @@ def create_stack(
     dtype: str | None = None,
     overwrite: bool = False,
     denoised: bool = True,
+    reads: Iterable[Path] = (),
 ) -> SeriesWriter:
     """Start an output for the frames of an energy stack, in floating point.
 
@@ -205,6 +210,7 @@ def create_stack(
         dtype: `float32`, the default, or `float64`.
         overwrite: Whether an existing output is replaced, at the end.
         denoised: Whether to mark the output as denoised by tvjax.
+        reads: Other files that are read, such as flats, and must survive.
 
     Returns:
         The writer, a context manager: leaving it before `finish` removes all it wrote.
@@ -224,14 +230,15 @@ def create_stack(
     by = program() if denoised else None
     beside = denoised and not target.KEEPS_PROVENANCE
     sidecar = path.with_name(f"{unnumbered_stem(path)}.tvjax.json") if beside else None
-    staging = Staging(protected=series.files, overwrite=overwrite)
+    staging = Staging(path, protected=_inputs(series, reads), overwrite=overwrite)
     selection = Selection(0, num_frames, num_frames)
 
     def create() -> Sink:
         if target is not write_frames:
             one = "#" not in path.name
-            files = [path] if one else numbered(path, num_frames)
+            files = [path] if one else numbered(path, series.numbers_of(selection))
             staging.refuse([*files, *filter(None, [sidecar])])
+            staging.claim()
             # Descriptions tell how many pages there are: they serve the same number.
             kept = series.kind if one == has_pages(series) else "stack"
             frames = dataclasses.replace(series, kind=kept)
@@ -243,6 +250,15 @@ def create_stack(
 
     sink = _start(create, staging)
     return SeriesWriter(sink, staging, series, encoding, {}, sidecar)
+
+
+def _inputs(series: Series, others: Iterable[Path]) -> set[Path]:
+    """Return every file that a run reads, with those that its master leads to."""
+    files = {*series.files, *others}
+    if series.layout is not None:
+        with reading(series.layout.path):
+            files |= linked_files(series.layout.file)
+    return files
 
 
 def _start(create: Callable[[], Sink], staging: Staging) -> Sink:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from tvjax.io.staging import replace_file
 from tvjax.learning.count_network import CountNetwork
 from tvjax.learning.pairs import TrainingSeries
 from tvjax.networks.weights_file import name_leaves, read_weights, write_weights
@@ -47,7 +48,7 @@ class TrainingState(eqx.Module):
 def save_checkpoint(
     file: Path, state: TrainingState, log: Sequence[Record], *, fingerprint: str
 ) -> None:
-    """Replace a checkpoint, and add the last record to the log beside it."""
+    """Replace a checkpoint, and the log beside it."""
     write_weights(
         file,
         state,
@@ -56,8 +57,7 @@ def save_checkpoint(
         facts={"training": fingerprint, "log": json.dumps(log)},
         half=False,
     )
-    with log_file(file).open("a") as opened:
-        opened.write(_line(log[-1]))
+    write_log(file, log)
 
 
 def read_checkpoint(
@@ -85,7 +85,7 @@ def read_checkpoint(
 
 def write_log(file: Path, log: Sequence[Record]) -> None:
     """Write the log beside a checkpoint from the beginning."""
-    log_file(file).write_text("".join(map(_line, log)))
+    replace_file(log_file(file), "".join(map(_line, log)).encode())
 
 
 def log_file(file: Path) -> Path:

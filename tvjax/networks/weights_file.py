@@ -20,6 +20,8 @@ from jaxtyping import PyTree
 from safetensors import safe_open, SafetensorError
 from safetensors.numpy import save
 
+from tvjax.io.staging import replace_file
+
 Sizes = Mapping[str, Sequence[int]]
 Tree = TypeVar("Tree")
 
@@ -77,10 +79,7 @@ def write_weights(
     }
     text = json.dumps(sizes)
     own = {"format": version, "sizes": text, "sha256": _digest(arrays, text)}
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.write_bytes(save(arrays, metadata=dict(facts) | own))
-    os.replace(unfinished, path)
+    replace_file(Path(path), save(arrays, metadata=dict(facts) | own))
 
 
 def read_weights(path: str | os.PathLike[str], *, version: str) -> Contents:

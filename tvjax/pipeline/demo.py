@@ -11,6 +11,7 @@ from tvjax.frames import denoise
 from tvjax.io import save_stack, stack_of
 from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.series import Metadata, Series
+from tvjax.io.staging import replace_file
 from tvjax.simulate import count, Counts, nickel_energies, Scan, xanes_stack, XanesStack
 from tvjax.stack import Components
 from tvjax.xanes import optical_density
@@ -56,7 +57,7 @@ def save_cathode(
         ",".join(f"{value:.6f}" for value in row)
         for row in np.column_stack([scene.energies, scene.spectra.T])
     ]
-    references.write_text("\n".join(lines) + "\n")
+    replace_file(references, ("\n".join(lines) + "\n").encode())
     valences = ",".join(f"{valence:g}" for valence in scene.valences)
     return stack, flat, f"{references}={valences}"
 

@@ -43,6 +43,7 @@ from tvjax.pipeline.input import (
     describe_series,
     frame_range,
     images_and_masks,
+    named_files,
     noise_model,
     open_input,
     sample_frames,
@@ -122,6 +123,7 @@ def denoise_files(
             dtype=settings.dtype,
             overwrite=settings.overwrite,
             emit=settings.emit,
+            reads=named_files(settings),
         )
         # What would fail at the start of writing shall fail before the work.
         with create(scale=settings.scale) as rehearsal:

@@ -5,6 +5,7 @@ It is there, was not denoised before, has valid pixels and the frames that are w
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import equinox as eqx
 import numpy as np
@@ -12,6 +13,7 @@ from jax import numpy as jnp
 from jaxtyping import Bool, Num
 
 from tvjax.io import FileError, Frame, open_series, read_mask, Series
+from tvjax.io.file_names import split_path
 from tvjax.io.reading import Paths
 from tvjax.noise import (
     Correlated,
@@ -76,6 +78,15 @@ def admitted(
             "in a mask file zero is valid, any other value is bad."
         )
     return dataclasses.replace(series, mask=mask)
+
+
+def named_files(settings: Settings | StackSettings | TrainingSettings) -> list[Path]:
+    """Return the files that settings name for a run to read, which must survive it."""
+    names = ("mask", "weights", "start", "flat", "dark", "energies")
+    texts = [getattr(settings, name, None) for name in names]
+    for text in getattr(settings, "references", ()):
+        texts += [text, text.rpartition("=")[0] or None]
+    return [split_path(text)[0] for text in texts if text is not None]
 
 
 def frame_range(series: Series, frames: str | None) -> range:

@@ -33,6 +33,7 @@ from tvjax.pipeline.input import (
     admitted,
     describe_series,
     images_and_masks,
+    named_files,
     noise_model,
     sample_frames,
 )
@@ -217,7 +218,11 @@ def _create(
     ):
         raise SettingsError(f"`map` and output are both {output}: name another file.")
     writer = create_stack(
-        output, like, dtype=settings.dtype, overwrite=settings.overwrite
+        output,
+        like,
+        dtype=settings.dtype,
+        overwrite=settings.overwrite,
+        reads=named_files(settings),
     )
     if settings.map is not None:
         try:

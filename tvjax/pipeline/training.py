@@ -13,12 +13,14 @@ from jax import random
 
 from tvjax.io import FileError
 from tvjax.io.reading import Paths
+from tvjax.io.staging import Claim, Staging
 from tvjax.learning import save_counts, train, TrainingSeries
 from tvjax.noise import estimate_noise
 from tvjax.pipeline.input import (
     describe_series,
     frame_range,
     images_and_masks,
+    named_files,
     open_input,
 )
 from tvjax.pipeline.outcome import AbstractOutcome
@@ -105,9 +107,12 @@ def train_on_files(
     """
     start_time = time.monotonic()
     settings, output = settings or TrainingSettings(), Path(output)
-    if output.exists() and not settings.overwrite:
-        raise FileError(f"{output} exists: choose another or pass --overwrite.")
     with open_input(inputs, settings) as series:
+        Staging(
+            output,
+            protected=[*series.files, *named_files(settings)],
+            overwrite=settings.overwrite,
+        ).refuse([output])
         wanted = frame_range(series, settings.frames)
         needed = 4 * len(wanted) * int(np.prod(series.shape))
         if needed > MOST:
@@ -128,8 +133,7 @@ def train_on_files(
             "the mask, or name group and centre."
         )
     checkpoint = output.with_suffix(".checkpoint")
-    with _writable(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
+    with _writable(output), Claim(output):
         trained = train(
             TrainingSeries.of(
                 frames,

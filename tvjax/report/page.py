@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tvjax import plot
+from tvjax.io.staging import Claim, unfinished_name
 from tvjax.plot.style import Figure
 
 # In this order they get their final names: who finds the last finds all.
@@ -202,19 +203,19 @@ def _html(
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write beside the folder first, then move."""
-    staged = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(staged, ignore_errors=True)  # left by an interrupted run
-    staged.mkdir(parents=True)
-    try:
-        for name, content in contents.items():
-            (staged / name).write_bytes(content)
-        folder.mkdir(exist_ok=True)
-        for name in set(_pictures(folder)) - set(contents):
-            (folder / name).unlink(missing_ok=True)
-        for name in contents:
-            os.replace(staged / name, folder / name)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    with Claim(folder) as claim:
+        staged = unfinished_name(folder, claim.token)
+        staged.mkdir()
+        try:
+            for name, content in contents.items():
+                (staged / name).write_bytes(content)
+            folder.mkdir(exist_ok=True)
+            for name in set(_pictures(folder)) - set(contents):
+                (folder / name).unlink(missing_ok=True)
+            for name in contents:
+                os.replace(staged / name, folder / name)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
 
 def _pictures(folder: Path) -> list[str]:

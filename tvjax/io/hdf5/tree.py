@@ -61,6 +61,28 @@ def walk_datasets(
             yield name, item
 
 
+def linked_files(file: h5py.File) -> set[Path]:
+    """Return the files that a file's links, virtual or external datasets lead to."""
+    names: set[str] = set()
+
+    def note_link(
+        _: str, link: h5py.HardLink | h5py.SoftLink | h5py.ExternalLink
+    ) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            names.add(link.filename)
+
+    def note_sources(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            names.update(each[0] for each in item.external or ())
+            if item.is_virtual:
+                names.update(each.file_name for each in item.virtual_sources())
+
+    file.visititems_links(note_link)
+    file.visititems(note_sources)
+    folder = Path(file.filename).parent
+    return {folder / name for name in names - {"."}}
+
+
 def names_in(group: h5py.Group) -> list[str]:
     """Return the names of what a group holds, in its own order."""
     return [str(name) for name in group]
@@ -164,3 +186,13 @@ def text(value: Stored) -> str:
 def text_attribute(item: h5py.Group | h5py.Dataset, name: str) -> str:
     """Return an attribute that is a string; empty where there is none."""
     return text(item.attrs.get(name, ""))
+
+
+def number_attribute(item: h5py.Group | h5py.Dataset, name: str) -> float | None:
+    """Return an attribute that is one number or truth value, None for all else."""
+    value = item.attrs.get(name)
+    if value is None or isinstance(value, h5py.Empty):
+        return None
+    values = np.ravel(value)
+    known = values.size == 1 and values.dtype.kind in "uifb"
+    return float(values[0]) if known else None

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
+from tvjax.io.dectris_header import start_angle
 from tvjax.io.encoding import Encoding
 from tvjax.io.hdf5.clone import (
     Clone,
@@ -18,7 +19,14 @@ from tvjax.io.hdf5.clone import (
 )
 from tvjax.io.hdf5.layout import FRAMES_FIRST, place_of_frame
 from tvjax.io.hdf5.read import DENOISED_BY
-from tvjax.io.hdf5.tree import dataset_at, join, names_in, path_of, text_attribute
+from tvjax.io.hdf5.tree import (
+    dataset_at,
+    find_dataset,
+    join,
+    names_in,
+    path_of,
+    text_attribute,
+)
 from tvjax.io.provenance import PROGRAM, Provenance
 from tvjax.io.series import Frame, Metadata, Selection, Series
 from tvjax.io.staging import Staging
@@ -83,6 +91,7 @@ class Hdf5Sink:
         self._unit = unit
         self._slots = _slots(output, like, selection)
         self._never_valid: Bool[np.ndarray, "height width"] = np.ones(like.shape, bool)
+        self._angles: list[float | None] = []
         self._written = 0
         self._clone: Clone | None = None
         self._data_files: dict[Path, h5py.File] = {}
@@ -108,6 +117,7 @@ class Hdf5Sink:
         place = place_of_frame(images.shape, index, axes)
         images[place] = stored.T if turned else stored
         self._never_valid &= ~frame.mask
+        self._angles.append(start_angle(self._like, frame))
         self._written += 1
 
     def finish(self, provenance: Provenance | None) -> None:
@@ -116,6 +126,9 @@ class Hdf5Sink:
         if self._like.layout is None:
             mask = dataset_at(self._master, "entry/instrument/detector/pixel_mask")
             mask[...] = self._never_valid
+            omega = find_dataset(self._master, "entry/sample/transformations/omega")
+            if omega is not None:
+                omega[...] = np.array(self._angles, float)
         _publish_scale(self._master, self._encoding.scale)
         if provenance is not None:
             write_process(self._master, self._slots[0].name, provenance)
@@ -260,9 +273,9 @@ def _new_master(
         specific["countrate_correction_count_cutoff"] = detector["saturation_value"]
     sample = nexus_group(entry, "sample", "NXsample")
     if known.start_angle is not None:
-        frames = np.arange(selection.start, selection.stop)
         step = known.angle_increment or 0.0
-        _write_rotation(sample, known.start_angle + step * frames, step)
+        angles = np.zeros(selection.num_frames)  # each frame tells its own
+        _write_rotation(sample, angles, step)
     _write_geometry(detector, known, like.shape)
 
 
