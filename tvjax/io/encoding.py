@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.invalid_values import InvalidValues
+from tvjax.io.invalid_values import BAD, GAP, InvalidValues
 from tvjax.io.series import Frame
 
 # Least default factor from counts to integers: denoised backgrounds lie below one
@@ -102,9 +102,9 @@ class Encoding:
             return np.full(found.shape, np.nan, self.dtype)
         if self.dtype.kind == "u":
             return np.full(found.shape, np.iinfo(self.dtype).max, self.dtype)
-        if found.dtype.kind == "i":
-            return found.astype(self.dtype)
-        return np.full(found.shape, -1, self.dtype)
+        # Of the signed marks only that of a bad pixel means the same everywhere.
+        bad = (found == BAD) & (found.dtype.kind == "i")
+        return np.where(bad, BAD, GAP).astype(self.dtype)
 
 
 def choose_encoding(

@@ -18,7 +18,7 @@ from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout
 from tvjax.io.hdf5.read import arrange
 from tvjax.io.hdf5.tree import text
-from tvjax.io.invalid_values import InvalidValues
+from tvjax.io.invalid_values import find_invalid_values, InvalidValues
 from tvjax.io.reading import open_series, Paths
 from tvjax.io.series import Series, series_of
 from tvjax.io.tables import is_energy
@@ -107,6 +107,8 @@ def stack_of(
         unit: Unit of the values.
     """
     values = np.asarray(frames)
+    # floats that were computed have NaN, and no marks of a detector
+    marked = values.dtype.kind != "f"
     base = like or series_of(values)
 
     def read(
@@ -120,7 +122,10 @@ def stack_of(
         dtype=values.dtype,
         read=read,
         mask=base.mask if mask is None else mask,
-        invalid_values=InvalidValues.of(values[0]),
+        mask_of_frame=base.mask_of_frame if mask is None else None,
+        invalid_values=find_invalid_values([values[0]])[0]
+        if marked
+        else InvalidValues(),
     )
     return Stack(
         series=series,
