@@ -10,6 +10,11 @@ def valid_shares(frames, declared=None):
     return [float(found.valid(frame).mean()) for frame in frames], doubts
 
 
+def pedestal(mean, sigma, dtype=np.int32):
+    values = np.random.default_rng(0).normal(mean, sigma, (3, 40, 50))
+    return np.rint(values).astype(dtype)
+
+
 def counts(dtype, mean=5.0, num_frames=3):
     return np.random.default_rng(0).poisson(mean, (num_frames, 40, 50)).astype(dtype)
 

@@ -89,6 +89,11 @@ class Encoding:
         stored[~reading] = self._invalid(frame.data[~reading])
         return stored, tally
 
+    @property
+    def mark(self) -> float | int:
+        """What an invalid pixel has in the output."""
+        return self._invalid(np.zeros(1, np.uint8))[0].item()
+
     def limit(self, value: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Return a limit in counts, such as a saturation, as stored."""
         stored = np.asarray(np.multiply(value, self.scale, dtype=np.float64))

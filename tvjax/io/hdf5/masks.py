@@ -12,7 +12,7 @@ from jaxtyping import Bool, Num
 
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import find_images
-from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST
+from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, place_of_frame
 from tvjax.io.hdf5.ownership import Named, Ownership, walk_names
 from tvjax.io.hdf5.tree import (
     address,

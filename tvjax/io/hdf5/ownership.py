@@ -19,8 +19,8 @@ from tvjax.io.hdf5.tree import (
 # What distinguishes an HDF5 object from all others.
 Address = tuple[int, int]
 
-# Groups that a detector keeps what is its own in.
-_INNER = ("detectorSpecific", "collection")
+# Groups in which a detector keeps what is its own.
+_INNER = ("detectorSpecific",)
 
 
 class Named(NamedTuple):
