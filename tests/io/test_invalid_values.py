@@ -89,6 +89,30 @@ def test_a_declared_depth_that_readings_exceed_is_doubted():
     assert shares == [1.0] * 3 and "declares 16 bits" in doubt
 
 
+def test_readouts_may_be_summed_to_more_than_their_depth():
+    frames = counts(np.uint32, mean=2e5)
+    frames[0, 0, 0] = 2**16 - 1
+    assert valid_shares(frames, Declared(readout_depth=16)) == ([1.0] * 3, ())
+    frames = counts(np.uint32)
+    frames[:, :, :10] = 2**16 - 1
+    assert valid_shares(frames, Declared(readout_depth=16)) == ([0.8] * 3, ())
+
+
+def test_in_eight_bits_a_mark_keeps_its_place_or_is_declared():
+    frames = counts(np.uint8)
+    frames[0, 7, 30] = 254
+    assert valid_shares(frames)[0] == [1.0] * 3
+    assert valid_shares(frames, Declared(bit_depth=8))[0][0] < 1
+    frames[:, 7, 30] = 254
+    assert valid_shares(frames)[0] == [1 - 1 / 2000] * 3
+
+
+def test_a_mark_may_be_beyond_the_type():
+    for dtype, value in ((np.uint8, -10), (np.uint16, 1e5), (np.float32, 1e300)):
+        shares, _ = valid_shares(counts(dtype), Declared(marks=((value, value),)))
+        assert shares == [1.0] * 3
+
+
 def test_the_tail_of_a_saturated_spot_is_readings():
     frames = np.linspace(60_000, 65_534, 2000).astype(np.uint16).reshape(1, 40, 50)
     assert valid_shares(frames)[0] == [1.0]

@@ -37,11 +37,13 @@ class Declared(NamedTuple):
         marks: Spans of values that the file names.
         lowest: The lowest value that is a reading, if it names one.
         bit_depth: Bits of a value; None where it says nothing.
+        readout_depth: Bits of a readout, of which a value may sum several.
     """
 
     marks: tuple[Span, ...] = ()
     lowest: float | None = None
     bit_depth: int | None = None
+    readout_depth: int | None = None
 
 
 class InvalidValues(NamedTuple):
@@ -77,11 +79,12 @@ class InvalidValues(NamedTuple):
             valid = np.isfinite(data)
         else:
             valid = np.ones(data.shape, bool)
-        for least, greatest in self.marks:
-            if least == greatest:
-                valid &= data != least
-            else:
-                valid &= (data < least) | (data > greatest)
+        with np.errstate(over="ignore"):  # a mark may be beyond the type of the data
+            for least, greatest in self.marks:
+                if least == greatest:
+                    valid &= data != least
+                else:
+                    valid &= (data < least) | (data > greatest)
         if self.lowest is not None:
             valid &= data >= self.lowest
         return valid
@@ -106,7 +109,7 @@ def find_invalid_values(
     if frames[0].dtype.kind == "f":
         found, doubts = _floating(frames, told)
     else:
-        found, doubts = _integers(frames, told, declared.bit_depth)
+        found, doubts = _integers(frames, told, declared)
     return found, tuple(doubts)
 
 
@@ -119,26 +122,27 @@ def _marks_of_depth(bits: int) -> tuple[Span, ...]:
 def _integers(
     frames: Sequence[Num[np.ndarray, "height width"]],
     told: InvalidValues,
-    bit_depth: int | None,
+    declared: Declared,
 ) -> tuple[InvalidValues, list[str]]:
     dtype = frames[0].dtype
     doubts: list[str] = []
     bits = 8 * dtype.itemsize
+    depth = declared.bit_depth or declared.readout_depth
     marks = told.marks
     if dtype.kind == "u":
-        marks += _looked_at(frames, bits)
+        marks += _looked_at(frames, bits, declared=depth == bits)
     else:
         marks += InvalidValues.of_type(dtype).marks
-    if bit_depth is not None and 1 < bit_depth < bits:
-        top = 2**bit_depth - 1
+    if depth is not None and 1 < depth < bits:
+        top = 2**depth - 1
         above = _count(frames, InvalidValues(marks), low=top + 1)
-        if above > _count(frames, InvalidValues(), low=top - 1, high=top):
+        if above <= _count(frames, InvalidValues(), low=top - 1, high=top):
+            marks += _looked_at(frames, depth, declared=True)
+        elif declared.bit_depth:
             doubts.append(
-                f"declares {bit_depth} bits and has {above} pixels above them: the "
+                f"declares {depth} bits and has {above} pixels above them: the "
                 "declaration was ignored; name the invalid pixels with --mask"
             )
-        else:
-            marks += _looked_at(frames, bit_depth)
     found = InvalidValues(tuple(dict.fromkeys(marks)), told.lowest)
     if dtype.kind == "i":
         found = _signed(frames, found)
@@ -147,18 +151,21 @@ def _integers(
 
 
 def _looked_at(
-    frames: Sequence[Num[np.ndarray, "height width"]], bits: int
+    frames: Sequence[Num[np.ndarray, "height width"]], bits: int, *, declared: bool
 ) -> tuple[Span, ...]:
     """Return the marks of values of so many bits: the greatest, and the one below.
 
     Not the one below where readings come up to it: a saturated spot passes through all
-    values, most of which no mark takes.
+    values, most of which no mark takes. In eight bits any image can have it, so that
+    there it must be declared or keep its place.
     """
     if bits > REACHED:
         return _marks_of_depth(bits)
     top = 2**bits - 1
     tail = _count(frames, InvalidValues(), low=top - 1 - 2**bits // TAIL, high=top - 2)
     saturated = tail > _count(frames, InvalidValues(), low=top - 1, high=top - 1)
+    if bits == 8 and not declared:
+        saturated |= not _is_steady(frames, InvalidValues(), top - 1)
     return ((top, top),) if saturated else ((top - 1, top),)
 
 

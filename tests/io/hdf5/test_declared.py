@@ -6,6 +6,7 @@ from tvjax.io import create_series, open_series
 from tvjax.io.hdf5.declared import find_declared
 from tvjax.io.hdf5.layout import FrameDataset
 from tvjax.io.hdf5.ownership import find_ownership
+from tvjax.io.invalid_values import Declared
 
 IMAGES = np.random.default_rng(0).poisson(5.0, (3, 40, 50))
 
@@ -23,12 +24,20 @@ def write(path, images=IMAGES, **fields):
     return path
 
 
-def test_the_depth_of_an_image_counts_before_that_of_the_readout(tmp_path):
-    with h5py.File(write(tmp_path / "a.h5", bit_depth_readout=16)) as file:
-        assert declared(file).bit_depth == 16
-    path = write(tmp_path / "b.h5", bit_depth_readout=16, bit_depth_image=32)
+def test_the_depth_of_an_image_is_not_that_of_a_readout(tmp_path):
+    path = write(tmp_path / "a.h5", bit_depth_readout=16, bit_depth_image=32)
     with h5py.File(path) as file:
-        assert declared(file).bit_depth == 32
+        found = declared(file)
+    assert (found.bit_depth, found.readout_depth) == (32, 16)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1000, np.nan])
+def test_numbers_that_make_no_sense_say_nothing(tmp_path, value):
+    with h5py.File(write(tmp_path / "a.h5", bit_depth_image=value)) as file:
+        assert declared(file) == Declared()
+    if np.isnan(value):
+        with h5py.File(write(tmp_path / "a.h5", underload_value=value)) as file:
+            assert declared(file).lowest is None
 
 
 @pytest.mark.parametrize("name", ["_FillValue", "missing_value"])

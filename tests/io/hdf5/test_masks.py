@@ -90,6 +90,22 @@ def test_each_frame_has_its_own_mask(tmp_path, name):
         assert series.mask.all() and series.warnings == ()
 
 
+@pytest.mark.parametrize("mask", [BAD, BAD[None]])
+def test_a_single_image_has_a_mask(tmp_path, mask):
+    for images in (FRAMES[0], FRAMES[:1]):
+        contents = {"entry/data/data": images, "entry/detector/pixel_mask": mask}
+        assert shares(write(tmp_path / "a.h5", contents)) == ([0.8], ())
+
+
+def test_a_mask_of_a_detector_of_another_shape_is_of_no_concern(tmp_path):
+    contents = {
+        "entry/data/data": FRAMES,
+        "entry/instrument/saxs/pixel_mask": BAD,
+        "entry/instrument/waxs/pixel_mask": np.zeros((7, 7), np.uint32),
+    }
+    assert shares(write(tmp_path / "a.h5", contents)) == ([0.8] * 4, ())
+
+
 def test_panels_have_their_own_masks(tmp_path):
     images = np.stack([FRAMES, FRAMES, FRAMES])  # frame, panel, y, x
     for mask in (EACH, np.stack([EACH, EACH, EACH])):

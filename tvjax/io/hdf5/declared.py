@@ -15,22 +15,22 @@ FILLS = ("_FillValue", "missing_value")
 
 
 def find_declared(datasets: Sequence[FrameDataset], ownership: Ownership) -> Declared:
-    """Return what a file declares of the values in the images of `datasets`.
-
-    The depth of an image counts before that of the readout, of which several may be
-    summed into an image.
-    """
+    """Return what a file declares of the values in the images of `datasets`."""
     spans = [span for each in datasets for span in _fills(each.images)]
     lowest = [_attribute(each.images, "valid_min") for each in datasets]
     lowest.append(ownership.number("underload_value"))
-    depth = ownership.number("bit_depth_image")
-    if depth is None:
-        depth = ownership.number("bit_depth_readout")
     return Declared(
         marks=tuple(dict.fromkeys(spans)),
         lowest=max((value for value in lowest if value is not None), default=None),
-        bit_depth=None if depth is None else int(depth),
+        bit_depth=_bits(ownership, "bit_depth_image"),
+        readout_depth=_bits(ownership, "bit_depth_readout"),
     )
+
+
+def _bits(ownership: Ownership, name: str) -> int | None:
+    """Return a number of bits; None where it is none or makes no sense."""
+    value = ownership.number(name)
+    return int(value) if value is not None and 0 < value <= 64 else None
 
 
 def _fills(images: h5py.Dataset) -> Iterator[Span]:

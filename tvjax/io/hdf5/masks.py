@@ -343,6 +343,10 @@ def _unused(
 ) -> Iterator[str]:
     """Yield a sentence for each mask that could be meant and was not used."""
     known = {address(part.mask.item) for part in (*used, *unfit)}
+    owners = {part.mask.owner for part in used}
+    if owners:
+        # One of another shape is of another detector.
+        unfit = [part for part in unfit if part.mask.owner in owners]
     for part in unfit:
         yield (
             f"{path} has a mask {part.mask.path} of the shape {part.mask.item.shape}, "

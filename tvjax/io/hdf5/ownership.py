@@ -1,5 +1,6 @@
 """What of an HDF5 file belongs to the detector whose images are read."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -71,7 +72,10 @@ class Ownership(NamedTuple):
         return named if len({each.owner for each in named}) == 1 else left
 
     def number(self, name: str) -> float | None:
-        """Return the one number that the images' detector has under a name, if any."""
+        """Return the one number that the images' detector has under a name, if any.
+
+        NaN is no number.
+        """
         found = [
             each
             for each in self.named
@@ -82,7 +86,8 @@ class Ownership(NamedTuple):
             for each in self.own(found)
             for value in np.unique(each.item[()])
         }
-        return values.pop() if len(values) == 1 else None
+        (value,) = values if len(values) == 1 else (math.nan,)
+        return None if math.isnan(value) else value
 
 
 def find_ownership(file: h5py.File, datasets: Sequence[FrameDataset]) -> Ownership:
