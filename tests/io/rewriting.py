@@ -29,10 +29,18 @@ def provenance(num_frames=7):
 
 
 def rewrite(
-    source, output, change=lambda image: image, *, start=0, stop=None, **options
+    source,
+    output,
+    change=lambda image: image,
+    *,
+    start=0,
+    stop=None,
+    dataset=None,
+    numbered=False,
+    **options,
 ):
     """Read, change and write; return the writer's tally."""
-    with open_series(source) as series:
+    with open_series(source, dataset=dataset, numbered=numbered) as series:
         stop = series.num_frames if stop is None else stop
         with create_series(output, series, start=start, stop=stop, **options) as writer:
             for frame in series.frames(start, stop):

@@ -30,8 +30,9 @@ def open_series(
         paths: A path, or several in the order of their frames. `*`, `?` and `[…]` stand
             for any names, `#` for a digit; matches are taken in order of their names.
         dataset: Path of the images in an HDF5 file that holds several stacks.
-        numbered: Whether a single image file stands for itself and for the files that
-            follow it in number, as long as there are any.
+        numbered: Whether a range of frames is wanted: then a single image file stands
+            for itself and for the files that follow it in number, as long as there are
+            any, and an HDF5 master may lack its last data files.
 
     Returns:
         The series, a context manager that closes its files.
@@ -49,7 +50,7 @@ def open_series(
                 f"{files[0]} is HDF5 and not the only input: "
                 "name its master, or denoise one file at a time."
             )
-        return open_hdf5(files[0], dataset)
+        return open_hdf5(files[0], dataset, partial=numbered)
     if numbered and len(files) == 1:
         files = list(follow(files[0]))
     return _open_images(files, tuple(fspath(name) for name in names))

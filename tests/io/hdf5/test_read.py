@@ -113,7 +113,7 @@ def test_a_master_with_other_hdf5_files_is_refused(master):
 
 
 def test_nan_and_infinity_are_invalid_pixels(tmp_path):
-    image = np.ones((1, 4, 5), np.float32)
+    image = np.ones((1, 8, 9), np.float32)
     image[0, 1, 2], image[0, 2, 3] = np.nan, np.inf
     with h5py.File(tmp_path / "float.h5", "w") as file:
         file["data"] = image

@@ -5,8 +5,10 @@ images, the links and virtual datasets that lead to them, and the few values tha
 depend on their type, their scale or their number.
 """
 
+import dataclasses
+import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +16,25 @@ from typing import NamedTuple
 import h5py
 import hdf5plugin
 import numpy as np
-from jaxtyping import ArrayLike, Num
+from jaxtyping import ArrayLike, Int, Num
 
 from tvjax.io.encoding import Encoding
+from tvjax.io.errors import FileError
 from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, Layout, place_of_frame
-from tvjax.io.hdf5.tree import address, join, names_in, path_of
+from tvjax.io.hdf5.origins import Origin, origins, sources
+from tvjax.io.hdf5.references import copy_attributes, lead_references
+from tvjax.io.hdf5.tree import (
+    Address,
+    address,
+    dataset_at,
+    find_item,
+    join,
+    linked_file,
+    names_in,
+    path_of,
+    place_of,
+    walk,
+)
 from tvjax.io.series import Selection
 
 # Names of the datasets that change with the type or the scale of the images: counts
@@ -47,20 +63,29 @@ def plan(layout: Layout, output: Path, selection: Selection) -> tuple[Slot, ...]
 
     The first slots' names serve, so that a selection is numbered without a break. A
     data file keeps its name, save that it starts with the master's if it did before.
+
+    Raises:
+        FileError: Data files would get one name, or frames have an axis of their own.
     """
     lengths = []
     first = 0
     for each in layout.datasets:
+        if selection.partial and math.prod(each.images.shape[1:-2]) > 1:
+            raise FileError(
+                f"{layout.path} has images of {each.images.shape} at {each.name}, of "
+                "which no range of frames can be kept: denoise all, without --frames."
+            )
         last = first + each.num_frames
         lengths.append(min(selection.stop, last) - max(selection.start, first))
         first = last
     lengths = [length for length in lengths if length > 0]
+    files = _data_files(layout, output)
     return tuple(
         Slot(
             each.name,
-            path_of(each.images) if each.data_file else each.name,
+            place_of(each.images) if each.data_file else each.name,
             length,
-            each.data_file and _data_file(each.data_file, layout.path, output),
+            files[each.data_file] if each.data_file else None,
             each,
         )
         for each, length in zip(layout.datasets, lengths, strict=False)
@@ -79,6 +104,8 @@ def create_images(
     whole, axes = (slot.num_frames, *shape), FRAMES_FIRST
     if slot.like and slot.like.num_frames == slot.num_frames:
         whole, axes = slot.like.images.shape, slot.like.axes
+    elif slot.like and len(slot.like.images.shape) > 3:
+        whole = (slot.num_frames, *slot.like.images.shape[1:])
     frame = zip(whole, place_of_frame(whole, 0, axes), strict=True)
     images = group.create_dataset(
         name,
@@ -92,149 +119,311 @@ def create_images(
     return images
 
 
-def clone_master(
+def clone_of(
     layout: Layout,
-    target: h5py.File,
-    folder: Path,
+    master: Path,
     slots: tuple[Slot, ...],
     selection: Selection,
     shape: tuple[int, int],
     encoding: Encoding,
-) -> None:
-    """Copy the file of `layout` to `target`, which will lie in `folder`."""
-    kept = {slot.name: slot for slot in slots}
-    links = {d.name: _link(kept.get(d.name)) for d in layout.datasets if d.data_file}
-    held = _held(slot for slot in slots if slot.data_file is None)
-    clone = _Clone(slots, links, held, selection, shape, encoding, folder)
-    clone.copy_group(layout.file, target, {})
+) -> "Clone":
+    """Return how the file of `layout` is copied, with room for the images of `slots`.
+
+    Args:
+        layout: The input.
+        master: The file that the copy will be.
+        slots: Where the images go.
+        selection: The frames that are kept.
+        shape: Rows and columns of a frame.
+        encoding: How values are stored.
+    """
+    return Clone(
+        source=layout.file,
+        own=master,
+        master=master,
+        slots=slots,
+        files=_cloned_files(layout, master, slots),
+        places={address(s.like.images): s for s in slots if s.like},
+        images={address(each.images) for each in layout.datasets},
+        positions=_positions(layout, selection),
+        missing=frozenset(layout.missing),
+        selection=selection,
+        shape=shape,
+        encoding=encoding,
+    )
 
 
-def clone_data_file(
-    source: h5py.File,
-    target: h5py.File,
-    folder: Path,
-    slots: tuple[Slot, ...],
-    selection: Selection,
-    shape: tuple[int, int],
-    encoding: Encoding,
-) -> None:
-    """Copy the data file that held the images of `slots` to `target`."""
-    clone = _Clone(slots, {}, _held(slots), selection, shape, encoding, folder)
-    clone.copy_group(source, target, {})
+@dataclass(frozen=True, kw_only=True)
+class Clone:
+    """What the copy of one file needs to know.
 
+    Attributes:
+        source: The file that is copied.
+        own: The file that the copy will be.
+        master: The file that the copy of the master will be.
+        slots: Where the images go, in this file and others.
+        files: The files of the output by the real paths of those of the input.
+        places: The slots by the addresses of the datasets whose places they take.
+        images: Addresses of all datasets of the images.
+        positions: Position in the output of each frame, by its origin; None if it is
+            left out.
+        missing: Paths of images that are not there.
+        selection: The frames that are kept.
+        shape: Rows and columns of a frame.
+        encoding: How values are stored.
+    """
 
-def copy_attributes(
-    source: h5py.Group | h5py.Dataset, target: h5py.Group | h5py.Dataset
-) -> None:
-    """Copy all attributes but references, which mean nothing in another file."""
-    for name in source.attrs:
-        kind = source.attrs.get_id(name).dtype
-        if h5py.check_ref_dtype(kind) is None and kind.names is None:
-            target.attrs.create(name, source.attrs[name], dtype=kind)
-
-
-@dataclass(frozen=True)
-class _Clone:
-    """What one copy needs to know."""
-
+    source: h5py.File
+    own: Path
+    master: Path
     slots: tuple[Slot, ...]
-    links: dict[str, h5py.ExternalLink | None]  # to images, by path; None: left out
-    held: dict[tuple[int, int], Slot]  # images in the copied file itself, by address
+    files: dict[str, Path]
+    places: dict[Address, Slot]
+    images: set[Address]
+    positions: dict[Origin, int | None]
+    missing: frozenset[str]
     selection: Selection
     shape: tuple[int, int]
     encoding: Encoding
-    folder: Path
+
+    def of(self, source: h5py.File, own: Path) -> "Clone":
+        """Return how a data file of the same input is copied."""
+        return dataclasses.replace(self, source=source, own=own)
+
+    def copy(self, target: h5py.File) -> None:
+        """Copy everything to `target`."""
+        copied = {address(self.source): "/"}
+        self.copy_group(self.source, target, copied)
+        lead_references(self.source, target, copied)
 
     def copy_group(
-        self,
-        source: h5py.Group,
-        target: h5py.Group,
-        copied: dict[tuple[int, int], str],
+        self, source: h5py.Group, target: h5py.Group, copied: dict[Address, str]
     ) -> None:
         """Copy all in `source`; `copied` has the path of each object copied so far."""
         copy_attributes(source, target)
         for name in names_in(source):
-            path = join(path_of(source), name)
             link = source.get(name, getlink=True)
-            if path in self.links:
-                if new := self.links[path]:
-                    target[name] = new
-            elif isinstance(link, h5py.SoftLink):
-                if self.links.get(join(path_of(source), link.path), link) is not None:
-                    target[name] = h5py.SoftLink(link.path)
-            elif isinstance(link, h5py.ExternalLink):
-                self._copy_link(source, target, name, link)
-            elif (item := source[name]) and address(item) in copied:
+            item = find_item(source, name)
+            if item is None:
+                self._copy_lost(source, target, name)
+            elif self._is_left_out(item):
+                continue
+            elif isinstance(link, h5py.SoftLink) and source.file == self.source:
+                target[name] = h5py.SoftLink(link.path)
+            elif (slot := self._elsewhere(item)) is not None:
+                target[name] = self._link(self._file_of(slot), slot.place)
+            elif address(item) in copied:
                 target[name] = target.file[copied[address(item)]]
+            elif isinstance(link, h5py.HardLink):
+                self._copy_item(item, target, name, copied)
             else:
-                copied[address(item)] = path
-                if isinstance(item, h5py.Group):
-                    self.copy_group(item, target.create_group(name), copied)
-                elif isinstance(item, h5py.Dataset):
-                    self._copy_dataset(item, target, name)
-                else:
-                    source.copy(name, target)
+                self._copy_link(item, target, name, copied)
+
+    def _copy_item(
+        self,
+        item: h5py.Group | h5py.Dataset | h5py.Datatype,
+        target: h5py.Group,
+        name: str,
+        copied: dict[Address, str],
+    ) -> None:
+        copied[address(item)] = join(path_of(target), name)
+        if isinstance(item, h5py.Group):
+            self.copy_group(item, target.create_group(name), copied)
+        elif isinstance(item, h5py.Dataset):
+            self._copy_dataset(item, target, name)
+        else:
+            target.copy(item, target, name)
 
     def _copy_dataset(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
-        if slot := self.held.get(address(item)):
+        if slot := self.places.get(address(item)):
             create_images(target, name, slot, self.shape, self.encoding)
-        elif self._is_view(item):
-            self._create_view(item, target, name)
+        elif (shown := self._shown(item)) is not None:
+            self._create_view(item, shown, target, name)
         elif (value := self._corrected(item, name)) is not None:
             copy_attributes(item, target.create_dataset(name, data=value))
         elif item.is_virtual:
-            # Its sources are named relative to the old folder.
-            copy_attributes(item, target.create_dataset(name, data=item[()]))
+            self._copy_virtual(item, target, name)
         else:
             target.copy(item, target, name)
 
     def _copy_link(
-        self, source: h5py.Group, target: h5py.Group, name: str, link: h5py.ExternalLink
+        self,
+        item: h5py.Group | h5py.Dataset | h5py.Datatype,
+        target: h5py.Group,
+        name: str,
+        copied: dict[Address, str],
     ) -> None:
-        """Copy a link to something in another file that is no image."""
-        holder = Path(source.file.filename).parent / link.filename
-        try:
-            item = source[name]
-        except (KeyError, OSError):
-            target[name] = h5py.ExternalLink(link.filename, link.path)
-            return
-        if isinstance(item, h5py.Dataset) and self._is_view(item):
-            self._create_view(item, target, name)
-        elif (
-            isinstance(item, h5py.Dataset)
-            and (value := self._corrected(item, name)) is not None
+        """Copy a link to another file, or from there: what shows images is copied."""
+        place = place_of(item)
+        new = self.files.get(os.path.realpath(item.file.filename))
+        if isinstance(item, h5py.Dataset) and (
+            self._shown(item) is not None or self._corrected(item, name) is not None
         ):
-            copy_attributes(item, target.create_dataset(name, data=value))
+            self._copy_dataset(item, target, name)
+        elif new is not None:
+            target[name] = self._link(new, place)
+        elif isinstance(item, h5py.Group) and self._shows_images(item):
+            self._copy_item(item, target, name, copied)
         else:
-            moved = os.path.relpath(holder, self.folder)
-            target[name] = h5py.ExternalLink(moved, link.path)
+            target[name] = self._link(Path(item.file.filename), place)
 
-    def _is_view(self, item: h5py.Dataset) -> bool:
-        """Return whether `item` shows the frames that the slots hold."""
-        if not item.is_virtual or item.shape != (self.selection.total, *self.shape):
+    def _copy_lost(self, source: h5py.Group, target: h5py.Group, name: str) -> None:
+        """Copy a link that leads nowhere, unless it led to images."""
+        link = source.get(name, getlink=True)
+        if join(path_of(source), name) in self.missing:
+            return
+        if isinstance(link, h5py.ExternalLink):
+            holder = Path(source.file.filename).parent
+            target[name] = self._link(holder / link.filename, link.path)
+        elif isinstance(link, h5py.SoftLink):
+            target[name] = h5py.SoftLink(link.path)
+
+    def _elsewhere(
+        self, item: h5py.Group | h5py.Dataset | h5py.Datatype
+    ) -> Slot | None:
+        """Return the slot of the images `item`, if another file holds it."""
+        slot = self.places.get(address(item))
+        return slot if slot and self._file_of(slot) != self.own else None
+
+    def _is_left_out(self, item: h5py.Group | h5py.Dataset | h5py.Datatype) -> bool:
+        """Return whether `item` shows images, but none that is kept."""
+        if not isinstance(item, h5py.Dataset):
             return False
-        shown = {slot.name for slot in self.slots}
-        shown |= {path_of(slot.like.images) for slot in self.slots if slot.like}
-        sources = [
-            f"/{source.dset_name.strip('/')}" for source in item.virtual_sources()
-        ]
-        return any("%" in name or name in shown for name in sources)
+        if address(item) in self.images:
+            return address(item) not in self.places
+        return self._shown(item) == []
 
-    def _create_view(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
-        view = h5py.VirtualLayout(
-            (self.selection.num_frames, *self.shape), self.encoding.dtype
+    def _shows_images(self, group: h5py.Group) -> bool:
+        """Return whether images are found below a group."""
+        return any(
+            address(item) in self.images or self._shown(item) is not None
+            for each in (group, *(found for _, found in walk(group, far=True)))
+            if isinstance(each, h5py.Group)
+            for name in names_in(each)
+            if isinstance(item := find_item(each, name), h5py.Dataset)
         )
-        first = 0
-        for slot in self.slots:
-            last = first + slot.num_frames
-            view[first:last] = h5py.VirtualSource(
-                slot.data_file.name if slot.data_file else ".",
-                slot.place,
-                (slot.num_frames, *self.shape),
-                self.encoding.dtype,
+
+    def _shown(self, item: h5py.Dataset) -> list[int] | None:
+        """Return the positions of the frames that `item` shows and that are kept.
+
+        None if it shows none of the images.
+
+        Raises:
+            FileError: It shows others as well.
+        """
+        if item.shape is None or len(item.shape) < 2 or item.dtype.kind not in "uif":
+            return None
+        if item.shape[-2:] != self.shape:
+            return None
+        found = origins(item)
+        known = [origin in self.positions for origin in found]
+        if not any(known):
+            return None
+        if not all(known):
+            raise FileError(
+                f"{item.file.filename} shows images beside other frames at "
+                f"{path_of(item)}: choose these with --dataset."
             )
-            first = last
+        positions = [self.positions[origin] for origin in found]
+        return [position for position in positions if position is not None]
+
+    def _create_view(
+        self, item: h5py.Dataset, shown: list[int], target: h5py.Group, name: str
+    ) -> None:
+        """Create a virtual dataset that shows the new images in the order of `item`."""
+        leading = item.shape[:-2]
+        if math.prod(leading) != len(shown):
+            leading = (len(shown),)
+        view = h5py.VirtualLayout((*leading, *self.shape), self.encoding.dtype)
+        ends = np.cumsum([slot.num_frames for slot in self.slots])
+        owners = np.searchsorted(ends, shown, side="right")
+        for number in np.unique(owners):
+            slot = self.slots[number]
+            source = self._source(slot)
+            places = np.flatnonzero(owners == number)
+            frames = np.asarray(shown)[places] - (ends[number] - slot.num_frames)
+            one = len(leading) == 1 and len(source.shape) == 3
+            for first, last in _runs(places, frames) if one else ():
+                view[_slice(places[first:last])] = source[_slice(frames[first:last])]
+            for place, frame in () if one else zip(places, frames, strict=True):
+                there = place_of_frame(view.shape, int(place))[:-2]
+                view[there or ...] = source[
+                    place_of_frame(source.shape, int(frame))[:-2] or ...
+                ]
         copy_attributes(item, target.create_virtual_dataset(name, view))
+
+    def _source(self, slot: Slot) -> h5py.VirtualSource:
+        file = self._file_of(slot)
+        name = "." if file == self.own else self._from_here(file)
+        shape = (slot.num_frames, *self.shape)
+        if slot.like and slot.like.num_frames == slot.num_frames:
+            shape = slot.like.images.shape
+        elif slot.like and len(slot.like.images.shape) > 3:
+            shape = (slot.num_frames, *slot.like.images.shape[1:])
+        return h5py.VirtualSource(name, slot.place, shape, self.encoding.dtype)
+
+    def _copy_virtual(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
+        """Copy a virtual dataset that shows no whole images, with its sources."""
+        parts = list(sources(item))
+        stored = {address(s.dataset) for s in parts if s.dataset is not None}
+        kind = item.dtype
+        if stored & self.images:
+            if self.selection.partial:
+                raise FileError(
+                    f"{item.file.filename} shows parts of the images at "
+                    f"{path_of(item)}, which no range of frames can be kept of: "
+                    "denoise all, without --frames."
+                )
+            kind = self.encoding.dtype
+        creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        for part in item.virtual_sources():
+            taken = part.src_space
+            if taken.get_select_type() == h5py.h5s.SEL_ALL:
+                # HDF5 does not keep how much that is
+                whole = part.vspace.get_regular_hyperslab()
+                taken = h5py.h5s.create_simple(
+                    tuple(c * n for c, n in zip(*whole[2:], strict=True))
+                )
+            creation.set_virtual(
+                part.vspace,
+                os.fsencode(self._moved(item, part.file_name)),
+                part.dset_name.encode(),
+                taken,
+            )
+        creation.set_fill_value(np.asarray(item.fillvalue, kind))
+        h5py.h5d.create(
+            target.id,
+            name.encode(),
+            h5py.h5t.py_create(kind, logical=True),
+            item.id.get_space(),
+            creation,
+        )
+        copy_attributes(item, dataset_at(target, name))
+
+    def _moved(self, item: h5py.Dataset, file_name: str) -> str:
+        """Return the name of a source of `item` as the copy needs it."""
+        holder = Path(item.file.filename)
+        if file_name == "." and os.path.realpath(holder) in self.files:
+            file = self.files[os.path.realpath(holder)]
+        elif file_name == ".":
+            file = holder
+        else:
+            found = linked_file(holder, file_name) or holder.parent / file_name
+            file = self.files.get(os.path.realpath(found), found)
+        return "." if file == self.own else self._from_here(file)
+
+    def _file_of(self, slot: Slot) -> Path:
+        """Return the file that a slot lies in."""
+        return slot.data_file or self.master
+
+    def _link(self, file: Path, place: str) -> h5py.ExternalLink:
+        """Return a link to a place in another file, from this one."""
+        return h5py.ExternalLink(self._from_here(file), place)
+
+    def _from_here(self, file: Path) -> str:
+        """Return the relative path to a file, though folders may be symbolic links."""
+        there = os.path.join(os.path.realpath(file.parent), file.name)
+        return os.path.relpath(there, os.path.realpath(self.own.parent))
 
     def _corrected(self, item: h5py.Dataset, name: str) -> Num[ArrayLike, "..."] | None:
         """Return the new value of what depends on the images, None for the rest."""
@@ -291,19 +480,77 @@ _CORRECTIONS: dict[
 }
 
 
-def _link(slot: Slot | None) -> h5py.ExternalLink | None:
-    """Return the link to the images of a slot in a data file, None without one."""
-    if slot is None or slot.data_file is None:
-        return None
-    return h5py.ExternalLink(slot.data_file.name, slot.place)
+def _runs(
+    places: Int[np.ndarray, " frame"], frames: Int[np.ndarray, " frame"]
+) -> Iterator[tuple[int, int]]:
+    """Yield first and last (excluded) index of what has even steps in both."""
+    first = 0
+    while first < len(places):
+        last = first + 1
+        if last < len(places) and frames[last] > frames[first]:
+            steps = places[last] - places[first], frames[last] - frames[first]
+            while last < len(places) and steps == (
+                places[last] - places[last - 1],
+                frames[last] - frames[last - 1],
+            ):
+                last += 1
+        yield first, last
+        first = last
 
 
-def _held(slots: Iterable[Slot]) -> dict[tuple[int, int], Slot]:
-    """Return slots by the address of the images whose place they take."""
-    return {address(slot.like.images): slot for slot in slots if slot.like}
+def _slice(positions: Int[np.ndarray, " frame"]) -> slice:
+    """Return the slice of positions with even steps."""
+    step = int(positions[1] - positions[0]) if len(positions) > 1 else 1
+    return slice(int(positions[0]), int(positions[-1]) + 1, step)
 
 
-def _data_file(data_file: Path, master: Path, output: Path) -> Path:
+def _cloned_files(
+    layout: Layout, master: Path, slots: tuple[Slot, ...]
+) -> dict[str, Path]:
+    """Return the files of the output by the real paths of those that they copy."""
+    files = {os.path.realpath(layout.path): master}
+    for slot in slots:
+        if slot.data_file and slot.like and slot.like.data_file:
+            files[os.path.realpath(slot.like.data_file)] = slot.data_file
+    return files
+
+
+def _positions(layout: Layout, selection: Selection) -> dict[Origin, int | None]:
+    """Return where each frame goes by its origin, None if it is left out.
+
+    Frames that do not come first have no place of their own, hence no origin.
+    """
+    if any(each.axes != FRAMES_FIRST for each in layout.datasets):
+        return {}
+    found = [origin for each in layout.datasets for origin in origins(each.images)]
+    positions: dict[Origin, int | None] = dict.fromkeys(found)
+    for index in range(selection.start, selection.stop):
+        positions[found[index]] = index - selection.start
+    return positions
+
+
+def _data_files(layout: Layout, output: Path) -> dict[Path, Path]:
+    """Return the data files of the output by those of the input.
+
+    They lie beside the master, or in folders beside it where two have one name.
+    """
+    found = list(dict.fromkeys(d.data_file for d in layout.datasets if d.data_file))
+    beside = [_renamed(each, layout.path, output) for each in found]
+    taken = [output, *beside]
+    files = {
+        each: new if taken.count(new) == 1 else new.parent / each.parent.name / new.name
+        for each, new in zip(found, beside, strict=True)
+    }
+    if len({output, *files.values()}) < len(files) + 1:
+        names = ", ".join(str(each) for each in found)
+        raise FileError(
+            f"{layout.path} has data files of one name, {names}: rename them, or "
+            "denoise them one by one."
+        )
+    return files
+
+
+def _renamed(data_file: Path, master: Path, output: Path) -> Path:
     name = data_file.name
     if name.startswith(prefix(master)):
         name = prefix(output) + name.removeprefix(prefix(master))

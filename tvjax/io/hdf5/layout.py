@@ -52,11 +52,13 @@ class Layout:
         path: The file.
         file: The same, open.
         datasets: The datasets of its frames, in their order.
+        missing: Paths of those that follow, which are not there.
     """
 
     path: Path
     file: h5py.File
     datasets: tuple[FrameDataset, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def group(self) -> h5py.Group:

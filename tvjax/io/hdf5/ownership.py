@@ -9,6 +9,7 @@ import numpy as np
 
 from tvjax.io.hdf5.layout import FrameDataset
 from tvjax.io.hdf5.tree import (
+    Address,
     address,
     find_dataset,
     join,
@@ -16,9 +17,6 @@ from tvjax.io.hdf5.tree import (
     NUMBERED,
     text_attribute,
 )
-
-# What distinguishes an HDF5 object from all others.
-Address = tuple[int, int]
 
 # Groups in which a detector keeps what is its own.
 _INNER = ("detectorSpecific",)

@@ -1,7 +1,6 @@
 """HDF5 files as series of frames."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,9 @@ from tvjax.io.hdf5.declared import find_declared
 from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.masks import find_masks
 from tvjax.io.hdf5.metadata import read_metadata
+from tvjax.io.hdf5.origins import stored_in
 from tvjax.io.hdf5.ownership import find_ownership
-from tvjax.io.hdf5.tree import find_dataset, text_attribute
+from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
 from tvjax.io.series import judge_values, Series
 
 # Attribute of an image dataset that names the program that denoised it.
@@ -29,12 +29,16 @@ DENOISED_BY = "denoised_by"
 READ_AT_ONCE = 2**26
 
 
-def open_hdf5(path: Path, dataset: str | None = None) -> Series:
+def open_hdf5(
+    path: Path, dataset: str | None = None, *, partial: bool = False
+) -> Series:
     """Open an HDF5 file as a series.
 
     Args:
         path: A master with links, a data file, or any file with a stack of images.
-        dataset: Path of the images in the file, where there are several stacks.
+        dataset: Path of the images in the file, where there are several stacks: a
+            dataset, or the group of numbered ones.
+        partial: Whether the first frames will do, where data files are missing.
 
     Raises:
         FileError: The file is damaged or incomplete, or holds no images, or several.
@@ -42,7 +46,7 @@ def open_hdf5(path: Path, dataset: str | None = None) -> Series:
     with reading(path):
         file = h5py.File(path, "r")
     try:
-        return _open_frames(path, file, dataset)
+        return _open_frames(path, file, dataset, partial)
     except BaseException:
         file.close()
         raise
@@ -124,10 +128,23 @@ def read_dataset(
         return values, text_attribute(item, "units")
 
 
-def _open_frames(path: Path, file: h5py.File, dataset: str | None) -> Series:
+def _open_frames(
+    path: Path, file: h5py.File, dataset: str | None, partial: bool
+) -> Series:
+    chosen = find_images(path, file, dataset, partial=partial)
     found = []
-    for name, images in find_images(path, file, dataset):
+    for name, images in chosen.parts:
         check_readable(path, images)
+        if images.size == 0:
+            raise FileError(
+                f"{path} has no frames at {name}: choose others with --dataset."
+            )
+        _check_planes(path, file, name, images, numbered=chosen.name != name)
+        if partial and math.prod(images.shape[1:-2]) > 1:
+            raise FileError(
+                f"{path} has images of {images.shape} at {name}, of which no range of "
+                "frames can be taken: take all, without --frames."
+            )
         holder = Path(images.file.filename)
         data_file = None if images.file == file else holder
         num_frames = math.prod(images.shape[:-2])
@@ -142,20 +159,32 @@ def _open_frames(path: Path, file: h5py.File, dataset: str | None) -> Series:
         )
     ((shape, dtype),) = kinds
     holders = {each.images.file for each in datasets}
-    read = functools.partial(_read_frames, path, datasets)
-    num_frames = sum(each.num_frames for each in datasets)
+    there = sum(each.num_frames for each in datasets)
+    total = _planned(file, there, datasets[0].num_frames, chosen.missing)
     ownership = find_ownership(file, datasets)
     masks = find_masks(path, file, datasets, shape, ownership)
+    stored = [item for each in datasets for item in stored_in(each.images)]
+    by = {text_attribute(item, DENOISED_BY) for item in stored} - {""}
+
+    def read(
+        start: int, stop: int
+    ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
+        if chosen.missing and stop > there:
+            raise FileError(
+                f"{chosen.absent} Its frames 0:{there} are there: "
+                f"pass --frames with a part of 0:{there} for those."
+            )
+        return _read_frames(path, datasets, start, stop)
+
     declared = find_declared(datasets, ownership)
-    invalid_values, doubts = judge_values(str(path), read, num_frames, declared)
-    by = {text_attribute(each.images, DENOISED_BY) for each in datasets} - {""}
+    invalid_values, doubts = judge_values(str(path), read, there, declared)
 
     def close() -> None:
         for holder in (*holders, *masks.files, file):
             holder.close()
 
     return Series(
-        num_frames=num_frames,
+        num_frames=total,
         shape=shape,
         dtype=dtype,
         read=read,
@@ -164,13 +193,56 @@ def _open_frames(path: Path, file: h5py.File, dataset: str | None) -> Series:
         invalid_values=invalid_values,
         metadata=read_metadata(file, ownership),
         names=(str(path),),
-        files=(path, *(each.data_file for each in datasets if each.data_file)),
+        files=tuple(
+            dict.fromkeys((path, *(Path(item.file.filename) for item in stored)))
+        ),
         kind="HDF5",
         denoised_by=by.pop() if by else None,
         warnings=(*masks.warnings, *doubts),
-        layout=Layout(path, file, datasets),
+        layout=Layout(path, file, datasets, chosen.missing),
         close=close,
     )
+
+
+def _check_planes(
+    path: Path, file: h5py.File, name: str, images: h5py.Dataset, *, numbered: bool
+) -> None:
+    """Raise `FileError` where each frame has an image for each of several thresholds.
+
+    A raster of frames has as many axes: detectors number theirs, or tell the
+    thresholds.
+    """
+    planes = math.prod(images.shape[1:-2])
+    if planes < 2 or not (numbered or _tells_thresholds(file, planes)):
+        return
+    raise FileError(
+        f"{path} has {planes} planes a frame at {name} {images.shape}, as of several "
+        "thresholds: put those of one into a dataset of three axes, virtual or not, "
+        "and name it with --dataset."
+    )
+
+
+def _tells_thresholds(file: h5py.File, number: int) -> bool:
+    return any(
+        item.size == number and name.rpartition("/")[2].startswith("threshold")
+        for name, item in walk_datasets(file, far=True)
+    )
+
+
+def _planned(file: h5py.File, there: int, in_one: int, missing: tuple[str, ...]) -> int:
+    """Return how many frames there are or should be, by what a file says of a scan.
+
+    Without a word of it, files that are missing have as many frames as the first.
+    """
+    if not missing:
+        return there
+    counts = {"nimages": 0, "ntrigger": 1}
+    for name, item in walk_datasets(file):
+        own = name.rpartition("/")[2]
+        if own in counts and item.size == 1 and item.dtype.kind in "ui":
+            counts[own] = int(np.ravel(item[()])[0])
+    planned = counts["nimages"] * counts["ntrigger"]
+    return planned if planned > there else there + len(missing) * in_one
 
 
 def _read_frames(

@@ -1,7 +1,9 @@
 """The tree of groups and datasets in an HDF5 file."""
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import h5py
 import h5py.h5o
@@ -11,39 +13,50 @@ from jaxtyping import Shaped
 # Names of the links that lead from a DECTRIS master to its data files.
 NUMBERED = re.compile(r"data_\d+$")
 
+# A file, and the place of an object in it.
+Address = tuple[str, int]
+
 # What an attribute or a dataset of strings may hold.
 Stored = str | bytes | np.generic | Shaped[np.ndarray, "..."] | h5py.Empty
 
 
 def walk(
-    group: h5py.Group, seen: set[tuple[int, int]] | None = None
+    group: h5py.Group, *, far: bool = False
 ) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
     """Yield path and object of everything below `group`, each object once.
 
     Links to other files are followed by one step where they lead somewhere; those to
     the images are not, since a master can have a thousand.
+
+    Args:
+        group: Where to start.
+        far: Whether groups in other files are entered.
     """
-    seen = set() if seen is None else seen
+    yield from _walk(group, path_of(group), far, {address(group)})
+
+
+def _walk(
+    group: h5py.Group, path: str, far: bool, seen: set[Address]
+) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
     for name in names_in(group):
         link = group.get(name, getlink=True)
         external = isinstance(link, h5py.ExternalLink)
         if isinstance(link, h5py.SoftLink) or (external and NUMBERED.match(name)):
             continue
-        try:
-            item = group[name]
-        except (KeyError, OSError):
-            continue
+        item = find_item(group, name)
         if not isinstance(item, h5py.Group | h5py.Dataset) or address(item) in seen:
             continue
         seen.add(address(item))
-        yield join(path_of(group), name), item
-        if isinstance(item, h5py.Group) and not external:
-            yield from walk(item, seen)
+        yield join(path, name), item
+        if isinstance(item, h5py.Group) and (far or not external):
+            yield from _walk(item, join(path, name), far, seen)
 
 
-def walk_datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
+def walk_datasets(
+    group: h5py.Group, *, far: bool = False
+) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yield path and dataset of every dataset below `group`, each once."""
-    for name, item in walk(group):
+    for name, item in walk(group, far=far):
         if isinstance(item, h5py.Dataset):
             yield name, item
 
@@ -61,6 +74,21 @@ def join(group: str, name: str) -> str:
 def path_of(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> str:
     """Return the path of an object in its file, by the name it was reached with."""
     return str(item.name or "")
+
+
+def place_of(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> str:
+    """Return a path that leads to an object in its own file.
+
+    By way of links between files, HDF5 may know it by a name in another one.
+    """
+    wanted = address(item)
+    found = find_item(item.file, path_of(item) or "/")
+    if found is not None and address(found) == wanted:
+        return path_of(item)
+    return next(
+        (name for name, each in walk(item.file) if address(each) == wanted),
+        path_of(item),
+    )
 
 
 def group_at(parent: h5py.Group, name: str) -> h5py.Group:
@@ -87,16 +115,42 @@ def dataset_at(parent: h5py.Group, name: str) -> h5py.Dataset:
     return item
 
 
+def find_item(
+    parent: h5py.Group, name: str
+) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
+    """Return what a path leads to, None where it leads nowhere."""
+    try:
+        return parent[name]
+    except (KeyError, OSError):
+        return None
+
+
 def find_dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
     """Return the dataset at a path, None where there is none or something else."""
-    item = parent.get(name)
+    item = find_item(parent, name)
     return item if isinstance(item, h5py.Dataset) else None
 
 
-def address(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> tuple[int, int]:
-    """Return what distinguishes an HDF5 object from all others, whatever its names."""
-    info = h5py.h5o.get_info(item.id)
-    return info.fileno, info.addr
+def address(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> Address:
+    """Return what distinguishes an HDF5 object from all others, whatever its names.
+
+    HDF5 numbers its files anew whenever it opens them: hence the path.
+    """
+    return os.path.realpath(item.file.filename), h5py.h5o.get_info(item.id).addr
+
+
+def linked_file(holder: Path, name: str) -> Path | None:
+    """Return the file that `name` in the file `holder` leads to, None if it is missing.
+
+    HDF5 looks in the folder of the name that it opened, in the current one, and in that
+    of the file that a symbolic link leads to.
+    """
+    folders = (holder.parent, Path(), holder.resolve().parent)
+    names = (
+        (Path(name), Path(Path(name).name)) if os.path.isabs(name) else (Path(name),)
+    )
+    places = [folder / each for each in names for folder in folders]
+    return next((place for place in places if place.exists()), None)
 
 
 def text(value: Stored) -> str:

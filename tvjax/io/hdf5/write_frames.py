@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Num
 
 from tvjax.io.encoding import Encoding
 from tvjax.io.hdf5.clone import (
-    clone_data_file,
-    clone_master,
+    Clone,
+    clone_of,
     create_images,
     plan,
     prefix,
@@ -19,7 +19,7 @@ from tvjax.io.hdf5.clone import (
 from tvjax.io.hdf5.declared import FILLS
 from tvjax.io.hdf5.layout import FRAMES_FIRST, place_of_frame
 from tvjax.io.hdf5.read import DENOISED_BY
-from tvjax.io.hdf5.tree import dataset_at, join, names_in, path_of, text_attribute, walk
+from tvjax.io.hdf5.tree import dataset_at, join, names_in, path_of, text_attribute
 from tvjax.io.provenance import PROGRAM, Provenance
 from tvjax.io.series import Frame, Metadata, Selection, Series
 from tvjax.io.staging import Staging
@@ -85,10 +85,17 @@ class Hdf5Sink:
         self._slots = _slots(output, like, selection)
         self._never_valid: Bool[np.ndarray, "height width"] = np.ones(like.shape, bool)
         self._written = 0
-        self._data_file: tuple[Path, h5py.File] | None = None
+        self._clone: Clone | None = None
+        self._data_files: dict[Path, h5py.File] = {}
         self._master = h5py.File(staging.open(output), "w")
         try:
-            self._start_master(output.parent)
+            if like.layout is None:
+                _new_master(self._master, self._slots, like, selection, encoding)
+            else:
+                self._clone = clone_of(
+                    like.layout, output, self._slots, selection, like.shape, encoding
+                )
+                self._clone.copy(self._master)
         except BaseException:
             self._master.close()
             raise
@@ -106,12 +113,11 @@ class Hdf5Sink:
 
     def finish(self, provenance: Provenance | None) -> None:
         """Write what is known only at the end."""
-        self._close_data_file()
+        self._close_data_files(())
         if self._like.layout is None:
             mask = dataset_at(self._master, "entry/instrument/detector/pixel_mask")
             mask[...] = self._never_valid
-        if self._encoding.scale != 1:
-            _publish_scale(self._master, self._encoding.scale)
+        _publish_scale(self._master, self._encoding.scale)
         if provenance is not None:
             write_process(self._master, self._slots[0].name, provenance)
         for slot in self._slots:
@@ -120,23 +126,8 @@ class Hdf5Sink:
 
     def close(self) -> None:
         """Close the HDF5 files, complete or not."""
-        self._close_data_file()
+        self._close_data_files(())
         self._master.close()
-
-    def _start_master(self, folder: Path) -> None:
-        like, selection, encoding = self._like, self._selection, self._encoding
-        if like.layout is None:
-            _new_master(self._master, self._slots, like, selection, encoding)
-        else:
-            clone_master(
-                like.layout,
-                self._master,
-                folder,
-                self._slots,
-                selection,
-                like.shape,
-                encoding,
-            )
 
     def _next_place(self) -> tuple[Slot, int]:
         """Return the slot of the next frame and its position there."""
@@ -151,33 +142,29 @@ class Hdf5Sink:
         """Return the file of a slot, starting it where it is a new data file."""
         if slot.data_file is None:
             return self._master
-        if self._data_file is None or self._data_file[0] != slot.data_file:
-            self._close_data_file()
+        if slot.data_file not in self._data_files:
+            self._close_data_files(self._slots[self._slots.index(slot) :])
             file = h5py.File(self._staging.open(slot.data_file), "w")
-            self._data_file = (slot.data_file, file)
+            self._data_files[slot.data_file] = file
             slots = tuple(s for s in self._slots if s.data_file == slot.data_file)
-            if slot.like:
-                clone_data_file(
-                    slot.like.images.file,
-                    file,
-                    slot.data_file.parent,
-                    slots,
-                    self._selection,
-                    self._like.shape,
-                    self._encoding,
-                )
+            if slot.like and self._clone:
+                source = slot.like.images.file
+                self._clone.of(source, slot.data_file).copy(file)
+                # a detector that the master only links to
+                _publish_scale(file, self._encoding.scale)
             else:
                 _new_data_file(file, slot, self._like.shape, self._encoding)
             for each in slots:
                 images = dataset_at(file, each.place)
                 self._number(images, each)
                 self._sign(images)
-        return self._data_file[1]
+        return self._data_files[slot.data_file]
 
-    def _close_data_file(self) -> None:
-        if self._data_file is not None:
-            self._data_file[1].close()
-            self._data_file = None
+    def _close_data_files(self, needed: tuple[Slot, ...]) -> None:
+        """Close the data files but those of slots that are still to be filled."""
+        kept = {slot.data_file for slot in needed}
+        for path in [path for path in self._data_files if path not in kept]:
+            self._data_files.pop(path).close()
 
     def _number(self, images: h5py.Dataset, slot: Slot) -> None:
         """Number the images of a slot from 1 on, as detectors do."""
@@ -358,28 +345,36 @@ def _write(group: h5py.Group, name: str, value: float | None, units: str) -> Non
         group[name].attrs["units"] = units
 
 
-def _publish_scale(master: h5py.File, scale: int) -> None:
+def _publish_scale(file: h5py.File, scale: int) -> None:
     """Tell readers by how much to multiply what is stored to get counts.
 
     The factor stands with the detector, under the name that readers use and the one
     that NeXus documents. Beside the images, fabio and dxtbx would count it as a frame.
     """
-    for _, item in walk(master):
+
+    def publish(_: str, item: h5py.Group | h5py.Dataset) -> bool | None:
         if (
-            isinstance(item, h5py.Group)
-            and text_attribute(item, "NX_class") == "NXdetector"
+            isinstance(item, h5py.Dataset)
+            or text_attribute(item, "NX_class") != "NXdetector"
         ):
-            for name in ("data_scale_factor", "data_scaling_factor"):
-                if name not in item:
-                    item[name] = 1 / scale
-            return
+            return None
+        for name in ("data_scale_factor", "data_scaling_factor"):
+            if name not in item:
+                item[name] = 1 / scale
+        return True
+
+    if scale != 1:
+        file.visititems(publish)  # which does not follow links to the raw files
 
 
 def write_process(master: h5py.File, images: str, provenance: Provenance) -> None:
     """Write the provenance as an NXprocess group of the entry that has the images."""
-    entry = master[images.split("/")[1]]
-    if not isinstance(entry, h5py.Group):
-        entry = master
+    own = images.split("/")[1]
+    entry: h5py.Group = master
+    # A link leads to a file that has no name yet.
+    if isinstance(master.get(own, getlink=True), h5py.HardLink):
+        found = master[own]
+        entry = found if isinstance(found, h5py.Group) else master
     earlier = [name for name in names_in(entry) if name.startswith(PROGRAM)]
     name = f"{PROGRAM}_{len(earlier) + 1}" if earlier else PROGRAM
     process = nexus_group(entry, name, "NXprocess")
