@@ -30,7 +30,7 @@ def test_metadata_of_an_smv_image_is_in_si_units(tmp_path):
         OSC_RANGE="0.25",
         CCD_IMAGE_SATURATION="65535",
     )
-    num_frames, metadata, denoised_by = describe(path)
+    num_frames, metadata, denoised_by, declared = describe(path)
     assert (num_frames, denoised_by) == (1, None)
     assert (metadata.wavelength, metadata.exposure) == (0.97, 0.5)
     assert metadata.distance == pytest.approx(0.15)
@@ -55,6 +55,31 @@ def test_frames_of_a_file_with_several_are_read_in_order(tmp_path):
     assert describe(path).num_frames == 3
     values = [data for data, _ in read(path, 1, 3)]
     np.testing.assert_array_equal(values, [IMAGE + 1, IMAGE + 2])
+
+
+@pytest.mark.parametrize(
+    ("header", "marks"),
+    [
+        ({"Dummy": "-10"}, ((-10, -10),)),
+        ({"Dummy": "-10", "DDummy": "0.5"}, ((-10.5, -9.5),)),
+        ({"dummy": "7", "ddummy": "0"}, ((7, 7),)),
+        ({"Dummy": "none"}, ()),
+        ({}, ()),
+    ],
+)
+def test_the_dummy_value_of_a_header_is_no_reading(tmp_path, header, marks):
+    path = tmp_path / "a.edf"
+    fabio.edfimage.EdfImage(data=IMAGE, header=header).write(str(path))
+    assert describe(path).declared.marks == marks
+
+
+def test_pixels_near_the_dummy_value_are_invalid(tmp_path):
+    image = np.arange(20, dtype=np.float32).reshape(4, 5)
+    header = {"Dummy": "7", "DDummy": "1.1"}
+    fabio.edfimage.EdfImage(data=image, header=header).write(str(tmp_path / "a.edf"))
+    with open_series(tmp_path / "a.edf") as series:
+        (frame,) = series.frames()
+    assert frame.data[~frame.mask].tolist() == [6, 7, 8]
 
 
 def test_an_incomplete_image_is_an_error_and_not_zeros(tmp_path):

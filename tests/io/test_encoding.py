@@ -3,7 +3,7 @@ import pytest
 
 from tvjax.io import fit_scale, Frame
 from tvjax.io.encoding import Encoding
-from tvjax.io.invalid_values import InvalidValues
+from tvjax.io.invalid_values import find_invalid_values
 
 ALL = np.ones((1, 40, 50), bool)
 
@@ -44,11 +44,14 @@ def test_invalid_pixels_have_no_say_in_the_scale():
         (np.float32, np.nan, "uint32", 2**32 - 1),
         (np.float32, np.nan, "int32", -1),
         (np.uint32, 2**32 - 1, "float32", np.nan),
+        (np.uint16, 2**16 - 2, "uint32", 2**32 - 1),
+        (np.uint32, 2**32 - 2, "float32", np.nan),
+        (np.int32, -(2**31), "int32", -1),
     ],
 )
 def test_a_mark_becomes_the_mark_of_the_output(source, mark, dtype, stored):
     data = np.array([[3, mark]], dtype=source)
-    invalid_values = InvalidValues.of(data)
+    invalid_values = find_invalid_values([data])[0]
     frame = Frame(0, data, invalid_values.valid(data))
     encoded, tally = Encoding(np.dtype(dtype), 1).encode(
         data / 3, frame, invalid_values

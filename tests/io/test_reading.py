@@ -166,12 +166,44 @@ def save_pixel_mask(path):
     return path.with_suffix(".h5")
 
 
+def save_bits(path):
+    tifffile.imwrite(path.with_suffix(".tif"), ~VALID, photometric="minisblack")
+    return path.with_suffix(".tif")
+
+
+def save_boolean_pixel_mask(path):
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        file["entry/instrument/detector/pixel_mask"] = ~VALID
+    return path.with_suffix(".h5")
+
+
 @pytest.mark.parametrize(
     "save",
-    [save_npy, save_npy_of_integers, save_mask_tiff, save_image, save_pixel_mask],
+    [
+        *(save_npy, save_npy_of_integers, save_mask_tiff, save_image),
+        *(save_pixel_mask, save_bits, save_boolean_pixel_mask),
+    ],
 )
 def test_zero_is_valid_in_files_and_true_in_booleans(tmp_path, save):
     np.testing.assert_array_equal(read_mask(save(tmp_path / "mask"), (4, 5)), VALID)
+
+
+def test_pages_of_masks_that_differ_are_refused(tmp_path):
+    path = tmp_path / "mask.tif"
+    tifffile.imwrite(path, np.stack([~VALID, VALID]).astype(np.uint8))
+    with pytest.raises(FileError, match="2 masks that differ"):
+        read_mask(path, VALID.shape)
+    tifffile.imwrite(path, np.stack([~VALID, ~VALID]).astype(np.uint8))
+    np.testing.assert_array_equal(read_mask(path, VALID.shape), VALID)
+
+
+def test_several_frames_tell_what_is_no_reading(tmp_path):
+    frames = np.random.default_rng(0).normal(0, 9, (3, 20, 30)).astype(np.int32)
+    frames[0] = np.maximum(frames[0], -2)
+    for number, frame in enumerate(frames):
+        tifffile.imwrite(tmp_path / f"ccd_{number}.tif", frame)
+    with open_series(tmp_path / "ccd_#.tif") as series:
+        assert [frame.mask.mean() for frame in series.frames()] == [1.0] * 3
 
 
 def test_a_mask_of_another_detector_is_refused(tmp_path):

@@ -2,8 +2,8 @@ import dataclasses
 
 import numpy as np
 
-from tvjax.io import Metadata, series_of
-from tvjax.io.series import Selection
+from tvjax.io import FileError, Metadata, series_of
+from tvjax.io.series import judge_values, Selection
 
 
 def test_frames_in_memory_come_one_by_one_with_their_masks():
@@ -54,3 +54,28 @@ def test_known_metadata_leaves_out_what_is_silent():
 def test_a_selection_is_partial_where_a_frame_is_left_out():
     assert Selection(2, 5, 9).num_frames == 3 and Selection(2, 5, 9).partial
     assert not Selection(0, 9, 9).partial
+
+
+def test_a_later_frame_that_cannot_be_read_is_left_to_who_reaches_it():
+    def read(start, stop):
+        if start:
+            raise FileError("damaged")
+        yield np.zeros((2, 2), np.uint32), ""
+
+    found, doubts = judge_values("scan", read, 9)
+    assert found.valid(np.zeros((2, 2), np.uint32)).all() and not doubts
+
+
+def test_values_that_leave_little_are_told():
+    frames = np.zeros((3, 20, 30), np.uint32)
+    frames[:, :12] = 2**32 - 1
+    (warning,) = series_of(frames).warnings
+    assert "leaves 40.0% of the pixels valid" in warning
+
+
+def test_a_mask_of_one_frame_is_for_that_frame():
+    series = series_of(np.zeros((3, 2, 4), np.uint32))
+    own = np.arange(24).reshape(3, 2, 4) % 5 > 0
+    series = dataclasses.replace(series, mask_of_frame=lambda index: own[index])
+    for frame in series.frames(1):
+        np.testing.assert_array_equal(frame.mask, own[frame.index])

@@ -152,7 +152,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path, name, num_fram
         dtype=np.dtype(np.uint16),
         read=read,
         mask=np.ones(shape, bool),
-        invalid_values=InvalidValues(negative=False),
+        invalid_values=InvalidValues(),
     )
     peaks = {}
     with create_series(tmp_path / name, series) as writer:

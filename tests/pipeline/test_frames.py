@@ -50,6 +50,14 @@ def test_integers_reach_the_denoiser_as_integers_and_without_marks(scan, tmp_pat
         assert not call["y"][~call["mask"]].any()
 
 
+def test_what_is_doubtful_about_a_file_is_passed_on(scan, tmp_path):
+    with h5py.File(scan, "r+") as file:
+        file["entry/bad_pixel_mask"] = np.zeros((20, 30), np.uint8)
+    outcome = denoise_files(scan, tmp_path / "clean_master.h5", denoise=Halve())
+    assert any("/entry/bad_pixel_mask" in text for text in outcome.warnings)
+    assert "/entry/bad_pixel_mask" in outcome.report()
+
+
 def test_noise_with_a_level_for_each_pixel_has_a_background_too(scan):
     with open_series(scan) as series:
         sample = list(series.frames(0, 2))

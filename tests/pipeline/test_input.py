@@ -135,6 +135,15 @@ def test_the_mask_of_a_file_is_added(scan, tmp_path):
         np.testing.assert_array_equal(series.mask, known & mask)
 
 
+def test_a_mask_that_leaves_little_is_told(scan, tmp_path):
+    mask = np.zeros((20, 30), bool)
+    mask[:, :12] = True
+    np.save(tmp_path / "mask.npy", mask)
+    with open_input(scan, Settings(mask=str(tmp_path / "mask.npy"))) as series:
+        (warning,) = series.warnings
+    assert "mask.npy leaves 40.0% of the pixels valid" in warning
+
+
 def test_a_mask_that_leaves_nothing_is_refused(scan, tmp_path):
     with open_series(scan) as series:
         np.save(tmp_path / "mask.npy", ~series.mask)

@@ -39,6 +39,15 @@ def test_a_scan_and_what_comes_next(tmp_path):
     assert not {"denoised by", "energies", "no energy stack"} & facts.keys()
 
 
+@pytest.mark.parametrize("energies", [None, "700:710:6"])
+def test_what_is_doubtful_about_a_file_is_told(tmp_path, counts, energies):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/data/data"] = counts
+        file["entry/detector/pixel_mask"] = np.zeros((7, 7), np.uint32)
+    facts = inspect(tmp_path / "a.h5", energies=energies)
+    assert any("pixel_mask of the shape (7, 7)" in text for text in facts["warnings"])
+
+
 def test_an_energy_stack_in_hdf5(tmp_path, counts):
     source = tmp_path / "raw.h5"
     save_stack(source, stack_of(counts, ENERGIES))

@@ -57,6 +57,14 @@ def test_every_frame_is_written_and_the_summary_says_how(tmp_path, scene, denois
     json.dumps(outcome.asdict())
 
 
+def test_what_is_doubtful_about_a_file_is_passed_on(tmp_path, scene, denoise):
+    source = write_density(tmp_path / "raw.h5", scene)
+    with h5py.File(source, "r+") as file:
+        file["entry/bad_pixel_mask"] = np.zeros(SHAPE, np.uint8)
+    outcome = denoise(source, tmp_path / "clean.h5")
+    assert any("/entry/bad_pixel_mask" in text for text in outcome.warnings)
+
+
 def test_a_stack_is_read_frame_by_frame(tmp_path, scene, monkeypatch):
     """But for what the fit asks for, never more than a frame lies in memory."""
     source = write_density(tmp_path / "raw.h5", scene)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from jaxtyping import Num
 
 from tvjax.io.compressed import open_binary
 from tvjax.io.errors import FileError
+from tvjax.io.invalid_values import Declared
 from tvjax.io.series import Description, Metadata
 
 _LOGGER = logging.getLogger("fabio")
@@ -41,7 +43,8 @@ _UNREAD = {
 def describe(path: Path) -> Description:
     """Return the number of frames and the metadata in the header."""
     with _open(path) as image:
-        return Description(image.nframes, _metadata(image.header), None)
+        header = image.header
+        return Description(image.nframes, _metadata(header), None, _declared(header))
 
 
 def read(
@@ -125,6 +128,16 @@ def _metadata(fields: Mapping[str, str | float]) -> Metadata:
         angle_increment=_number(fields, "OSC_RANGE"),
         saturation=_number(fields, "CCD_IMAGE_SATURATION", "Overflow threshold"),
     )
+
+
+def _declared(fields: Mapping[str, str | float]) -> Declared:
+    """Return the dummy value of an EDF header, with what it may differ by."""
+    known = {key.lower(): value for key, value in fields.items()}
+    dummy = _number(known, "dummy")
+    if dummy is None or math.isnan(dummy):
+        return Declared()
+    margin = abs(_number(known, "ddummy") or 0.0)
+    return Declared(marks=((dummy - margin, dummy + margin),))
 
 
 def _number(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Num
 
 from tvjax.io.errors import FileError
-from tvjax.io.invalid_values import InvalidValues
+from tvjax.io.invalid_values import BAD, GAP, InvalidValues
 from tvjax.io.series import Frame
 
 # Least default factor from counts to integers: denoised backgrounds lie below one
@@ -89,6 +89,11 @@ class Encoding:
         stored[~reading] = self._invalid(frame.data[~reading])
         return stored, tally
 
+    @property
+    def mark(self) -> float | int:
+        """What an invalid pixel has in the output."""
+        return self._invalid(np.zeros(1, np.uint8))[0].item()
+
     def limit(self, value: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Return a limit in counts, such as a saturation, as stored."""
         stored = np.asarray(np.multiply(value, self.scale, dtype=np.float64))
@@ -102,9 +107,9 @@ class Encoding:
             return np.full(found.shape, np.nan, self.dtype)
         if self.dtype.kind == "u":
             return np.full(found.shape, np.iinfo(self.dtype).max, self.dtype)
-        if found.dtype.kind == "i":
-            return found.astype(self.dtype)
-        return np.full(found.shape, -1, self.dtype)
+        # Of the signed marks only that of a bad pixel means the same everywhere.
+        bad = (found == BAD) & (found.dtype.kind == "i")
+        return np.where(bad, BAD, GAP).astype(self.dtype)
 
 
 def choose_encoding(

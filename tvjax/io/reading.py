@@ -20,9 +20,9 @@ from tvjax.io.file_names import (
     missing_numbers,
 )
 from tvjax.io.formats import format_of, is_hdf5, ReadableFormat
-from tvjax.io.hdf5.read import open_hdf5, read_pixel_mask
-from tvjax.io.invalid_values import InvalidValues
-from tvjax.io.series import Series
+from tvjax.io.hdf5.masks import read_pixel_mask
+from tvjax.io.hdf5.read import open_hdf5
+from tvjax.io.series import judge_values, Series
 
 # The input as a user names it: a file or a pattern, or several.
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
@@ -85,8 +85,10 @@ def read_mask(
     """
     path = Path(path)
     with reading(path):
-        values = _mask_values(path)
-    mask = values if values.dtype == bool else values == 0
+        values = _mask_values(path, shape)
+    # only NumPy has the same booleans as the API; a bit in a file is like a number
+    of_numpy = path.suffix == ".npy" and values.dtype == bool
+    mask = values if of_numpy else values == 0
     if mask.shape != shape:
         raise FileError(
             f"{path} has the shape {mask.shape}, the frames {shape}: "
@@ -111,13 +113,20 @@ def holds_images(path: Path) -> bool:
 
 
 def _mask_values(
-    path: Path,
-) -> Num[np.ndarray, "height width"] | Bool[np.ndarray, "height width"]:
+    path: Path, shape: tuple[int, int]
+) -> Num[np.ndarray, "..."] | Bool[np.ndarray, "..."]:
     if path.suffix == ".npy":
         return np.load(path)
     if is_hdf5(path):
-        return read_pixel_mask(path)
-    return next(format_of(path).read(path, 0, 1))[0]
+        return read_pixel_mask(path, shape)
+    source = format_of(path)
+    pages = [page for page, _ in source.read(path, 0, source.describe(path).num_frames)]
+    if any(not np.array_equal(page != 0, pages[0] != 0) for page in pages[1:]):
+        raise FileError(
+            f"{path} has {len(pages)} masks that differ: --mask takes one for all "
+            "frames."
+        )
+    return pages[0]
 
 
 def _open_images(
@@ -133,27 +142,27 @@ def _open_images(
             f"{files[0]} holds no numbers: convert it to integers or floats."
         )
     numbers = frame_numbers(files) if description.num_frames == 1 else None
+    num_frames = description.num_frames * len(files)
+    read = functools.partial(
+        _read_images, source, files, description.num_frames, first.shape, first.dtype
+    )
+    invalid_values, doubts = judge_values(
+        names[0], read, num_frames, description.declared
+    )
     return Series(
-        num_frames=description.num_frames * len(files),
+        num_frames=num_frames,
         shape=first.shape,
         dtype=first.dtype,
-        read=functools.partial(
-            _read_images,
-            source,
-            files,
-            description.num_frames,
-            first.shape,
-            first.dtype,
-        ),
+        read=read,
         mask=np.ones(first.shape, bool),
-        invalid_values=InvalidValues.of(first),
+        invalid_values=invalid_values,
         metadata=description.metadata,
         names=names,
         files=tuple(files),
         kind=source.NAME,
         denoised_by=description.denoised_by,
         numbers=numbers,
-        warnings=tuple(_gaps(files, numbers, complete)),
+        warnings=(*_gaps(files, numbers, complete), *doubts),
     )
 
 

@@ -9,8 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Num
 
+from tvjax.io.errors import FileError
 from tvjax.io.hdf5.layout import Layout
-from tvjax.io.invalid_values import InvalidValues
+from tvjax.io.invalid_values import Declared, find_invalid_values, InvalidValues
+
+# Yields data and header of the frames from a start to a stop (excluded).
+Read = Callable[[int, int], Iterator[tuple[Num[np.ndarray, "height width"], str]]]
+
+# Share of valid pixels below which a mask may be the wrong way round.
+SCARCE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +81,7 @@ class Description(NamedTuple):
     num_frames: int
     metadata: Metadata
     denoised_by: str | None  # program and version
+    declared: Declared = Declared()
 
 
 class Selection(NamedTuple):
@@ -104,13 +112,15 @@ class Series:
         dtype: Type of the values as stored.
         read: Yields data and header of the frames from start to stop (excluded).
         mask: True where the files declare a pixel valid; a frame may have fewer.
+        mask_of_frame: The same for one frame only, where frames have masks of their
+            own.
         invalid_values: Which stored values say that a pixel is invalid.
         metadata: What the files say about the experiment.
         names: The input as the user named it.
         files: Every file that the frames come from.
         kind: Name of the format.
         denoised_by: Program and version that denoised these frames, if any did.
-        warnings: What a user should know of the files, a sentence each.
+        warnings: What is doubtful about the files, a sentence each.
         numbers: The number of each frame in the name of its file, where those rise.
         layout: Where an HDF5 file keeps its frames, for a writer to follow.
         close: Releases the files.
@@ -119,8 +129,9 @@ class Series:
     num_frames: int
     shape: tuple[int, int]
     dtype: np.dtype
-    read: Callable[[int, int], Iterator[tuple[Num[np.ndarray, "height width"], str]]]
+    read: Read
     mask: Bool[np.ndarray, "height width"]
+    mask_of_frame: Callable[[int], Bool[np.ndarray, "height width"]] | None = None
     invalid_values: InvalidValues
     metadata: Metadata = field(default_factory=Metadata)
     names: tuple[str, ...] = ()
@@ -166,6 +177,8 @@ class Series:
         stop = self.num_frames if stop is None else stop
         for index, (data, header) in enumerate(self.read(start, stop), start):
             mask = self.mask & self.invalid_values.valid(data)
+            if self.mask_of_frame is not None:
+                mask &= self.mask_of_frame(index)
             yield Frame(index, data, mask, header)
 
 
@@ -183,12 +196,70 @@ def series_of(
         metadata: What is known of the experiment.
     """
     num_frames, height, width = frames.shape
+
+    def read(
+        start: int, stop: int
+    ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
+        return ((frames[i], "") for i in range(start, stop))
+
+    invalid_values, doubts = judge_values("The array", read, num_frames)
     return Series(
         num_frames=num_frames,
         shape=(height, width),
         dtype=frames.dtype,
-        read=lambda start, stop: ((frames[i], "") for i in range(start, stop)),
+        read=read,
         mask=np.ones((height, width), bool) if mask is None else mask,
-        invalid_values=InvalidValues.of(frames[0]),
+        invalid_values=invalid_values,
+        warnings=doubts,
         metadata=metadata or Metadata(),
+    )
+
+
+def judge_values(
+    name: str, read: Read, num_frames: int, declared: Declared | None = None
+) -> tuple[InvalidValues, tuple[str, ...]]:
+    """Return the invalid values of a series, by its first, middle and last frame.
+
+    One of the later two that cannot be read is left out: who reaches it is told.
+
+    Args:
+        name: Name of the input, for the sentences.
+        read: Reads the frames.
+        num_frames: Number of frames.
+        declared: What the files declare of them.
+
+    Returns:
+        The invalid values, and a sentence for each doubt.
+
+    Raises:
+        FileError: The first frame cannot be read.
+    """
+    frames = [next(read(0, 1))[0]]
+    for index in sorted({num_frames // 2, num_frames - 1} - {0}):
+        try:
+            frames.append(next(read(index, index + 1))[0])
+        except FileError:
+            continue
+    found, doubts = find_invalid_values(frames, declared)
+    valid = np.stack([found.valid(frame) for frame in frames])
+    sentences = [f"{name} {doubt}." for doubt in doubts]
+    sentences += warn_if_scarce(f"Values declared or taken invalid in {name}", valid)
+    return found, tuple(sentences)
+
+
+def warn_if_scarce(
+    name: str, valid: Bool[np.ndarray, "*frame height width"]
+) -> tuple[str, ...]:
+    """Return a sentence if so few pixels are valid that what says so may be wrong.
+
+    Args:
+        name: What says which are valid, as the subject of the sentence.
+        valid: True where it says so.
+    """
+    share = float(np.mean(valid))
+    if share >= SCARCE:
+        return ()
+    return (
+        f"{name} leaves {share:.1%} of the pixels valid: check that zero is a valid "
+        "pixel in a mask, and what the file declares.",
     )

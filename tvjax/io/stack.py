@@ -17,7 +17,7 @@ from tvjax.io.energies import read_energies, told_energies
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.layout import FRAMES_FIRST
 from tvjax.io.hdf5.read import arrange
-from tvjax.io.invalid_values import InvalidValues
+from tvjax.io.invalid_values import find_invalid_values, InvalidValues
 from tvjax.io.reading import open_series, Paths
 from tvjax.io.series import Series, series_of
 
@@ -105,6 +105,8 @@ def stack_of(
         unit: Unit of the values.
     """
     values = np.asarray(frames)
+    # floats that were computed have NaN, and no marks of a detector
+    marked = values.dtype.kind != "f"
     base = like or series_of(values)
 
     def read(
@@ -118,7 +120,10 @@ def stack_of(
         dtype=values.dtype,
         read=read,
         mask=base.mask if mask is None else mask,
-        invalid_values=InvalidValues.of(values[0]),
+        mask_of_frame=base.mask_of_frame if mask is None else None,
+        invalid_values=find_invalid_values([values[0]])[0]
+        if marked
+        else InvalidValues(),
     )
     return Stack(
         series=series,

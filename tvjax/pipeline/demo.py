@@ -148,7 +148,7 @@ def scan_series(scan: Scan) -> Series:
         dtype=np.dtype(np.uint32),
         read=read,
         mask=scan.mask,
-        invalid_values=InvalidValues(negative=False),
+        invalid_values=InvalidValues.of_type(np.dtype(np.uint32)),
         metadata=metadata,
         kind="simulated scan",
     )

@@ -9,6 +9,7 @@ from jax import numpy as jnp
 from jaxtyping import Bool, Float, Num
 
 from tvjax.io import Flats, Stack
+from tvjax.io.invalid_values import InvalidValues
 from tvjax.noise import Noise
 from tvjax.xanes import optical_density
 
@@ -60,7 +61,7 @@ def density_of(stack: Stack, flat: Flats, dark: Flats | None = None) -> Stack:
         stack.series,
         dtype=np.dtype(np.float32),
         read=read,
-        invalid_values=stack.series.invalid_values._replace(negative=False),
+        invalid_values=InvalidValues(),
         files=(*stack.series.files, *flat.files, *(dark.files if dark else ())),
     )
     return dataclasses.replace(stack, series=series, cut=cut, unit=UNIT)

@@ -194,6 +194,7 @@ def denoise_files(
                     )
                 )
         warnings = (
+            *series.warnings,
             *(() if diagnosis is None else diagnosis.warnings),
             *choice.warnings,
             *_warnings(sample, choice, noise, records, writer.tally),

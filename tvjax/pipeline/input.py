@@ -15,6 +15,7 @@ from jaxtyping import Bool, Num
 from tvjax.io import FileError, Frame, open_series, read_mask, Series
 from tvjax.io.file_names import split_path
 from tvjax.io.reading import Paths
+from tvjax.io.series import warn_if_scarce
 from tvjax.noise import (
     Correlated,
     diagnose_noise,
@@ -71,13 +72,15 @@ def admitted(
         )
     if settings.mask is None:
         return series
-    mask = series.mask & read_mask(settings.mask, series.shape)
+    given = read_mask(settings.mask, series.shape)
+    mask = series.mask & given
     if not mask.any():
         raise FileError(
             f"{settings.mask} leaves no pixel that the input declares valid: "
             "in a mask file zero is valid, any other value is bad."
         )
-    return dataclasses.replace(series, mask=mask)
+    warnings = (*series.warnings, *warn_if_scarce(settings.mask, given))
+    return dataclasses.replace(series, mask=mask, warnings=warnings)
 
 
 def named_files(settings: Settings | StackSettings | TrainingSettings) -> list[Path]:

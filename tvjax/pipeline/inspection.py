@@ -41,8 +41,8 @@ def inspect_files(
         frames: Range `A:B` of a scan to look at.
 
     Returns:
-        Facts by name: texts, and numbers in the unit of the data. What is unusual about
-        the noise is under `warnings`, a sentence each.
+        Facts by name: texts, and numbers in the unit of the data. What is doubtful
+        about the files or unusual about the noise is under `warnings`, a sentence each.
 
     Raises:
         FileError: They cannot be read, or have no valid pixel.
@@ -142,8 +142,9 @@ def _statistics(series: Series, frames: range, *, each: bool = False) -> dict[st
             images[seen], mask[seen], counting=counts_photons(series.metadata.detector)
         )
     except ValueError as error:  # images of one row or column have no noise to see
-        return facts | {"noise": str(error)}
-    return facts | report.facts() | {"warnings": report.warnings}
+        return facts | {"noise": str(error), "warnings": series.warnings}
+    warnings = (*series.warnings, *report.warnings)
+    return facts | report.facts() | {"warnings": warnings}
 
 
 def _energies(stack: Stack) -> str:

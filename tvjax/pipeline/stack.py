@@ -173,7 +173,12 @@ def denoise_stack_files(
             chemistry=maps.after,
             chemistry_before=maps.before,
             map=None if dry_run else map_file,
-            warnings=(*components.warnings, *warnings, *maps.notes),
+            warnings=(
+                *counts.series.warnings,
+                *components.warnings,
+                *warnings,
+                *maps.notes,
+            ),
             seconds=time.monotonic() - start_time,
         )
 

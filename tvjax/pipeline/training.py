@@ -123,7 +123,7 @@ def train_on_files(
             )
         frames, mask = images_and_masks(list(series.frames(wanted.start, wanted.stop)))
         centre = wanted_centre(settings, series.metadata.beam_centre, series.names[0])
-        source = describe_series(series)
+        source, warnings = describe_series(series), series.warnings
     noise = estimate_noise(frames, mask)
     choice = settle_symmetry(frames, mask, settings.group, centre, noise)
     place, agreement = choice
@@ -167,6 +167,7 @@ def train_on_files(
         num_frames=len(frames),
         choice=choice,
         log=tuple(trained.log),
+        warnings=warnings,
     )
 
 

@@ -1,6 +1,8 @@
 import h5py
 import numpy as np
+import pytest
 
+from tests.io.masters import group
 from tvjax.io import open_series
 from tvjax.io.hdf5.metadata import read_metadata
 
@@ -59,3 +61,49 @@ def test_the_first_name_that_has_a_number_counts(tmp_path):
 def test_one_angle_has_no_increment(tmp_path):
     found = metadata_of(tmp_path, omega=([12.5], None))
     assert (found.start_angle, found.angle_increment) == (12.5, None)
+
+
+@pytest.mark.parametrize(
+    ("unit", "values"),
+    [
+        ("mm", (5.25, 5.76)),
+        ("m", (5.25e-3, 5.76e-3)),
+        ("\u00b5m", (5250.0, 5760.0)),
+        ("Millimeter", (5.25, 5.76)),
+        ("pixels", (30.5, 33.5)),
+    ],
+)
+def test_a_beam_centre_in_lengths_is_told_in_pixels(tmp_path, unit, values):
+    found = metadata_of(
+        tmp_path,
+        y_pixel_size=(5.25e-3 / 30.5, "m"),
+        x_pixel_size=(5.76 / 33.5, "mm"),
+        beam_center_y=(values[0], unit),
+        beam_center_x=(values[1], unit),
+    )
+    np.testing.assert_allclose(found.beam_centre, (30.5, 33.5))
+
+
+@pytest.mark.parametrize(("unit", "size"), [("mm", None), ("inch", 0.1), ("mm", 0.0)])
+def test_a_beam_centre_that_is_no_pixels_is_unknown(tmp_path, unit, size):
+    fields = {} if size is None else {"y_pixel_size": (size, "mm")}
+    found = metadata_of(
+        tmp_path,
+        x_pixel_size=(0.1, "mm"),
+        beam_center_y=(5.0, unit),
+        beam_center_x=(5.0, unit),
+        **fields,
+    )
+    assert found.beam_centre is None
+
+
+def test_the_detector_of_the_images_counts(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number, name in enumerate(("saxs", "waxs")):
+            detector = group(file.require_group("instrument"), name, "NXdetector")
+            detector["data"] = np.zeros((3, 4, 5), np.uint32)
+            detector["beam_center_x"] = detector["beam_center_y"] = 10.0 + number
+    for number, name in enumerate(("saxs", "waxs")):
+        place = f"/instrument/{name}/data"
+        with open_series(tmp_path / "a.h5", dataset=place) as series:
+            assert series.metadata.beam_centre == (10 + number, 10 + number)

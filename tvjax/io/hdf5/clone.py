@@ -39,7 +39,11 @@ from tvjax.io.series import Selection
 
 # Names of the datasets that change with the type or the scale of the images: counts
 # from which a pixel cannot be trusted, bits of a value, and counts for one stored unit.
-_LIMITS = ("saturation_value", "countrate_correction_count_cutoff")
+_LIMITS = (
+    "saturation_value",
+    "underload_value",
+    "countrate_correction_count_cutoff",
+)
 _BIT_DEPTHS = ("bit_depth_image", "bit_depth_readout")
 _SCALES = ("data_scale_factor", "data_scaling_factor")
 

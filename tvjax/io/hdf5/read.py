@@ -8,16 +8,18 @@ from pathlib import Path
 import h5py
 import hdf5plugin  # noqa: F401  registers the decompressors
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Num
 
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import check_readable, find_images
+from tvjax.io.hdf5.declared import find_declared
 from tvjax.io.hdf5.layout import FrameDataset, Layout
+from tvjax.io.hdf5.masks import find_masks
 from tvjax.io.hdf5.metadata import read_metadata
 from tvjax.io.hdf5.origins import stored_in
+from tvjax.io.hdf5.ownership import find_ownership
 from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
-from tvjax.io.invalid_values import InvalidValues
-from tvjax.io.series import Series
+from tvjax.io.series import judge_values, Series
 
 # Attribute of an image dataset that names the program that denoised it.
 DENOISED_BY = "denoised_by"
@@ -88,24 +90,21 @@ def arrange(series: Series, axes: str) -> Series:
                 part = turned.cut(slice(first, min(first + step, stop)), slice(None))
             yield from ((frame, "") for frame in part)
 
+    ownership = find_ownership(layout.file, (turned,))
+    masks = find_masks(path, layout.file, (turned,), shape, ownership)
+    declared = find_declared((turned,), ownership)
+    invalid_values, doubts = judge_values(str(path), read, sizes["E"], declared)
     return dataclasses.replace(
         series,
         num_frames=sizes["E"],
         shape=shape,
         read=read,
-        mask=_declared_mask(path, layout.file, shape),
-        invalid_values=InvalidValues.of(next(read(0, 1))[0]),
+        mask=masks.valid,
+        mask_of_frame=masks.of_frame,
+        invalid_values=invalid_values,
+        warnings=(*masks.warnings, *doubts),
         layout=dataclasses.replace(layout, datasets=(turned,)),
     )
-
-
-def read_pixel_mask(path: Path) -> Num[np.ndarray, "height width"]:
-    """Return the pixel mask of an HDF5 file, or its one image where it has none."""
-    with reading(path), h5py.File(path, "r") as file:
-        for name, item in walk_datasets(file):
-            if name.endswith("/pixel_mask"):
-                return _plane(item)
-        return _plane(find_images(path, file, None, smallest=1).parts[0][1])
 
 
 def read_dataset(
@@ -162,7 +161,8 @@ def _open_frames(
     holders = {each.images.file for each in datasets}
     there = sum(each.num_frames for each in datasets)
     total = _planned(file, there, datasets[0].num_frames, chosen.missing)
-    mask = _declared_mask(path, file, shape)
+    ownership = find_ownership(file, datasets)
+    masks = find_masks(path, file, datasets, shape, ownership)
     stored = [item for each in datasets for item in stored_in(each.images)]
     by = {text_attribute(item, DENOISED_BY) for item in stored} - {""}
 
@@ -176,8 +176,11 @@ def _open_frames(
             )
         return _read_frames(path, datasets, start, stop)
 
+    declared = find_declared(datasets, ownership)
+    invalid_values, doubts = judge_values(str(path), read, there, declared)
+
     def close() -> None:
-        for holder in (*holders, file):
+        for holder in (*holders, *masks.files, file):
             holder.close()
 
     return Series(
@@ -185,15 +188,17 @@ def _open_frames(
         shape=shape,
         dtype=dtype,
         read=read,
-        mask=mask,
-        invalid_values=InvalidValues.of(next(read(0, 1))[0]),
-        metadata=read_metadata(file),
+        mask=masks.valid,
+        mask_of_frame=masks.of_frame,
+        invalid_values=invalid_values,
+        metadata=read_metadata(file, ownership),
         names=(str(path),),
         files=tuple(
             dict.fromkeys((path, *(Path(item.file.filename) for item in stored)))
         ),
         kind="HDF5",
         denoised_by=by.pop() if by else None,
+        warnings=(*masks.warnings, *doubts),
         layout=Layout(path, file, datasets, chosen.missing),
         close=close,
     )
@@ -250,24 +255,3 @@ def _read_frames(
             yield image, ""
         start -= each.num_frames
         stop -= each.num_frames
-
-
-def _declared_mask(
-    path: Path, file: h5py.File, shape: tuple[int, int]
-) -> Bool[np.ndarray, "height width"]:
-    mask = np.ones(shape, bool)
-    for name, item in walk_datasets(file):
-        if name.endswith("/pixel_mask") and item.shape[-2:] == shape:
-            with reading(path):
-                mask &= _plane(item) == 0
-    if not mask.any():
-        raise FileError(
-            f"{path} declares every pixel invalid in its pixel_mask: "
-            "correct the mask, zero is a valid pixel."
-        )
-    return mask
-
-
-def _plane(item: h5py.Dataset) -> Num[np.ndarray, "height width"]:
-    """Return the only plane of a dataset, or the first of several."""
-    return item[(0,) * (len(item.shape) - 2)]

@@ -17,6 +17,7 @@ from tvjax.io.hdf5.clone import (
     prefix,
     Slot,
 )
+from tvjax.io.hdf5.declared import FILLS
 from tvjax.io.hdf5.layout import FRAMES_FIRST, place_of_frame
 from tvjax.io.hdf5.read import DENOISED_BY
 from tvjax.io.hdf5.tree import (
@@ -186,6 +187,9 @@ class Hdf5Sink:
 
     def _sign(self, images: h5py.Dataset) -> None:
         """Say on the images themselves what happened, as a data file may go alone."""
+        for name in {*FILLS} & {*images.attrs}:
+            # what filled the input can be a reading at the scale of the output
+            images.attrs[name] = np.asarray(self._encoding.mark, images.dtype)
         if self._encoding.scale != 1:
             images.attrs["data_scale_factor"] = 1 / self._encoding.scale
         if self._program is not None:
