@@ -16,7 +16,6 @@ from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, place_of_frame
 from tvjax.io.hdf5.ownership import Named, Ownership, walk_names
 from tvjax.io.hdf5.tree import (
     address,
-    group_at,
     join,
     names_in,
     path_of,
@@ -254,17 +253,19 @@ def _stated(datasets: Sequence[FrameDataset], ownership: Ownership) -> Iterator[
             if address(mask.item) not in seen:
                 seen.add(address(mask.item))
                 yield _of_all(mask, datasets)
-    first = 0
-    for each in datasets:
+    starts = np.cumsum([0, *(each.num_frames for each in datasets)]).tolist()
+    for first, each in zip(starts, datasets, strict=False):
         if each.data_file:
-            name = path_of(each.images).rpartition("/")[2]
-            group = group_at(each.images.file, path_of(each.images.parent))
+            place, _, name = path_of(each.images).rpartition("/")
+            # the name can be one by which only the master reaches the images
+            group = each.images.file.get(place or "/")
+            if not isinstance(group, h5py.Group):
+                continue
             for mask in _beside(group, [each.images], [name]):
                 if address(mask.item) not in seen:
                     seen.add(address(mask.item))
                     shape = each.images.shape
                     yield _part(mask, first, shape[:-2], each.axes, shape)
-        first += each.num_frames
 
 
 def _beside(
