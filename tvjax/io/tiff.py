@@ -11,7 +11,7 @@ from typing import cast, IO, NamedTuple
 
 import numpy as np
 import tifffile
-from jaxtyping import Num
+from jaxtyping import Num, Shaped
 
 from tvjax.io.compressed import open_binary
 from tvjax.io.dectris_header import amend_header, compose_header, parse_header
@@ -246,7 +246,7 @@ def _behind(
     return image.astype(dtype.newbyteorder("="))
 
 
-def _decoded(path: Path, page: tifffile.TiffPage) -> Num[np.ndarray, "..."]:
+def _decoded(path: Path, page: tifffile.TiffPage) -> Shaped[np.ndarray, "..."]:
     """Return the image of a page, which has one value a pixel."""
     try:
         image = page.asarray()
