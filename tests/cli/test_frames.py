@@ -108,11 +108,15 @@ def test_data_that_cannot_be_denoised_are_no_misuse(tvjax, scan, tmp_path, denoi
 
 def test_an_image_of_one_pixel_needs_a_noise_model(tvjax, tmp_path, halve):
     save_series(tmp_path / "raw.h5", series_of(np.ones((2, 1, 1), np.uint32)))
-    result = tvjax("denoise", tmp_path / "raw.h5", "-o", tmp_path / "c.h5")
+    files = tmp_path / "raw.h5", "-o", tmp_path / "c.h5"
+    result = tvjax("denoise", *files)
+    assert result.exit_code == 1
+    assert "or what are images with --dataset." in result.stderr
+    named = "--dataset", "entry/data"
+    result = tvjax("denoise", *files, *named)
     assert result.exit_code == 1
     assert "at least 2 x 2, got shape (2, 1, 1); give the noise" in result.stderr
-    options = "--noise", "poisson:1"
-    result = tvjax("denoise", tmp_path / "raw.h5", "-o", tmp_path / "c.h5", *options)
+    result = tvjax("denoise", *files, *named, "--noise", "poisson:1")
     assert result.exit_code == 0, result.output
 
 

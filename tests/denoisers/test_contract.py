@@ -29,6 +29,13 @@ ENERGIES = 6
 RANK = 2.5
 
 
+in_double_slowly = pytest.mark.parametrize(
+    "dtype",
+    ["float32", pytest.param("float64", marks=pytest.mark.slow)],
+    indirect=True,
+)
+
+
 class Solver(AbstractMaskedDenoiser):
     """`tvjax.solve` as a denoiser."""
 
@@ -148,6 +155,7 @@ def test_every_class_of_the_package_is_in_the_list():
     assert known <= made
 
 
+@in_double_slowly
 def test_shape_and_dtype_are_kept(kind, dtype):
     y = jnp.asarray(kind.noisy(), dtype)
     image = run(kind.make(0.7, None), y)
@@ -221,11 +229,7 @@ def test_batch_is_the_loop_in_any_order(kind):
     np.testing.assert_allclose(np.asarray(together)[order], shuffled, atol=1e-13)
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    ["float32", pytest.param("float64", marks=pytest.mark.slow)],
-    indirect=True,
-)
+@in_double_slowly
 def test_every_parameter_receives_a_finite_gradient(kind, dtype):
     denoiser = kind.make(0.7, some_mask())
     in_parameters, in_data = slopes(denoiser, jnp.asarray(kind.noisy(), dtype))
@@ -246,6 +250,7 @@ def test_plain_gradients_are_the_filtered_ones(kind):
         np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-2 * np.abs(b).max())
 
 
+@in_double_slowly
 def test_what_lies_under_the_mask_does_not_matter(kind, dtype):
     mask = some_mask()
     denoiser = kind.make(0.7, mask)

@@ -274,7 +274,9 @@ def test_warnings_say_what_deserves_a_second_look():
 
 
 @pytest.mark.parametrize("weights", ["uniform", "variance"])
-@pytest.mark.parametrize("value", [100, 65535, 4e9])
+@pytest.mark.parametrize(
+    "value", [100, pytest.param(65535, marks=pytest.mark.slow), 4e9]
+)
 def test_hot_pixels_are_named_and_have_no_part_in_the_strength(weights, value):
     counts = np.random.default_rng(5).poisson(TRUTH / 300, SHAPE).astype(np.float32)
     clean = tvjax.denoise(counts, noise=Poisson(), weights=weights)

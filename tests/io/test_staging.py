@@ -134,7 +134,7 @@ def test_a_data_file_of_the_input_is_never_overwritten(master):
     ("name", "num_frames"),
     [
         ("clean_master.h5", 2000),
-        ("clean.h5", 2000),
+        pytest.param("clean.h5", 2000, marks=pytest.mark.slow),
         ("clean.cbf", 500),
         ("clean.tif", 300),
     ],

@@ -291,6 +291,7 @@ def test_a_frame_that_cannot_be_read_stops_the_run(scan, tmp_path, monkeypatch):
     assert not list((tmp_path / "c").iterdir())
 
 
+@pytest.mark.slow
 def test_two_thousand_frames_pass_in_constant_memory(tmp_path):
     frames = np.broadcast_to(np.uint16(3), (2000, 48, 64))
     scan = save_frames(tmp_path / "scan_master.h5", frames)

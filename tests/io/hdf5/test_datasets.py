@@ -176,7 +176,7 @@ def test_what_describes_the_sample_is_no_image(tmp_path):
     )
     with h5py.File(path, "a") as file:
         file["entry/sample"].attrs["NX_class"] = "NXsample"
-    with pytest.raises(FileError, match="holds no images, only other data"):
+    with pytest.raises(FileError, match="holds no images, only /entry"):
         open_series(path)
     assert len(values(path, dataset="entry/elsewhere/ub")) == 20
 

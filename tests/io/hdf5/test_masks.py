@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tests.io.masters import group
+from tests.io.rewriting import rewrite
 from tvjax.io import create_series, FileError, open_series, read_mask
 from tvjax.io.stack import open_stack
 
@@ -211,6 +212,19 @@ def test_frames_with_masks_of_their_own_return_as_they_came(tmp_path):
         np.testing.assert_array_equal(
             file["entry/data/data"][()], np.where(EACH, FRAMES, 0)
         )
+
+
+def test_of_selected_frames_the_masks_are_kept_too(tmp_path):
+    source = write(
+        tmp_path / "a.h5",
+        {"entry/data/data": FRAMES, "entry/instrument/detector/pixel_mask": EACH},
+    )
+    output = tmp_path / "out" / "a.h5"
+    rewrite(source, output, start=1, stop=3)
+    with h5py.File(output) as file:
+        kept = file["entry/instrument/detector/pixel_mask"][()]
+    np.testing.assert_array_equal(kept, EACH[1:3])
+    assert shares(output) == (shares(source)[0][1:3], ())
 
 
 def test_a_file_of_masks_has_one_for_these_frames(tmp_path):

@@ -241,10 +241,25 @@ class Clone:
             self._create_view(item, shown, target, name)
         elif (value := self._corrected(item, name)) is not None:
             copy_attributes(item, target.create_dataset(name, data=value))
+        elif self._has_planes(item):
+            self._copy_planes(item, target, name)
         elif item.is_virtual:
             self._copy_virtual(item, target, name)
         else:
             target.copy(item, target, name)
+
+    def _copy_planes(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
+        """Copy the planes of the selected frames, one at a time."""
+        planes = target.create_dataset(
+            name,
+            (self.selection.num_frames, *self.shape),
+            item.dtype,
+            chunks=(1, *self.shape),
+            **hdf5plugin.Bitshuffle(cname="lz4"),
+        )
+        for index in range(self.selection.num_frames):
+            planes[index] = item[self.selection.start + index]
+        copy_attributes(item, planes)
 
     def _copy_link(
         self,
@@ -257,7 +272,9 @@ class Clone:
         place = place_of(item)
         new = self.files.get(os.path.realpath(item.file.filename))
         if isinstance(item, h5py.Dataset) and (
-            self._shown(item) is not None or self._corrected(item, name) is not None
+            self._shown(item) is not None
+            or self._corrected(item, name) is not None
+            or self._has_planes(item)
         ):
             self._copy_dataset(item, target, name)
         elif new is not None:
@@ -442,6 +459,11 @@ class Clone:
         if self._is_per_frame(item):
             return item[self.selection.start : self.selection.stop]
         return None
+
+    def _has_planes(self, item: h5py.Dataset) -> bool:
+        """Return whether `item` has a plane a frame, as masks have, and some to cut."""
+        whole = (self.selection.total, *self.shape)
+        return self.selection.partial and item.shape == whole
 
     def _is_per_frame(self, item: h5py.Dataset) -> bool:
         """Return whether `item` has one value a frame, not by chance one a row."""

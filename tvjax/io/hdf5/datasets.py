@@ -126,7 +126,7 @@ def _find(path: Path, file: h5py.File, dataset: str | None, smallest: int) -> Im
         return _only(path, shown)
     if lost := _lost(path, file):
         raise FileError(lost)
-    return _guessed(path, stacks)
+    return _guessed(path, file, stacks)
 
 
 def _named(path: Path, file: h5py.File, name: str) -> Images:
@@ -137,14 +137,9 @@ def _named(path: Path, file: h5py.File, name: str) -> Images:
         return Images(name, [(name, item)])
     if item is None and (lost := _missing_link(path, file, name)):
         raise FileError(lost)
-    arrays = [
-        Images(each, [(each, array)])
-        for each, array in walk_datasets(file, far=True)
-        if _is_array(array)
-    ]
     raise FileError(
         f"{path} holds no images at {name}: "
-        f"choose one of {_list(arrays) or 'its datasets of two dimensions'}."
+        f"choose one of {_list(_arrays(file)) or 'its datasets of two dimensions'}."
     )
 
 
@@ -242,7 +237,7 @@ def _preferred(path: Path, first: Images, second: Images) -> Images:
     return second if len(second.parts) == 1 else first
 
 
-def _guessed(path: Path, stacks: dict[str, h5py.Dataset]) -> Images:
+def _guessed(path: Path, file: h5py.File, stacks: dict[str, h5py.Dataset]) -> Images:
     """Return what is called data, else the only stack there is."""
     for chosen in (
         [name for name in stacks if name.endswith("/data")],
@@ -252,8 +247,11 @@ def _guessed(path: Path, stacks: dict[str, h5py.Dataset]) -> Images:
         if len(chosen) == 1:
             return Images(chosen[0], [(chosen[0], stacks[chosen[0]])])
     if not stacks:
+        arrays = _list(_arrays(file))
         raise FileError(
-            f"{path} holds no images, only other data: name the file with the images."
+            f"{path} holds no images, only {arrays or 'other data'}: "
+            "name the file with the images"
+            + (", or what are images with --dataset." if arrays else ".")
         )
     return _only(path, [Images(name, [(name, item)]) for name, item in stacks.items()])
 
@@ -264,6 +262,15 @@ def _stacks(file: h5py.File, smallest: int) -> dict[str, h5py.Dataset]:
         for name, item in walk_datasets(file, far=True)
         if _is_image(name, item, smallest)
     }
+
+
+def _arrays(file: h5py.File) -> list[Images]:
+    """Return every array that could be images, if somebody said so."""
+    return [
+        Images(name, [(name, item)])
+        for name, item in walk_datasets(file, far=True)
+        if _is_array(item)
+    ]
 
 
 def _is_array(item: h5py.Dataset) -> bool:
