@@ -74,3 +74,8 @@ def group(parent, name, kind):
     child = parent.create_group(name)
     child.attrs["NX_class"] = np.bytes_(kind)
     return child
+
+
+def numbers(number, first=1):
+    """Frames that are told apart by their value."""
+    return np.stack([np.full((8, 9), first + i, np.uint32) for i in range(number)])

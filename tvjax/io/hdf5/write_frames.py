@@ -9,17 +9,11 @@ from jaxtyping import Bool, Float, Num
 
 from tvjax.io.dectris_header import start_angle
 from tvjax.io.encoding import Encoding
-from tvjax.io.hdf5.clone import (
-    Clone,
-    clone_of,
-    create_images,
-    plan,
-    prefix,
-    Slot,
-)
+from tvjax.io.hdf5.clone import Clone, clone_of
 from tvjax.io.hdf5.declared import FILLS
 from tvjax.io.hdf5.layout import FRAMES_FIRST, place_of_frame
 from tvjax.io.hdf5.read import DENOISED_BY
+from tvjax.io.hdf5.slots import create_images, plan, prefix, Slot
 from tvjax.io.hdf5.tree import (
     dataset_at,
     find_dataset,

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Num
 
 from tvjax.io.encoding import Encoding
-from tvjax.io.hdf5.clone import create_images, Slot
 from tvjax.io.hdf5.read import DENOISED_BY
+from tvjax.io.hdf5.slots import create_images, Slot
 from tvjax.io.hdf5.write_frames import nexus_group, write_process
 from tvjax.io.provenance import Provenance
 from tvjax.io.series import Frame
