@@ -11,6 +11,7 @@ from tvjax.tuning.tally import (
     BATCH,
     LEAST_BATCHES,
     MOST_BATCHES,
+    MOST_RARE,
     SlopeTally,
     spread_batches,
 )
@@ -32,13 +33,14 @@ def tally(frames, key=KEY, **options):
 
 
 @pytest.mark.parametrize("number", [1, 3, 40, 3000])
-def test_batches_hold_every_block_alike_or_some_evenly_spread(number):
-    batches = spread_batches(np.ones(number))
+@pytest.mark.parametrize("most", [MOST_BATCHES, MOST_RARE])
+def test_batches_hold_every_block_alike_or_some_evenly_spread(number, most):
+    batches = spread_batches(np.ones(number), most)
     assert batches.shape[1] == BATCH
-    assert LEAST_BATCHES <= len(batches) <= MOST_BATCHES
+    assert LEAST_BATCHES <= len(batches) <= most
     taken, times = np.unique(batches, return_counts=True)
     assert np.ptp(times) <= 1
-    room = BATCH * MOST_BATCHES
+    room = BATCH * most
     assert len(taken) == min(number, room)
     # no gap between blocks that are taken is twice as wide as another
     assert number <= room or np.ptp(np.diff(taken)) <= np.diff(taken).min()

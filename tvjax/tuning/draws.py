@@ -18,7 +18,13 @@ from jaxtyping import Float, PRNGKeyArray
 from tvjax.operators import Norm
 from tvjax.tuning.dealing import Dealer
 from tvjax.tuning.descent import secant, SecantState
-from tvjax.tuning.tally import AGAIN, SlopeTally, spread_batches
+from tvjax.tuning.tally import (
+    AGAIN,
+    MOST_BATCHES,
+    MOST_RARE,
+    SlopeTally,
+    spread_batches,
+)
 from tvjax.tuning.weights import Weights
 
 # The descent begins at this multiple of the noise's deviation, where the strength of
@@ -107,9 +113,11 @@ def choose_by_draws(
     shift = 0.5 * np.log(dealer.fraction)
     noise = dealer.deviation(dealer.fraction)
     carried = abs(np.log(dealer.deviation() / noise) - shift)
+    # where single photons rule, the strength goes by the share and not by its root
+    most = MOST_RARE if carried > 0.5 * abs(shift) else MOST_BATCHES
     start = np.log(START * noise)
     bounds = start + np.log(RANGE)
-    batches = spread_batches(dealer.share)
+    batches = spread_batches(dealer.share, most)
     for_first, for_all = jax.random.split(key)
     tally = SlopeTally(dealer, weights, norm, for_all)
     # other weights make another risk, whose curvature is not known yet
@@ -130,7 +138,7 @@ def choose_by_draws(
     fine = descend(tally, quarter.end, quarter.curvature)
     chance, error = _of_strength(tally, fine)
     if chance > CHANCE:
-        tally.split_again((chance / CHANCE) ** 2)
+        tally.split_again((chance / CHANCE) ** 2, most)
         more = descend(tally, fine.visited[-1], fine.curvature)
         fine = more._replace(
             visited=fine.visited + more.visited, risks=fine.risks + more.risks

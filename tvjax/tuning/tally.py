@@ -32,7 +32,8 @@ TANGENT = Accuracy(tol=0.01, max_steps=1000, strict=False)
 BATCH = 8
 # Batches of blocks that stand for the frames: all of them between these limits, each
 # block several times where there are few, evenly spread ones where there are many.
-LEAST_BATCHES, MOST_BATCHES = 8, 32
+# Where photons are rare, a block tells less, and there may be more of them.
+LEAST_BATCHES, MOST_BATCHES, MOST_RARE = 8, 32, 128
 # A block with less than this share of the pixels of the fullest is left out: a strip at
 # the side of a frame, or a block in a shadow, tells little for its cost.
 LEAST_SHARE = 0.1
@@ -44,15 +45,16 @@ GUESS, GUESS_WEIGHT = 1.5, 2.0
 
 
 def spread_batches(
-    share: Float[np.ndarray, " block"],
+    share: Float[np.ndarray, " block"], most: int = MOST_BATCHES
 ) -> Int[np.ndarray, "batch taken"]:
     """Batches of blocks evenly spread over the frames, each batch as well.
 
     Args:
         share: Number of pixels of each block that judge.
+        most: Greatest number of batches.
     """
     filled = np.flatnonzero(share > LEAST_SHARE * share.max())
-    number = BATCH * int(np.clip(-(-len(filled) // BATCH), LEAST_BATCHES, MOST_BATCHES))
+    number = BATCH * int(np.clip(-(-len(filled) // BATCH), LEAST_BATCHES, most))
     if len(filled) <= number:
         return np.resize(filled, number).reshape(BATCH, -1).T
     spread = filled[np.linspace(0, len(filled) - 1, number).astype(int)]
@@ -137,11 +139,10 @@ class SlopeTally:
         risk = float(self._mean(self.risks).sum()) / weight if weight else 0.0
         return risk, slope + self.caution * self.errors()[1]
 
-    def split_again(self, times: float) -> None:
-        """Have so many times as many batches, where their number has room for it."""
+    def split_again(self, times: float, most: int = MOST_BATCHES) -> None:
+        """Have so many times as many batches, but no more than `most` by that."""
         if self.dealer.random:
-            most = max(MOST_BATCHES, self.number)
-            self.number = math.ceil(min(times * self.number, most))
+            self.number = math.ceil(min(times * self.number, max(most, self.number)))
 
     def errors(self) -> tuple[float, float]:
         """The standard error of the slope: by chance of the splits, and in all."""
