@@ -60,6 +60,10 @@ CAUTION = 1.0
 DOUBT = 2.2
 # Blocks are split again until another key would move the strength by about this share.
 CHANCE = 0.025
+# Where single photons rule, the steepness of the wall tells nothing of that: there it
+# is read from where slopes so many standard errors higher and lower would cross zero,
+# and two slopes of opposite signs must be no farther apart than this.
+BAND, WIDE = 2.5, 0.3
 # A picture shows the risk of so many batches of blocks.
 PICTURED = 2
 
@@ -114,7 +118,8 @@ def choose_by_draws(
     noise = dealer.deviation(dealer.fraction)
     carried = abs(np.log(dealer.deviation() / noise) - shift)
     # where single photons rule, the strength goes by the share and not by its root
-    most = MOST_RARE if carried > 0.5 * abs(shift) else MOST_BATCHES
+    rare = bool(carried > 0.5 * abs(shift))
+    most = MOST_RARE if rare else MOST_BATCHES
     start = np.log(START * noise)
     bounds = start + np.log(RANGE)
     batches = spread_batches(dealer.share, most)
@@ -135,15 +140,13 @@ def choose_by_draws(
     take(tally, len(batches) // QUARTER)
     quarter = descend(tally, one.end, one.curvature if steady else 0.0)
     tally.take(batches, CAUTION, again=AGAIN)
+    descend = partial(_descend, bounds=bounds, widest=WIDE if rare else np.inf)
     fine = descend(tally, quarter.end, quarter.curvature)
-    chance, error = _of_strength(tally, fine)
-    if chance > CHANCE:
-        tally.split_again((chance / CHANCE) ** 2, most)
+    chance, error = _of_strength(tally, fine, rare=rare)
+    while chance > CHANCE and tally.split_again((chance / CHANCE) ** 2, most):
         more = descend(tally, fine.visited[-1], fine.curvature)
-        fine = more._replace(
-            visited=fine.visited + more.visited, risks=fine.risks + more.risks
-        )
-        chance, error = _of_strength(tally, fine)
+        fine = more.after(fine)
+        chance, error = _of_strength(tally, fine, rare=rare)
     return ChosenStrength(
         alpha=float(np.exp(fine.end + shift)),
         error=float(np.hypot(error, carried)),
@@ -188,17 +191,33 @@ class _Descent(NamedTuple):
     risks: list[float]
     end: float  # where the last step led
     curvature: float  # there
+    slopes: list[float]
+    chances: list[float]  # the standard errors of the slopes, by chance
     converged: bool
 
+    def after(self, before: "_Descent") -> "_Descent":
+        """This descent with what was visited before it."""
+        return self._replace(
+            visited=before.visited + self.visited,
+            risks=before.risks + self.risks,
+            slopes=before.slopes + self.slopes,
+            chances=before.chances + self.chances,
+        )
 
-def _of_strength(tally: SlopeTally, descent: _Descent) -> tuple[float, float]:
+
+def _of_strength(
+    tally: SlopeTally, descent: _Descent, *, rare: bool
+) -> tuple[float, float]:
     """The error of the strength that its slope's makes: by chance, and in all."""
     chance, error = tally.errors()
     error *= DOUBT
     steep = max(descent.curvature, 0.0)
-    if steep:
-        return chance / steep, error / steep
-    return (np.inf, np.inf) if error else (0.0, 0.0)
+    if not steep:
+        return (np.inf, np.inf) if error else (0.0, 0.0)
+    chance, error = chance / steep, error / steep
+    if rare:
+        chance = max(chance, _width(descent) / 2 / BAND)
+    return chance, error
 
 
 def _descend(
@@ -206,6 +225,7 @@ def _descend(
     start: float,
     curvature: float,
     bounds: Float[np.ndarray, "2"],
+    widest: float = np.inf,
 ) -> _Descent:
     """Descend on a risk by its slopes, with an optimizer of optax.
 
@@ -214,16 +234,18 @@ def _descend(
         start: Where to begin.
         curvature: Curvature of the risk there; 0 if unknown.
         bounds: Least and greatest logarithm.
+        widest: How far apart two slopes of opposite signs may be at the end.
     """
     at = jnp.asarray(start, jnp.float32)
     state = cast(SecantState, OPTIMIZER.init(at))
     state = state._replace(curvature=jnp.full_like(at, curvature))
-    visited, risks, slopes, converged = [], [], [], False
+    visited, risks, slopes, chances, converged = [], [], [], [], False
     while len(visited) < NUM_STEPS and not converged:
         risk, slope = tally.slope(float(at))
         visited.append(float(at))
         risks.append(risk)
         slopes.append(slope)
+        chances.append(tally.errors()[0])
         low, high = _bracket(visited, slopes)
         ends = np.clip([low, high], *bounds)
         moved, state = _move(slope, state, at, ends)
@@ -231,19 +253,36 @@ def _descend(
         closed = np.isfinite(high - low)
         # where nothing changes with the strength, any is the best
         converged = slope == 0 or high - low <= NARROW
-        near = closed or abs(slope) <= NEAR * tally.errors()[0]
-        if short and near:
+        near = closed or abs(slope) <= NEAR * chances[-1]
+        near &= not closed or high - low <= widest
+        if converged or (short and near):
             converged = True
-        elif short and not converged:
+        elif closed and (short or np.isin(moved, np.float32(ends))):
+            moved = (low + high) / 2
+        elif short:
             moved = np.clip(float(at) + np.copysign(PROBE, -slope), *ends)
             converged = moved == float(at)
-        elif closed and not converged and np.isin(moved, np.float32(ends)):
-            moved = (low + high) / 2
         moved = jnp.asarray(moved, jnp.float32)
         state = state._replace(step=moved - at)
         at = moved
     curvature = float(state.curvature * jnp.exp(-FADING * state.step))
-    return _Descent(visited, risks, float(at), curvature, converged)
+    return _Descent(visited, risks, float(at), curvature, slopes, chances, converged)
+
+
+def _width(descent: _Descent) -> float:
+    """How far apart slopes `BAND` standard errors higher and lower cross zero.
+
+    In the logarithm of the strength, by the strengths that were visited.
+    """
+    order = np.argsort(descent.visited)
+    at, slopes, chances = (
+        np.asarray(z)[order] for z in (descent.visited, descent.slopes, descent.chances)
+    )
+    rising = np.maximum.accumulate(slopes + BAND * chances)
+    falling = np.minimum.accumulate((slopes - BAND * chances)[::-1])[::-1]
+    # beyond what was visited nothing is known, and the width ends there
+    low, high = (float(np.interp(0, z, at)) for z in (rising, falling))
+    return high - low
 
 
 def _bracket(visited: list[float], slopes: list[float]) -> tuple[float, float]:

@@ -139,10 +139,17 @@ class SlopeTally:
         risk = float(self._mean(self.risks).sum()) / weight if weight else 0.0
         return risk, slope + self.caution * self.errors()[1]
 
-    def split_again(self, times: float, most: int = MOST_BATCHES) -> None:
-        """Have so many times as many batches, but no more than `most` by that."""
-        if self.dealer.random:
-            self.number = math.ceil(min(times * self.number, max(most, self.number)))
+    def split_again(self, times: float, most: int = MOST_BATCHES) -> bool:
+        """Have so many times as many batches, at least twice, but no more than `most`.
+
+        Returns:
+            Whether there is room for any.
+        """
+        number = math.ceil(min(max(times, 2) * self.number, most))
+        if not self.dealer.random or number <= self.number:
+            return False
+        self.number = number
+        return True
 
     def errors(self) -> tuple[float, float]:
         """The standard error of the slope: by chance of the splits, and in all."""
