@@ -1,10 +1,12 @@
 """The command `denoise`: a scan, frame by frame."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from tvjax import pipeline, report as reports
+from tvjax.cli.many import denoise_inputs
 from tvjax.cli.options import (
     Dataset,
     Force,
@@ -91,17 +93,25 @@ def denoise_command(
             force=force,
             emit=_parse_emit(emit),
         )
-        if report is not None:
-            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
-        with progress_bar("choosing the strength") as progress:
-            outcome = pipeline.denoise_files(
-                inputs, output, settings, progress=progress, dry_run=dry_run
-            )
-        typer.echo(outcome.report())
-        if report is not None:
-            page = reports.report_frames(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+
+        def denoise(
+            names: list[str], output: Path, report: Path | None, waiting: str
+        ) -> Any:
+            """Denoise one input."""
+            if report is not None:
+                reports.refuse_report(report, overwrite=overwrite)
+            with progress_bar(waiting) as progress:
+                outcome = pipeline.denoise_files(
+                    names, output, settings, progress=progress, dry_run=dry_run
+                )
+            if report is not None:
+                reports.report_frames(report, outcome, overwrite=overwrite)
+            return outcome
+
+        denoise_inputs(
+            inputs, output, settings, report, denoise, "choosing the strength"
+        )
 
 
 def _parse_alpha(text: str) -> float | None:

@@ -7,6 +7,9 @@ from .input import (
 from .inspection import (
     inspect_files as inspect_files,
 )
+from .many import (
+    denoise_many as denoise_many,
+)
 from .stack import (
     denoise_stack_files as denoise_stack_files,
 )
@@ -19,6 +22,7 @@ from .training import (
 
 __all__ = [
     "denoise_files",
+    "denoise_many",
     "denoise_stack_files",
     "denoise_symmetric_files",
     "inspect_files",
