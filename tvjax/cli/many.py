@@ -36,7 +36,7 @@ def denoise_inputs(
     """
     if not io.is_folder(output):
         outcome = denoise(io.single_input(inputs), Path(output), report, waiting)
-        _tell(outcome, report)
+        tell(outcome, report)
         return
     many = pipeline.denoise_many(
         inputs,
@@ -51,7 +51,7 @@ def denoise_inputs(
     )
     if many.total == 1 and many.done:
         (done,) = many.done
-        _tell(done.outcome, None if report is None else report / done.job.name)
+        tell(done.outcome, None if report is None else report / done.job.name)
     elif many.total > 1:
         typer.echo(many.report())
     for failure in many.failed:
@@ -63,7 +63,7 @@ def denoise_inputs(
         raise typer.Exit(FAILED)
 
 
-def _tell(outcome: Any, report: Path | None) -> None:
+def tell(outcome: Any, report: Path | None) -> None:
     """Print the outcome of one input."""
     typer.echo(outcome.report())
     if report is not None:

@@ -54,9 +54,9 @@ def expand(name: str) -> list[Path]:
     files = [Path(found) for found in glob.glob(name.replace("#", "[0-9]"))]
     if not files:
         raise FileError(f"No file matches {name}: check the folder and the pattern.")
-    files.sort(key=_by_number)
+    files.sort(key=by_numbers)
     for one, other in pairwise(files):
-        if _by_number(one)[0] == _by_number(other)[0]:
+        if by_numbers(one)[0] == by_numbers(other)[0]:
             raise FileError(
                 f"{name} matches {one.name} and {other.name}, which have one number: "
                 "name a pattern that only one of them matches."
@@ -79,7 +79,7 @@ def check_order(files: Sequence[Path]) -> None:
     # shells compare names letter by letter, in some languages without the signs
     letters = [re.sub(r"[\W_]", "", str(file)).lower() for file in files]
     by_name = given == sorted(given, key=str) or letters == sorted(letters)
-    if by_name and given != sorted(given, key=_by_number):
+    if by_name and given != sorted(given, key=by_numbers):
         raise FileError(
             f"{files[0]} to {files[-1]} come in the order of their letters, in which "
             "10 is before 2: put the pattern in quotes, and the numbers decide."
@@ -111,8 +111,8 @@ def missing_numbers(numbers: Sequence[int]) -> str:
 def follow(path: Path) -> Iterator[Path]:
     """Yield `path` and the files that follow it in number without a break."""
     yield path
-    for number, follower in enumerate(later(path), _number(path) + 1):
-        if _number(follower) != number:
+    for number, follower in enumerate(later(path), frame_number(path) + 1):
+        if frame_number(follower) != number:
             return
         yield follower
 
@@ -130,7 +130,8 @@ def later(path: Path) -> list[Path]:
     )
     files = [each for each in path.parent.iterdir() if name.fullmatch(each.name)]
     return sorted(
-        (each for each in files if _number(each) > int(found.number)), key=_number
+        (each for each in files if frame_number(each) > int(found.number)),
+        key=frame_number,
     )
 
 
@@ -171,7 +172,7 @@ def split_path(name: str) -> tuple[Path, str | None]:
     return Path(file), inner
 
 
-def _number(path: Path) -> int:
+def frame_number(path: Path) -> int:
     """Return the number of a frame's file, 0 where it has none."""
     found = frame_name(path)
     return 0 if found is None else int(found.number)
@@ -199,7 +200,7 @@ def _numbers_apart(names: Sequence[str]) -> tuple[int, tuple[str, ...]]:
     return apart[0], columns[apart[0]]
 
 
-def _by_number(path: Path) -> tuple[list[str | int], str]:
+def by_numbers(path: Path) -> tuple[list[str | int], str]:
     """Return the key by which names with whole numbers are sorted."""
     parts = _split_numbers(str(uncompressed(path)))
     return [int(each) if n % 2 else each for n, each in enumerate(parts)], str(path)

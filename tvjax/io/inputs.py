@@ -7,19 +7,16 @@ from os import fspath, PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
-
 from tvjax.io import detectors
 from tvjax.io.errors import FileError, reading
 from tvjax.io.file_names import (
     expand,
-    frame_name,
     is_pattern,
     pattern_of,
     uncompressed,
 )
 from tvjax.io.formats import format_of, is_hdf5
-from tvjax.io.hdf5.tree import linked_files
+from tvjax.io.grouping import alike_names, roots_among, series_among
 from tvjax.io.reading import Paths
 
 # What a name that stands for the names in a file begins with.
@@ -151,16 +148,16 @@ def find_inputs(names: Paths, *, besides: Iterable[Path] = ()) -> Inputs:
             files[Path(name)] = False
     hdf5: list[Path] = []
     groups: list[list[Path]] = []
-    for alike in _alike(files):
+    for alike in alike_names(files):
         kind = _kind(alike[0], sought=files[alike[0]])
         if kind is _Kind.HDF5:
             hdf5 += alike
         elif kind is _Kind.IMAGES:
             try:
-                groups += _series(alike)
+                groups += series_among(alike)
             except FileError as error:
                 refused.append((str(alike[0]), str(error)))
-    roots, parts = _roots(hdf5)
+    roots, parts = roots_among(hdf5)
     for group in (*([each] for each in roots), *groups):
         sought = all(files[each] for each in group)
         found.append(Input(tuple(map(str, group)), tuple(group), sought))
@@ -230,15 +227,6 @@ def _files_in(folder: Path) -> list[Path]:
         return [each for each in inside if each.name[0] != "." and each.is_file()]
 
 
-def _alike(files: Iterable[Path]) -> list[list[Path]]:
-    """Return files in groups whose names differ in numbers only."""
-    groups: dict[tuple[Path, str], list[Path]] = {}
-    for each in files:
-        key = each.parent, re.sub(r"\d+", "0", each.name)
-        groups.setdefault(key, []).append(each)
-    return list(groups.values())
-
-
 def _kind(path: Path, *, sought: bool) -> _Kind:
     """Return what a file is by its first bytes, or else by its name.
 
@@ -251,79 +239,12 @@ def _kind(path: Path, *, sought: bool) -> _Kind:
     except FileError:
         known = False
     # what should have been images by its name says so when it is opened
-    if known or not sought or _IMAGES.fullmatch(uncompressed(path).suffix):
-        return _Kind.IMAGES
-    return _Kind.OTHER
+    return _Kind.IMAGES if known or not sought or named_as_image(path) else _Kind.OTHER
 
 
-def _series(alike: list[Path]) -> list[list[Path]]:
-    """Return the series among images whose names differ in numbers only.
-
-    Raises:
-        FileError: It is not clear which are one series.
-    """
-    if len(alike) == 1:
-        return [alike]
-    if _holds_several(alike[0]):
-        return [[each] for each in alike]
-    series: dict[tuple[str, str], list[Path]] = {}
-    for each in alike:
-        name = frame_name(each)
-        series.setdefault((name.start, name.end) if name else ("", ""), []).append(each)
-    # 7100.5 is one number as an energy
-    decimal = any(re.search(r"\d\.$", start) for start, _ in series)
-    if len(series) > 1 and (decimal or len(series) == len(alike)):
-        raise FileError(
-            f"{alike[0]} and {len(alike) - 1} more differ in other numbers than their "
-            "last, and may be frames of one series or of several: name a pattern in "
-            "quotes for each series."
-        )
-    return [sorted(each, key=_last_number) for each in series.values()]
-
-
-def _last_number(path: Path) -> int:
-    name = frame_name(path)
-    return 0 if name is None else int(name.number)
-
-
-def _holds_several(path: Path) -> bool:
-    """Return whether a file holds several images; False where it cannot be read."""
-    try:
-        with reading(path):
-            return format_of(path).describe(path).num_frames > 1
-    except FileError:
-        return False  # who opens it is told
-
-
-def _roots(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the HDF5 files that no other leads to, and the rest.
-
-    Of files that lead to each other, the first is one of the former.
-    """
-    by_target = {each.resolve(): each for each in files}
-    leads = {each: _led_to(each) & by_target.keys() for each in files}
-    led = {target for each in files for target in leads[each] - {each.resolve()}}
-    roots = [each for each in files if each.resolve() not in led]
-    reached: set[Path] = set()
-    for each in (*roots, *files):
-        pending = [each]
-        if each.resolve() not in reached and each not in roots:
-            roots.append(each)
-        while pending:
-            path = pending.pop()
-            if path.resolve() not in reached:
-                reached.add(path.resolve())
-                pending += [by_target[target] for target in leads[path]]
-    return roots, [each for each in files if each not in roots]
-
-
-def _led_to(path: Path) -> set[Path]:
-    """Return the files that an HDF5 file leads to, none if it cannot be read."""
-    try:
-        with reading(path), h5py.File(path, "r") as file:
-            return {each.resolve() for each in linked_files(file)}
-    except FileError:
-        return set()  # who opens it is told
+def named_as_image(path: Path) -> bool:
+    """Return whether a name is that of images, or of HDF5."""
+    return bool(_IMAGES.fullmatch(uncompressed(path).suffix))
 
 
 def _tell_parts(parts: Sequence[Path]) -> tuple[str, ...]:

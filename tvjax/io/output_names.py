@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tvjax.io.file_names import pattern_of, uncompressed
+from tvjax.io.file_names import frame_name, pattern_of, uncompressed
 from tvjax.io.formats import WRITABLE
 from tvjax.io.hdf5 import write_frames
 
@@ -17,7 +17,9 @@ def is_folder(output: str | os.PathLike[str]) -> bool:
     return os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir()
 
 
-def name_of_output(files: Sequence[Path], *, floats: bool = False) -> str:
+def name_of_output(
+    files: Sequence[Path], *, floats: bool = False, growing: bool = False
+) -> str:
     """Return the name of the output in a folder, for the files of one input.
 
     A file keeps its name, and numbered ones their name with `#` for the digits, where
@@ -26,8 +28,13 @@ def name_of_output(files: Sequence[Path], *, floats: bool = False) -> str:
     Args:
         files: The files of the input.
         floats: Whether the output has to hold floating-point numbers.
+        growing: Whether others of the same series are still to come.
     """
-    name = uncompressed(files[0]).name if len(files) == 1 else pattern_of(files)
+    first = uncompressed(files[0])
+    name = first.name if len(files) == 1 else pattern_of(files)
+    parts = frame_name(first)
+    if growing and parts is not None and len(files) == 1:
+        name = f"{parts.start}{'#' * len(parts.number)}{parts.end}"
     kept = {
         suffix
         for known in WRITABLE

@@ -19,12 +19,16 @@ from .symmetry import (
 from .training import (
     train_on_files as train_on_files,
 )
+from .watching import (
+    denoise_watched as denoise_watched,
+)
 
 __all__ = [
     "denoise_files",
     "denoise_many",
     "denoise_stack_files",
     "denoise_symmetric_files",
+    "denoise_watched",
     "inspect_files",
     "noise_model",
     "train_on_files",
