@@ -61,7 +61,7 @@ def roots_among(files: list[Path]) -> tuple[list[Path], list[Path]]:
     Of files that lead to each other, the first is one of the former.
     """
     by_target = {each.resolve(): each for each in files}
-    leads = {each: _led_to(each) & by_target.keys() for each in files}
+    leads = {each: files_led_to(each) & by_target.keys() for each in files}
     led = {target for each in files for target in leads[each] - {each.resolve()}}
     roots = [each for each in files if each.resolve() not in led]
     reached: set[Path] = set()
@@ -77,7 +77,7 @@ def roots_among(files: list[Path]) -> tuple[list[Path], list[Path]]:
     return roots, [each for each in files if each not in roots]
 
 
-def _led_to(path: Path) -> set[Path]:
+def files_led_to(path: Path) -> set[Path]:
     """Return the files that an HDF5 file leads to, none if it cannot be read."""
     try:
         with reading(path), h5py.File(path, "r") as file:

@@ -16,7 +16,7 @@ from tvjax.io.file_names import (
     uncompressed,
 )
 from tvjax.io.formats import format_of, is_hdf5
-from tvjax.io.grouping import alike_names, roots_among, series_among
+from tvjax.io.grouping import alike_names, files_led_to, roots_among, series_among
 from tvjax.io.reading import Paths
 
 # What a name that stands for the names in a file begins with.
@@ -127,6 +127,7 @@ def find_inputs(names: Paths, *, besides: Iterable[Path] = ()) -> Inputs:
     texts = [names] if isinstance(names, str | PathLike) else names
     given = [each for text in texts for each in _listed(fspath(text))]
     others = {path.resolve() for path in besides}
+    others |= {path for each in others for path in files_led_to(each)}
     files: dict[Path, bool] = {}  # and whether a folder was searched for it
     found: list[Input] = []
     refused: list[tuple[str, str]] = []

@@ -91,7 +91,7 @@ def denoise_watched(
             if ended.is_set():
                 raise KeyboardInterrupt
             raise FileError(_nothing_came(inputs, growing, timeout))
-        like, target = _begin(growing, settings, output, claimed)
+        like, target = _begin(growing, come, settings, output, claimed)
         sample = _first_frames(growing, min(come, SAMPLES), like)
         method = _Method.chosen(sample, settings, denoise, like.metadata.detector)
         spool = held.enter_context(contextlib.closing(Spool(target, like.shape)))
@@ -196,6 +196,7 @@ def _check(settings: Settings, timeout: float) -> None:
 
 def _begin(
     growing: Growing,
+    come: int,
     settings: Settings,
     output: str | PathLike[str],
     claimed: contextlib.ExitStack,
@@ -212,6 +213,7 @@ def _begin(
         claim = create_series(
             target,
             like,
+            stop=come,
             dtype=settings.dtype,
             scale=settings.scale,
             overwrite=settings.overwrite,
