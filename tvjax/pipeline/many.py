@@ -26,7 +26,7 @@ from tvjax.pipeline.input import (
 )
 from tvjax.pipeline.outcome import AbstractOutcome
 from tvjax.pipeline.stack import open_energies
-from tvjax.readable import AbstractReadable
+from tvjax.result import AbstractReadable
 from tvjax.settings import Settings, SettingsError, StackSettings
 
 
@@ -174,7 +174,7 @@ def denoise_many(
     )
 
 
-class _Plan(NamedTuple):
+class _Planned(NamedTuple):
     """What is to be done, and what is known to fail."""
 
     jobs: tuple[Job, ...]
@@ -189,7 +189,7 @@ class _Files(NamedTuple):
     writes: Sequence[Path]
 
 
-def _plan(inputs: Paths, folder: Path, settings: Settings | StackSettings) -> _Plan:
+def _plan(inputs: Paths, folder: Path, settings: Settings | StackSettings) -> _Planned:
     """Open every input, and refuse what would destroy something."""
     found = find_inputs(inputs, besides=named_files(settings))
     if isinstance(settings, StackSettings) and settings.map and len(found.found) > 1:
@@ -220,7 +220,7 @@ def _plan(inputs: Paths, folder: Path, settings: Settings | StackSettings) -> _P
         Job(source, output, number, len(planned))
         for number, (source, output, _) in enumerate(planned, 1)
     )
-    return _Plan(jobs, tuple(failed), tuple(left_out))
+    return _Planned(jobs, tuple(failed), tuple(left_out))
 
 
 def _files(source: Input, output: Path, settings: Settings | StackSettings) -> _Files:

@@ -93,7 +93,7 @@ def denoise_watched(
             raise FileError(_nothing_came(inputs, growing, timeout))
         like, target = _begin(growing, come, settings, output, claimed)
         sample = _first_frames(growing, min(come, SAMPLES), like)
-        method = _Method.chosen(sample, settings, denoise, like.metadata.detector)
+        method = _Chosen.by(sample, settings, denoise, like.metadata.detector)
         spool = held.enter_context(contextlib.closing(Spool(target, like.shape)))
         records: list[Record | None] = []  # None for a frame without a valid pixel
         while (come := arrivals.wait(len(records) + 1)) > len(records):
@@ -125,7 +125,7 @@ def denoise_watched(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Method:
+class _Chosen:
     """How every frame is denoised, as the first ones have chosen."""
 
     choice: DenoisedFrames
@@ -134,13 +134,13 @@ class _Method:
     settings: Settings
 
     @classmethod
-    def chosen(
+    def by(
         cls,
         sample: list[Frame],
         settings: Settings,
         denoise: DenoiseFrames,
         detector: str | None,
-    ) -> "_Method":
+    ) -> "_Chosen":
         """Choose noise and strength from some frames."""
         images, mask = images_and_masks(sample)
         noise, _ = noise_model(
