@@ -78,6 +78,7 @@ def test_an_interruption_tells_what_is_done(tvjax, scans, tmp_path, denoise_by):
     assert "0 of 2 inputs" in result.stdout and "not begun" in result.stdout
 
 
+@pytest.mark.slow
 def test_stacks_go_to_a_folder(tvjax, tmp_path, truncate):
     scene = xanes_stack((24, 28), energies=nickel_energies(12), num_states=2)
     (tmp_path / "stacks").mkdir()
