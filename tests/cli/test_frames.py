@@ -6,6 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.pipeline.stand_ins import Halve
+from tvjax import pipeline
 from tvjax.io import open_series, save_series, series_of
 
 
@@ -62,6 +64,23 @@ def test_a_report_is_left_in_its_folder(tvjax, scan, tmp_path, halve):
     assert again.exit_code == 1
     assert "holds a report: choose another or pass --overwrite." in again.stderr
     assert not (tmp_path / "d.h5").exists()
+
+
+def test_a_file_is_watched_for_so_many_seconds(tvjax, scan, tmp_path, monkeypatch):
+    asked = []
+
+    def watch(inputs, output, settings, *, timeout, progress):
+        asked.append((inputs, output, timeout))
+        return pipeline.denoise_files(inputs, output, settings, denoise=Halve())
+
+    monkeypatch.setattr(pipeline, "denoise_watched", watch)
+    for number, words in enumerate((["--watch"], ["--watch", "2.5"])):
+        output = str(tmp_path / f"{number}.h5")
+        result = tvjax("denoise", scan, "-o", output, *words)
+        assert result.exit_code == 0, result.output
+        assert asked[-1] == ([str(scan)], output, (60, 2.5)[number])
+    result = tvjax("denoise", scan, "-o", "c.h5", "--watch", "--dry-run")
+    assert result.exit_code == 2 and "`dry_run` waits for no frames" in result.stderr
 
 
 def test_a_dry_run_writes_nothing(tvjax, scan, tmp_path, halve):

@@ -5,6 +5,8 @@ import pytest
 from tests.io.conftest import CBF_TEXT
 from tests.io.images import save_cbf
 from tvjax.io import FileError, open_series, save_series, series_of
+from tvjax.io.cbf import output_files
+from tvjax.io.series import Selection
 
 
 def test_a_cbf_that_fails_its_checksum_is_refused(tmp_path, image):
@@ -62,3 +64,11 @@ def test_steps_of_any_size_survive_the_compression(tmp_path):
         (frame,) = written.frames()
     expected = np.clip(image, 0, None)  # negative values are stored as zero
     np.testing.assert_array_equal(frame.data, expected)
+
+
+def test_one_frame_gets_its_number_where_the_name_has_room_for_it(tmp_path, image):
+    for number in (7, 8):
+        save_cbf(tmp_path / f"raw_{number}.cbf", image)
+    with open_series(str(tmp_path / "raw_#.cbf")) as series:
+        files = output_files(tmp_path / "clean_##.cbf", series, Selection(1, 2, 2))
+    assert files == [tmp_path / "clean_08.cbf"]

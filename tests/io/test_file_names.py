@@ -11,6 +11,7 @@ from tvjax.io.file_names import (
     later,
     missing_numbers,
     numbered,
+    pattern_of,
     split_path,
     unnumbered_stem,
 )
@@ -177,3 +178,18 @@ def test_a_path_follows_the_last_colon_unless_the_file_exists(tmp_path):
     assert split_path("a.h5") == (Path("a.h5"), None)
     touch(tmp_path, "a:b")
     assert split_path(str(tmp_path / "a:b")) == (tmp_path / "a:b", None)
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (["a_01.cbf", "a_02.cbf"], "a_##.cbf"),
+        (["a_9.cbf.gz", "a_10.cbf.gz"], "a_#.cbf"),
+        (["a_1_x7.cbf", "a_2_x7.cbf"], "a_#_x7.cbf"),
+        (["a_1_x7.cbf", "a_2_x8.cbf"], None),
+        (["a_1.cbf", "b_1.cbf"], None),
+        (["a_1.cbf"], None),
+    ],
+)
+def test_a_pattern_names_the_number_that_tells_files_apart(names, pattern):
+    assert pattern_of([Path("raw") / name for name in names]) == pattern

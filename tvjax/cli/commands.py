@@ -8,6 +8,7 @@ import typer
 from tvjax.cli.demo import demo_command
 from tvjax.cli.frames import denoise_command
 from tvjax.cli.info import info_command
+from tvjax.cli.optional_value import WatchCommand
 from tvjax.cli.running import version_of
 from tvjax.cli.stack import stack_command
 from tvjax.cli.symmetry import predict_command, symmetry_command, train_command
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("denoise")(denoise_command)
+app.command("denoise", cls=WatchCommand)(denoise_command)
 app.command("stack")(stack_command)
 app.command("symmetry")(symmetry_command)
 app.command("train")(train_command)

@@ -1,10 +1,13 @@
 """The command `denoise`: a scan, frame by frame."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from tvjax import pipeline, report as reports
+from tvjax.cli.many import denoise_inputs, tell
+from tvjax.cli.optional_value import PATIENCE, WATCH
 from tvjax.cli.options import (
     Dataset,
     Force,
@@ -66,6 +69,15 @@ def denoise_command(
             help="Write the lines that these programs need for the scale.",
         ),
     ] = "",
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            WATCH,
+            metavar="[SECONDS]",
+            help="Follow a file that is being written, or a folder that fills, until "
+            f"nothing came for so many seconds, by default {PATIENCE}.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     force: Force = False,
     dry_run: Annotated[
@@ -91,17 +103,35 @@ def denoise_command(
             force=force,
             emit=_parse_emit(emit),
         )
-        if report is not None:
-            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
-        with progress_bar("choosing the strength") as progress:
-            outcome = pipeline.denoise_files(
-                inputs, output, settings, progress=progress, dry_run=dry_run
+
+        def denoise(
+            names: list[str], output: str | Path, report: Path | None, waiting: str
+        ) -> Any:
+            """Denoise one input."""
+            if report is not None:
+                reports.refuse_report(report, overwrite=overwrite)
+            with progress_bar(waiting) as progress:
+                if watch is None:
+                    outcome = pipeline.denoise_files(
+                        names, output, settings, progress=progress, dry_run=dry_run
+                    )
+                else:
+                    outcome = pipeline.denoise_watched(
+                        names, output, settings, timeout=watch, progress=progress
+                    )
+            if report is not None:
+                reports.report_frames(report, outcome, overwrite=overwrite)
+            return outcome
+
+        if watch is None:
+            denoise_inputs(
+                inputs, output, settings, report, denoise, "choosing the strength"
             )
-        typer.echo(outcome.report())
-        if report is not None:
-            page = reports.report_frames(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+        elif dry_run:
+            raise SettingsError("`dry_run` waits for no frames: drop it, or watch.")
+        else:
+            tell(denoise(inputs, output, report, "waiting for frames"), report)
 
 
 def _parse_alpha(text: str) -> float | None:

@@ -1,8 +1,10 @@
 """The command `info`: what is in a file."""
 
+from typing import Any
+
 import typer
 
-from tvjax import pipeline
+from tvjax import io, pipeline
 from tvjax.cli.options import (
     Axes,
     Dark,
@@ -14,7 +16,8 @@ from tvjax.cli.options import (
     Mask,
     Memory,
 )
-from tvjax.cli.running import keep_compiled, sentences, version_of
+from tvjax.cli.running import FAILED, keep_compiled, sentences, version_of
+from tvjax.io.errors import failure, FileError
 from tvjax.settings import parse_memory, StackSettings
 
 
@@ -31,8 +34,6 @@ def info_command(
 ) -> None:
     """Tell what is in a scan or a stack, how noisy it is, and what comes next."""
     with sentences():
-        import jax
-
         settings = StackSettings(
             mask=mask,
             axes=axes,
@@ -43,12 +44,35 @@ def info_command(
             memory=parse_memory(memory),
         )
         keep_compiled()
-        facts = pipeline.inspect_files(inputs, settings, frames=frames)
-        facts["tvjax"] = version_of("tvjax")
-        facts["jax"] = f"{version_of('jax')} on {jax.devices()[0]}"
-        lines = [(name, fact) for name, fact in facts.items() if name != "warnings"]
-        lines += [("WARNING", text) for text in facts.get("warnings", ())]
-        width = max(len(name) for name, _ in lines)
-        for name, fact in lines:
-            text = f"{fact:.5g}" if isinstance(fact, float) else fact
-            typer.echo(f"{name.replace('_', ' '):{width}}  {text}")
+        if not io.names_several(inputs):
+            _tell(pipeline.inspect_files(inputs, settings, frames=frames))
+            return
+        found = io.find_inputs(inputs)
+        failed = [sentence for _, sentence in found.refused]
+        for each in found.found:
+            typer.echo(f"{each.label}:")
+            try:
+                _tell(pipeline.inspect_files(each.names, settings, frames=frames))
+            except (FileError, ValueError, MemoryError) as error:
+                failed.append(failure(error))
+            typer.echo()
+        for sentence in found.left_out:
+            typer.echo(f"left out: {sentence}")
+        for sentence in failed:
+            typer.echo(f"tvjax: {sentence}", err=True)
+        if failed:
+            raise typer.Exit(FAILED)
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    """Print facts, a line each."""
+    import jax
+
+    facts["tvjax"] = version_of("tvjax")
+    facts["jax"] = f"{version_of('jax')} on {jax.devices()[0]}"
+    lines = [(name, fact) for name, fact in facts.items() if name != "warnings"]
+    lines += [("WARNING", text) for text in facts.get("warnings", ())]
+    width = max(len(name) for name, _ in lines)
+    for name, fact in lines:
+        text = f"{fact:.5g}" if isinstance(fact, float) else fact
+        typer.echo(f"{name.replace('_', ' '):{width}}  {text}")

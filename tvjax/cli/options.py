@@ -36,15 +36,19 @@ class FloatType(StrEnum):
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help="An HDF5 master, or image files; `*` and `#` stand for names and digits.",
+        help="HDF5 masters, image files, folders, or @LIST of names; `*` and `#` stand "
+        "for names and digits.",
         show_default=False,
     ),
 ]
 FrameOutput = Annotated[
-    Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs), .cbf or .tif.")
+    str,
+    typer.Option(
+        "--output", "-o", help="HDF5 (.h5, .nxs), .cbf or .tif, or a FOLDER/."
+    ),
 ]
 StackOutput = Annotated[
-    Path, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs) or .tif.")
+    str, typer.Option("--output", "-o", help="HDF5 (.h5, .nxs) or .tif, or a FOLDER/.")
 ]
 Noise = Annotated[str, typer.Option(help=f"{NOISES}.")]
 NoiseByEnergy = Annotated[

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from tvjax.io.errors import FileError
+from tvjax.io.errors import failure, FileError
 from tvjax.settings import SettingsError
 
 # Exit codes: the data or the files do not allow it, the command makes no sense, or it
@@ -28,14 +28,8 @@ def sentences() -> Iterator[None]:
         yield
     except SettingsError as error:
         code, sentence = MISUSED, str(error)
-    except (FileError, ValueError) as error:
-        code, sentence = FAILED, str(error)
-    except MemoryError:
-        code = FAILED
-        sentence = (
-            "There is not enough memory: take fewer frames with --frames, or a "
-            "computer with more."
-        )
+    except (FileError, ValueError, MemoryError) as error:
+        code, sentence = FAILED, failure(error)
     except KeyboardInterrupt:
         code, sentence = INTERRUPTED, "Interrupted: nothing was written."
     else:

@@ -1,10 +1,12 @@
 """The command `stack`: an energy stack."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from tvjax import pipeline, report as reports
+from tvjax.cli.many import denoise_inputs
 from tvjax.cli.options import (
     Axes,
     Dark,
@@ -84,22 +86,28 @@ def stack_command(
             overwrite=overwrite,
             force=force,
         )
-        if report is not None:
-            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
-        with progress_bar("reading", "steps") as progress:
-            outcome = pipeline.denoise_stack_files(
-                inputs,
-                output,
-                settings,
-                compare=report is not None,
-                progress=progress,
-                dry_run=dry_run,
-            )
-        typer.echo(outcome.report())
-        if report is not None:
-            page = reports.report_stack(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+
+        def denoise(
+            names: list[str], output: Path, report: Path | None, waiting: str
+        ) -> Any:
+            """Denoise one stack."""
+            if report is not None:
+                reports.refuse_report(report, overwrite=overwrite)
+            with progress_bar(waiting, "steps") as progress:
+                outcome = pipeline.denoise_stack_files(
+                    names,
+                    output,
+                    settings,
+                    compare=report is not None,
+                    progress=progress,
+                    dry_run=dry_run,
+                )
+            if report is not None:
+                reports.report_stack(report, outcome, overwrite=overwrite)
+            return outcome
+
+        denoise_inputs(inputs, output, settings, report, denoise, "reading")
 
 
 def _parse_rank(text: str) -> int | None:

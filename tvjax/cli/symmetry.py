@@ -2,11 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tvjax import pipeline, report as reports
+from tvjax.cli.many import denoise_inputs
 from tvjax.cli.options import (
     Dataset,
     Force,
@@ -98,17 +99,25 @@ def symmetry_command(
             overwrite=overwrite,
             force=force,
         )
-        if report is not None:
-            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
-        with progress_bar("finding the symmetry") as progress:
-            outcome = pipeline.denoise_symmetric_files(
-                inputs, output, settings, progress=progress, dry_run=dry_run
-            )
-        typer.echo(outcome.report())
-        if report is not None:
-            page = reports.report_symmetry(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+
+        def denoise(
+            names: list[str], output: Path, report: Path | None, waiting: str
+        ) -> Any:
+            """Denoise the patterns of one input."""
+            if report is not None:
+                reports.refuse_report(report, overwrite=overwrite)
+            with progress_bar(waiting) as progress:
+                outcome = pipeline.denoise_symmetric_files(
+                    names, output, settings, progress=progress, dry_run=dry_run
+                )
+            if report is not None:
+                reports.report_symmetry(report, outcome, overwrite=overwrite)
+            return outcome
+
+        denoise_inputs(
+            inputs, output, settings, report, denoise, "finding the symmetry"
+        )
 
 
 def predict_command(

@@ -13,6 +13,15 @@ from .flats import (
 from .hdf5.write_stack import (
     write_maps as write_maps,
 )
+from .inputs import (
+    find_inputs as find_inputs,
+    Input as Input,
+    names_several as names_several,
+    single_input as single_input,
+)
+from .output_names import (
+    is_folder as is_folder,
+)
 from .provenance import (
     Json as Json,
     Provenance as Provenance,
@@ -49,11 +58,15 @@ __all__ = [
     "create_stack",
     "FileError",
     "find_flats",
+    "find_inputs",
     "fit_scale",
     "Flats",
     "Frame",
+    "Input",
+    "is_folder",
     "Json",
     "Metadata",
+    "names_several",
     "open_series",
     "open_stack",
     "Provenance",
@@ -66,6 +79,7 @@ __all__ = [
     "series_of",
     "SeriesWriter",
     "Spectrum",
+    "single_input",
     "Stack",
     "stack_of",
     "Tally",

@@ -87,7 +87,7 @@ def read(
 
 def output_files(path: Path, like: Series, selection: Selection) -> list[Path]:
     """Return `path` for one frame, else a numbered file a frame."""
-    one = selection.num_frames == 1
+    one = selection.num_frames == 1 and "#" not in path.name
     return [path] if one else numbered(path, like.numbers_of(selection))
 
 

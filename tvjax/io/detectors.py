@@ -12,7 +12,7 @@ from fabio.fabioimage import FabioImage
 from jaxtyping import Num
 
 from tvjax.io.compressed import open_binary
-from tvjax.io.errors import FileError
+from tvjax.io.errors import NoImages
 from tvjax.io.invalid_values import Declared
 from tvjax.io.series import Description, Metadata
 
@@ -79,9 +79,9 @@ def _open(path: Path) -> FabioImage:
     return image
 
 
-def _unknown(path: Path, what: str) -> FileError:
+def _unknown(path: Path, what: str) -> NoImages:
     """Return the refusal of a file, and `what` it is."""
-    return FileError(
+    return NoImages(
         f"{path} has no format that is known here{what}: tvjax reads HDF5 (NeXus, "
         "DECTRIS), CBF, TIFF, MarCCD, SMV, Oxford, Nonius, EDF and what else fabio "
         "reads, also as .gz or .bz2."

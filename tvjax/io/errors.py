@@ -33,6 +33,32 @@ class FileError(Exception):
     """A file cannot be read or written: one sentence with the cause and the remedy."""
 
 
+class NoImages(FileError):
+    """A file can be read, and holds no images."""
+
+
+# What is told where the computer has too little memory.
+NO_MEMORY = (
+    "There is not enough memory: take fewer frames with --frames, or a computer with "
+    "more."
+)
+
+
+def failure(error: Exception) -> str:
+    """Return the sentence about an input of several that failed.
+
+    What no user can mend leaves its trace where the input is denoised alone.
+    """
+    if isinstance(error, FileError | ValueError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    return (
+        f"tvjax failed ({type(error).__name__}: {error}): denoise this input alone, "
+        "and report what that prints."
+    )
+
+
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into a `FileError` that names `path`."""

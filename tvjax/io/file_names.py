@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from tvjax.io.errors import FileError
 
@@ -21,6 +22,25 @@ _DIGITS = 5
 _MOST_GAPS = 8
 
 
+class FrameName(NamedTuple):
+    """The name of a frame's file, around the last number in it."""
+
+    start: str
+    number: str
+    end: str
+
+
+def frame_name(path: Path) -> FrameName | None:
+    """Return the parts of the name of a frame's file, None where it has no number."""
+    found = _FRAME_NUMBER.match(path.name)
+    return found and FrameName(found["start"], found["number"], found["end"])
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a name stands for the files that match it."""
+    return bool(re.search(r"[*?\[#]", name)) and not Path(name).exists()
+
+
 def expand(name: str) -> list[Path]:
     """Return the files that a name or a pattern stands for.
 
@@ -29,14 +49,14 @@ def expand(name: str) -> list[Path]:
     Raises:
         FileError: No file matches the pattern, or their order is not clear.
     """
-    if Path(name).exists() or not re.search(r"[*?\[#]", name):
+    if not is_pattern(name):
         return [Path(name)]
     files = [Path(found) for found in glob.glob(name.replace("#", "[0-9]"))]
     if not files:
         raise FileError(f"No file matches {name}: check the folder and the pattern.")
-    files.sort(key=_by_number)
+    files.sort(key=by_numbers)
     for one, other in pairwise(files):
-        if _by_number(one)[0] == _by_number(other)[0]:
+        if by_numbers(one)[0] == by_numbers(other)[0]:
             raise FileError(
                 f"{name} matches {one.name} and {other.name}, which have one number: "
                 "name a pattern that only one of them matches."
@@ -59,7 +79,7 @@ def check_order(files: Sequence[Path]) -> None:
     # shells compare names letter by letter, in some languages without the signs
     letters = [re.sub(r"[\W_]", "", str(file)).lower() for file in files]
     by_name = given == sorted(given, key=str) or letters == sorted(letters)
-    if by_name and given != sorted(given, key=_by_number):
+    if by_name and given != sorted(given, key=by_numbers):
         raise FileError(
             f"{files[0]} to {files[-1]} come in the order of their letters, in which "
             "10 is before 2: put the pattern in quotes, and the numbers decide."
@@ -71,15 +91,8 @@ def frame_numbers(files: Sequence[Path]) -> tuple[int, ...] | None:
 
     None where that is no number, or where numbers do not rise from file to file.
     """
-    parts = [_split_numbers(str(_uncompressed(file))) for file in files]
-    if len({len(each) for each in parts}) != 1:
-        return None
-    columns = enumerate(zip(*parts, strict=True))
-    apart = [place for place, each in columns if len(set(each)) > 1]
-    if len(apart) != 1 or apart[0] % 2 == 0:
-        return None
-    numbers = tuple(int(each[apart[0]]) for each in parts)
-    return numbers if all(a < b for a, b in pairwise(numbers)) else None
+    numbers = tuple(map(int, _numbers_apart([str(uncompressed(f)) for f in files])[1]))
+    return numbers if numbers and all(a < b for a, b in pairwise(numbers)) else None
 
 
 def missing_numbers(numbers: Sequence[int]) -> str:
@@ -98,26 +111,27 @@ def missing_numbers(numbers: Sequence[int]) -> str:
 def follow(path: Path) -> Iterator[Path]:
     """Yield `path` and the files that follow it in number without a break."""
     yield path
-    for number, follower in enumerate(later(path), _number(path) + 1):
-        if _number(follower) != number:
+    for number, follower in enumerate(later(path), frame_number(path) + 1):
+        if frame_number(follower) != number:
             return
         yield follower
 
 
 def later(path: Path) -> list[Path]:
     """Return the files of the series of `path` that have greater numbers, in order."""
-    found = _FRAME_NUMBER.match(path.name)
+    found = frame_name(path)
     if found is None or not path.parent.is_dir():
         return []
-    width = len(found["number"])
+    width = len(found.number)
     name = re.compile(
-        re.escape(found["start"])
+        re.escape(found.start)
         + rf"(\d{{{width}}}|[1-9]\d{{{width},}})"
-        + re.escape(found["end"])
+        + re.escape(found.end)
     )
     files = [each for each in path.parent.iterdir() if name.fullmatch(each.name)]
     return sorted(
-        (each for each in files if _number(each) > int(found["number"])), key=_number
+        (each for each in files if frame_number(each) > int(found.number)),
+        key=frame_number,
     )
 
 
@@ -129,6 +143,20 @@ def numbered(path: Path, numbers: Iterable[int]) -> list[Path]:
         path.with_name(stem.replace("#" * width, f"{number:0{width}d}") + path.suffix)
         for number in numbers
     ]
+
+
+def pattern_of(files: Sequence[Path]) -> str | None:
+    """Return a name with `#` in place of the one number that tells files apart.
+
+    None where other things do, too. Names without leading zeros get one `#`.
+    """
+    names = [uncompressed(file).name for file in files]
+    place, numbers = _numbers_apart(names)
+    if not numbers:
+        return None
+    parts = _split_numbers(names[0])
+    parts[place] = "#" * min(map(len, numbers))
+    return "".join(parts)
 
 
 def unnumbered_stem(path: Path) -> str:
@@ -144,13 +172,14 @@ def split_path(name: str) -> tuple[Path, str | None]:
     return Path(file), inner
 
 
-def _number(path: Path) -> int:
+def frame_number(path: Path) -> int:
     """Return the number of a frame's file, 0 where it has none."""
-    found = _FRAME_NUMBER.match(path.name)
-    return 0 if found is None else int(found["number"])
+    found = frame_name(path)
+    return 0 if found is None else int(found.number)
 
 
-def _uncompressed(path: Path) -> Path:
+def uncompressed(path: Path) -> Path:
+    """Return the name that a file has when it is no longer compressed."""
     return path.with_suffix("") if path.suffix in (".gz", ".bz2") else path
 
 
@@ -159,13 +188,25 @@ def _split_numbers(text: str) -> list[str]:
     return re.split(r"([0-9]+)", text)
 
 
-def _by_number(path: Path) -> tuple[list[str | int], str]:
+def _numbers_apart(names: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+    """Return which part of names differs, and its numbers; none if others do, too."""
+    parts = [_split_numbers(name) for name in names]
+    if len({len(each) for each in parts}) != 1:
+        return 0, ()
+    columns = list(zip(*parts, strict=True))
+    apart = [place for place, each in enumerate(columns) if len(set(each)) > 1]
+    if len(apart) != 1 or apart[0] % 2 == 0:
+        return 0, ()
+    return apart[0], columns[apart[0]]
+
+
+def by_numbers(path: Path) -> tuple[list[str | int], str]:
     """Return the key by which names with whole numbers are sorted."""
-    parts = _split_numbers(str(_uncompressed(path)))
+    parts = _split_numbers(str(uncompressed(path)))
     return [int(each) if n % 2 else each for n, each in enumerate(parts)], str(path)
 
 
 def _by_decimal(path: Path) -> list[str | Decimal]:
     """Return the key by which names with decimal fractions are sorted."""
-    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", str(_uncompressed(path)))
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", str(uncompressed(path)))
     return [Decimal(each) if n % 2 else each for n, each in enumerate(parts)]

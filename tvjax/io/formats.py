@@ -160,5 +160,6 @@ def output_format(path: Path) -> WritableFormat:
             return known
     raise FileError(
         f"{path} has no extension that tvjax writes: "
-        f"use {', '.join(write_frames.SUFFIXES)}, .cbf or .tif."
+        f"use {', '.join(write_frames.SUFFIXES)}, .cbf or .tif, or end the name in / "
+        "for a folder."
     )

@@ -57,7 +57,7 @@ def open_series(
         if len(files) > 1:
             raise FileError(
                 f"{files[0]} is HDF5 and not the only input: "
-                "name its master, or denoise one file at a time."
+                "name its master alone, or several with a folder as output, -o NAME/."
             )
         return open_hdf5(files[0], dataset, partial=numbered)
     if numbered and len(files) == 1:

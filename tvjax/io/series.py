@@ -1,5 +1,6 @@
 """A series of frames, whatever files it comes from."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -155,6 +156,17 @@ class Series:
     ) -> None:
         """Release the files."""
         self.close()
+
+    def as_before(self, like: "Series | None") -> "Series":
+        """Return the series with the invalid pixels of `like`, the same when it began.
+
+        What came later must not be judged by other frames.
+        """
+        if like is None:
+            return self
+        return dataclasses.replace(
+            self, mask=like.mask, invalid_values=like.invalid_values
+        )
 
     def place(self, index: int) -> int:
         """Return the position of frame `index` if frames that are missing count."""

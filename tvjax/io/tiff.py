@@ -85,7 +85,8 @@ def has_pages(series: Series) -> bool:
 
 def output_files(path: Path, like: Series, selection: Selection) -> list[Path]:
     """Return `path` for one frame or pages of pages, else a numbered file a frame."""
-    one = selection.num_frames == 1 or has_pages(like)
+    single = selection.num_frames == 1 and "#" not in path.name
+    one = single or has_pages(like)
     return [path] if one else numbered(path, like.numbers_of(selection))
 
 

@@ -120,6 +120,38 @@ class SeriesWriter:
         self._staging.commit()
 
 
+def files_of_series(
+    path: Path, like: Series, *, start: int, stop: int, emit: Sequence[str] = ()
+) -> list[Path]:
+    """Return every file that `create_series` gives for denoised frames."""
+    selection = Selection(start, stop, like.num_frames)
+    target = output_format(path)
+    return [
+        *target.output_files(path, like, selection),
+        *([] if target.KEEPS_PROVENANCE else [_sidecar(path)]),
+        *(_note(path, name) for name in emit),
+    ]
+
+
+def files_of_stack(path: Path, like: Stack) -> list[Path]:
+    """Return every file that `create_stack` gives for a denoised stack."""
+    target, series = output_format(path), like.series
+    selection = Selection(0, series.num_frames, series.num_frames)
+    if target is write_frames:
+        known = series.layout is not None
+        return target.output_files(path, series, selection) if known else [path]
+    return [*_stack_images(path, series), _sidecar(path)]
+
+
+def files_read(series: Series, others: Iterable[Path]) -> set[Path]:
+    """Return every file that a run reads, with those that its master leads to."""
+    files = {*series.files, *others}
+    if series.layout is not None:
+        with reading(series.layout.path):
+            files |= linked_files(series.layout.file)
+    return files
+
+
 def create_series(
     path: str | PathLike[str],
     like: Series,
@@ -169,14 +201,10 @@ def create_series(
         saturation=like.metadata.saturation,
     )
     by = program() if denoised else None
-    stem = unnumbered_stem(path)
-    notes = {
-        path.with_name(stem + SUFFIXES[name]): integration_input(name, encoding)
-        for name in emit
-    }
+    notes = {_note(path, name): integration_input(name, encoding) for name in emit}
     beside = denoised and not target.KEEPS_PROVENANCE
-    sidecar = path.with_name(f"{stem}.tvjax.json") if beside else None
-    staging = Staging(path, protected=_inputs(like, reads), overwrite=overwrite)
+    sidecar = _sidecar(path) if beside else None
+    staging = Staging(path, protected=files_read(like, reads), overwrite=overwrite)
 
     def create() -> Sink:
         files = target.output_files(path, like, selection)
@@ -229,17 +257,17 @@ def create_stack(
     )
     by = program() if denoised else None
     beside = denoised and not target.KEEPS_PROVENANCE
-    sidecar = path.with_name(f"{unnumbered_stem(path)}.tvjax.json") if beside else None
-    staging = Staging(path, protected=_inputs(series, reads), overwrite=overwrite)
+    sidecar = _sidecar(path) if beside else None
+    staging = Staging(path, protected=files_read(series, reads), overwrite=overwrite)
     selection = Selection(0, num_frames, num_frames)
 
     def create() -> Sink:
         if target is not write_frames:
-            one = "#" not in path.name
-            files = [path] if one else numbered(path, series.numbers_of(selection))
+            files = _stack_images(path, series)
             staging.refuse([*files, *filter(None, [sidecar])])
             staging.claim()
             # Descriptions tell how many pages there are: they serve the same number.
+            one = len(files) == 1
             kept = series.kind if one == has_pages(series) else "stack"
             frames = dataclasses.replace(series, kind=kept)
             return target.create_sink(staging, files, frames, selection, encoding, by)
@@ -252,13 +280,21 @@ def create_stack(
     return SeriesWriter(sink, staging, series, encoding, {}, sidecar)
 
 
-def _inputs(series: Series, others: Iterable[Path]) -> set[Path]:
-    """Return every file that a run reads, with those that its master leads to."""
-    files = {*series.files, *others}
-    if series.layout is not None:
-        with reading(series.layout.path):
-            files |= linked_files(series.layout.file)
-    return files
+def _sidecar(path: Path) -> Path:
+    """Return the file of the provenance where the output has no place for it."""
+    return path.with_name(f"{unnumbered_stem(path)}.tvjax.json")
+
+
+def _note(path: Path, name: str) -> Path:
+    """Return the file of the lines that an integration program needs."""
+    return path.with_name(unnumbered_stem(path) + SUFFIXES[name])
+
+
+def _stack_images(path: Path, series: Series) -> list[Path]:
+    """Return the image files of a stack: one, or one for each energy."""
+    selection = Selection(0, series.num_frames, series.num_frames)
+    one = "#" not in path.name
+    return [path] if one else numbered(path, series.numbers_of(selection))
 
 
 def _start(create: Callable[[], Sink], staging: Staging) -> Sink:

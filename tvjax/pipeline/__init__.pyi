@@ -7,6 +7,9 @@ from .input import (
 from .inspection import (
     inspect_files as inspect_files,
 )
+from .many import (
+    denoise_many as denoise_many,
+)
 from .stack import (
     denoise_stack_files as denoise_stack_files,
 )
@@ -16,11 +19,16 @@ from .symmetry import (
 from .training import (
     train_on_files as train_on_files,
 )
+from .watching import (
+    denoise_watched as denoise_watched,
+)
 
 __all__ = [
     "denoise_files",
+    "denoise_many",
     "denoise_stack_files",
     "denoise_symmetric_files",
+    "denoise_watched",
     "inspect_files",
     "noise_model",
     "train_on_files",

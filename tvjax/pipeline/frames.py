@@ -62,6 +62,11 @@ BATCH_PIXELS = 2**24
 KEPT = 1e-3
 
 
+# Opens inputs as a series, and takes some of its frames for the choice.
+OpenFrames: TypeAlias = Callable[[Paths, Settings], Series]
+ChooseSample: TypeAlias = Callable[[Series, range], list[Frame]]
+
+
 @runtime_checkable
 class DenoiseFrames(Protocol):
     """What `tvjax.denoise` does, as far as files need it."""
@@ -89,6 +94,8 @@ def denoise_files(
     settings: Settings | None = None,
     *,
     denoise: DenoiseFrames = denoise_images,
+    open_frames: OpenFrames = open_input,
+    choose_sample: ChooseSample = sample_frames,
     progress: Progress = no_progress,
     dry_run: bool = False,
 ) -> FramesOutcome:
@@ -100,6 +107,8 @@ def denoise_files(
         output: The file to write; see `tvjax.io.create_series`.
         settings: What to decide by hand; by default nothing.
         denoise: What to do with frames; by default `tvjax.denoise`.
+        open_frames: What opens the inputs.
+        choose_sample: What takes the frames that noise and strength are chosen from.
         progress: Called with the frames done and their number.
         dry_run: Whether to choose noise and strength, but write nothing.
 
@@ -112,7 +121,7 @@ def denoise_files(
     """
     start_time = time.monotonic()
     settings = settings or Settings()
-    with open_input(inputs, settings) as series:
+    with open_frames(inputs, settings) as series:
         frames = frame_range(series, settings.frames)
         create = functools.partial(
             create_series,
@@ -133,7 +142,7 @@ def denoise_files(
                 f"{series.names[0]} gives one frame, and `--repeats` needs two or more "
                 "of one scene: name further files, or drop the option."
             )
-        sample = sample_frames(series, frames)
+        sample = choose_sample(series, frames)
         images, mask = images_and_masks(sample)
         noise, diagnosis = noise_model(
             settings.noise,
@@ -150,7 +159,7 @@ def denoise_files(
             per_frame=settings.per_frame,
             weights=settings.weighting,
             repeats=settings.repeats,
-            protect=_protects(settings),
+            protect=protects(settings),
             curve_points=CURVE_POINTS,
         )
         scale = settings.scale
@@ -163,7 +172,7 @@ def denoise_files(
                 # what the sample chose for its spots holds for all
                 protect = choice.protection
                 if settings.per_frame or protect is None:
-                    protect = _protects(settings)
+                    protect = protects(settings)
                 batch_size = _batch_size(series.shape)
                 done = (
                     _unstack(sample, choice)
@@ -215,7 +224,7 @@ def denoise_files(
         )
 
 
-def _protects(settings: Settings) -> bool:
+def protects(settings: Settings) -> bool:
     """Whether spots get a lower strength: a strength by hand is for all pixels."""
     return settings.protect and settings.alpha is None
 

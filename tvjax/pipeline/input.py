@@ -41,6 +41,10 @@ SAMPLES = 5
 COUNTING = ("PILATUS", "EIGER", "MEDIPIX", "LAMBDA", "XSPECTRUM")
 
 
+class AlreadyDenoised(FileError):
+    """An input is the output of a run before."""
+
+
 def open_input(inputs: Paths, settings: Settings | TrainingSettings) -> Series:
     """Open what is to be denoised, with the user's mask.
 
@@ -66,7 +70,7 @@ def admitted(
         FileError: It was denoised before, or has no valid pixel.
     """
     if series.denoised_by and not settings.force:
-        raise FileError(
+        raise AlreadyDenoised(
             f"{series.names[0]} was denoised by {series.denoised_by} before: "
             "start from the raw data, or pass --force."
         )

@@ -108,7 +108,7 @@ def test_a_detector_without_a_valid_pixel_is_refused(master):
 
 def test_a_master_with_other_hdf5_files_is_refused(master):
     shutil.copy(master, master.with_name("copy.h5"))
-    with pytest.raises(FileError, match="one file at a time"):
+    with pytest.raises(FileError, match="several with a folder as output"):
         open_series([master, master.with_name("copy.h5")])
 
 

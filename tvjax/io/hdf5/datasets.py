@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import h5py
 
-from tvjax.io.errors import FileError, reading
+from tvjax.io.errors import FileError, NoImages, reading
 from tvjax.io.hdf5.origins import check_sources, Origin, origins
 from tvjax.io.hdf5.tree import (
     Address,
@@ -248,7 +248,7 @@ def _guessed(path: Path, file: h5py.File, stacks: dict[str, h5py.Dataset]) -> Im
             return Images(chosen[0], [(chosen[0], stacks[chosen[0]])])
     if not stacks:
         arrays = _list(_arrays(file))
-        raise FileError(
+        raise NoImages(
             f"{path} holds no images, only {arrays or 'other data'}: "
             "name the file with the images"
             + (", or what are images with --dataset." if arrays else ".")

@@ -13,6 +13,7 @@ from jaxtyping import Num
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import check_readable, find_images
 from tvjax.io.hdf5.declared import find_declared
+from tvjax.io.hdf5.growing import announced_frames, written_frames
 from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.masks import find_masks
 from tvjax.io.hdf5.metadata import read_metadata
@@ -30,7 +31,11 @@ READ_AT_ONCE = 2**26
 
 
 def open_hdf5(
-    path: Path, dataset: str | None = None, *, partial: bool = False
+    path: Path,
+    dataset: str | None = None,
+    *,
+    partial: bool = False,
+    growing: bool = False,
 ) -> Series:
     """Open an HDF5 file as a series.
 
@@ -39,14 +44,15 @@ def open_hdf5(
         dataset: Path of the images in the file, where there are several stacks: a
             dataset, or the group of numbered ones.
         partial: Whether the first frames will do, where data files are missing.
+        growing: Whether it may be being written, for others to read meanwhile.
 
     Raises:
         FileError: The file is damaged or incomplete, or holds no images, or several.
     """
     with reading(path):
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", swmr=growing)
     try:
-        return _open_frames(path, file, dataset, partial)
+        return _open_frames(path, file, dataset, partial, growing)
     except BaseException:
         file.close()
         raise
@@ -129,7 +135,7 @@ def read_dataset(
 
 
 def _open_frames(
-    path: Path, file: h5py.File, dataset: str | None, partial: bool
+    path: Path, file: h5py.File, dataset: str | None, partial: bool, growing: bool
 ) -> Series:
     chosen = find_images(path, file, dataset, partial=partial)
     found = []
@@ -177,7 +183,8 @@ def _open_frames(
         return _read_frames(path, datasets, start, stop)
 
     declared = find_declared(datasets, ownership)
-    invalid_values, doubts = judge_values(str(path), read, there, declared)
+    seen = max(written_frames(datasets, settled=False), 1) if growing else there
+    invalid_values, doubts = judge_values(str(path), read, seen, declared)
 
     def close() -> None:
         for holder in (*holders, *masks.files, file):
@@ -236,12 +243,7 @@ def _planned(file: h5py.File, there: int, in_one: int, missing: tuple[str, ...])
     """
     if not missing:
         return there
-    counts = {"nimages": 0, "ntrigger": 1}
-    for name, item in walk_datasets(file):
-        own = name.rpartition("/")[2]
-        if own in counts and item.size == 1 and item.dtype.kind in "ui":
-            counts[own] = int(np.ravel(item[()])[0])
-    planned = counts["nimages"] * counts["ntrigger"]
+    planned = announced_frames(file)
     return planned if planned > there else there + len(missing) * in_one
 
 
