@@ -28,7 +28,10 @@ def denoise_command(
     output: FrameOutput,
     alpha: Annotated[
         str,
-        typer.Option(metavar="auto|NUMBER", help="Strength in the unit of the data."),
+        typer.Option(
+            metavar="auto|NUMBER",
+            help="Strength in the unit of the data; 0 leaves the frames as they are.",
+        ),
     ] = "auto",
     per_frame: Annotated[
         bool, typer.Option("--per-frame", help="A strength for each frame.")

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Num
 
 from tvjax.io.encoding import Encoding
+from tvjax.io.hdf5.chunks import ImageWriter
 from tvjax.io.hdf5.read import DENOISED_BY
 from tvjax.io.hdf5.slots import create_images, Slot
 from tvjax.io.hdf5.write_frames import nexus_group, write_process
@@ -37,18 +38,19 @@ class StackSink:
         try:
             data = _start(self._file, like)
             slot = Slot(_NAME, _NAME, num_energies, None, None)
-            self._images = create_images(data, "data", slot, (height, width), encoding)
+            images = create_images(data, "data", slot, (height, width), encoding)
             if like.unit:
-                self._images.attrs["units"] = like.unit
+                images.attrs["units"] = like.unit
             if program is not None:
-                self._images.attrs[DENOISED_BY] = program
+                images.attrs[DENOISED_BY] = program
+            self._writer = ImageWriter(images)
         except BaseException:
             self._file.close()
             raise
 
     def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame."""
-        self._images[self._written] = stored
+        self._writer.write(self._written, stored)
         self._written += 1
 
     def finish(self, provenance: Provenance | None) -> None:
