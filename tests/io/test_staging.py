@@ -179,6 +179,7 @@ from tests.io.test_staging import constant
 
 output, value, gate = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 series = constant(value)
+gate.with_name(f"ready {value}").touch()
 while not gate.exists():
     time.sleep(0.001)
 try:
@@ -210,7 +211,9 @@ def run(script, *arguments):
 def test_of_two_runs_to_one_output_one_wins_whole(tmp_path, name):
     gate, folder = tmp_path / "gate", tmp_path / "clean"
     runs = [run(WRITER, folder / name, value, gate) for value in (3, 5)]
-    time.sleep(1.5)  # for both to load
+    while len(list(tmp_path.glob("ready *"))) < 2:
+        assert all(each.poll() is None for each in runs)
+        time.sleep(0.01)
     gate.touch()
     texts = [each.communicate()[0] for each in runs]
     codes = [each.returncode for each in runs]

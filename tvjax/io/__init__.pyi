@@ -13,6 +13,9 @@ from .flats import (
 from .hdf5.write_stack import (
     write_maps as write_maps,
 )
+from .proof import (
+    prove_maps as prove_maps,
+)
 from .provenance import (
     Json as Json,
     Provenance as Provenance,
@@ -56,6 +59,7 @@ __all__ = [
     "Metadata",
     "open_series",
     "open_stack",
+    "prove_maps",
     "Provenance",
     "read_flats",
     "read_mask",

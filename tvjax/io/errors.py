@@ -124,3 +124,11 @@ def cannot_write(path: Path, error: OSError) -> FileError:
         )
     reason = error.strerror or str(error)
     return FileError(f"{path} cannot be written ({reason}): choose another output.")
+
+
+def lost(output: Path, difference: str) -> FileError:
+    """Return the sentence for an output that does not show what was written to it."""
+    return FileError(
+        f"{output} does not show what was to be written, and got no name: "
+        f"{difference}; check the disk and start again."
+    )

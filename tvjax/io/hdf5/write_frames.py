@@ -33,6 +33,9 @@ SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
 DTYPES = ("uint32", "int32", "float32")
 KEEPS_PROVENANCE = True
 
+# Where a new master keeps the angle of each frame.
+OMEGA = "/entry/sample/transformations/omega"
+
 # Frames in one data file of a new master, as detectors have it.
 FRAMES_PER_FILE = 1000
 
@@ -105,6 +108,11 @@ class Hdf5Sink:
             self._master.close()
             raise
 
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Where the frames go, in their order."""
+        return self._slots
+
     def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame."""
         slot, index = self._next_place()
@@ -124,7 +132,7 @@ class Hdf5Sink:
         if self._like.layout is None:
             mask = dataset_at(self._master, "entry/instrument/detector/pixel_mask")
             mask[...] = self._never_valid
-            omega = find_dataset(self._master, "entry/sample/transformations/omega")
+            omega = find_dataset(self._master, OMEGA)
             if omega is not None:
                 omega[...] = np.array(self._angles, float)
         _publish_scale(self._master, self._encoding.scale)

@@ -21,7 +21,11 @@ _NAME = "/entry/data/data"
 
 
 class StackSink:
-    """Writes the frames of a stack to a new file, with their energies."""
+    """Writes the frames of a stack to a new file, with their energies.
+
+    Attributes:
+        slots: Where the frames go.
+    """
 
     def __init__(
         self,
@@ -33,11 +37,12 @@ class StackSink:
     ) -> None:
         """Start the file; `program` is who denoises, None if nobody does."""
         num_energies, height, width = like.shape
+        slot = Slot(_NAME, _NAME, num_energies, None, None)
+        self.slots = (slot,)
         self._written = 0
         self._file = h5py.File(staging.open(path), "w")
         try:
             data = _start(self._file, like)
-            slot = Slot(_NAME, _NAME, num_energies, None, None)
             images = create_images(data, "data", slot, (height, width), encoding)
             if like.unit:
                 images.attrs["units"] = like.unit
