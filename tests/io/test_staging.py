@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.io.disk import tiny_disk
+from tests.io.rivals import rounds
 from tvjax.io import create_series, FileError, open_series, Series, series_of
 from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.staging import replace_file
@@ -225,6 +226,36 @@ def test_of_two_runs_to_one_output_one_wins_whole(tmp_path, name):
         winner = (3, 5)[1 - loser]
         assert all(np.all(frame.data == winner) for frame in series.frames())
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+PREPARE = """
+from tvjax.io import create_series
+from tests.io.test_staging import constant
+
+series = constant(3 + own)
+
+def write(output):
+    with create_series(output, series, scale=1) as writer:
+        for frame in series.frames():
+            writer.write(frame.data.astype(float), frame)
+            time.sleep(0.002)
+        writer.finish()
+"""
+
+
+@pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["out_master.h5", "out.h5", "out_####.tif"])
+def test_one_of_two_wins_whole_whenever_they_start(tmp_path, name, number):
+    (tmp_path / "rounds").mkdir()
+    write = f"write(folder.parent / str(number) / {name!r})"
+    for index, texts in rounds(tmp_path / "rounds", number, PREPARE, write):
+        (loser,) = [own for own, text in enumerate(texts) if text]
+        assert re.search("being written by another run|exists: choose", texts[loser])
+        folder = tmp_path / str(index)
+        with open_series(str(folder / name)) as series:
+            frames = [frame.data for frame in series.frames()]
+        assert len(frames) == 20 and np.all(np.stack(frames) == 3 + (1 - loser))
+        assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,13 @@ from tvjax.cli.options import (
     Scale,
     Weighting,
 )
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import (
+    keep_compiled,
+    progress_bar,
+    report_folder,
+    sentences,
+    tell,
+)
 from tvjax.settings import Settings, SettingsError
 
 
@@ -77,7 +83,7 @@ def denoise_command(
     ] = False,
 ) -> None:
     """Denoise files into files of the same layout."""
-    with sentences():
+    with sentences(), report_folder(report, overwrite=overwrite) as reserved:
         settings = Settings(
             alpha=_parse_alpha(alpha),
             per_frame=per_frame,
@@ -94,17 +100,15 @@ def denoise_command(
             force=force,
             emit=_parse_emit(emit),
         )
-        if report is not None:
-            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
         with progress_bar("choosing the strength") as progress:
             outcome = pipeline.denoise_files(
                 inputs, output, settings, progress=progress, dry_run=dry_run
             )
-        typer.echo(outcome.report())
-        if report is not None:
-            page = reports.report_frames(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+        tell(outcome.report())
+        if reserved is not None:
+            page = reports.report_frames(reserved, outcome, overwrite=overwrite)
+            tell(f"report     {page}")
 
 
 def _parse_alpha(text: str) -> float | None:

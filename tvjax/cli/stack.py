@@ -21,7 +21,13 @@ from tvjax.cli.options import (
     StackOutput,
     StackType,
 )
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import (
+    keep_compiled,
+    progress_bar,
+    report_folder,
+    sentences,
+    tell,
+)
 from tvjax.settings import parse_memory, SettingsError, StackSettings
 
 
@@ -65,7 +71,7 @@ def stack_command(
     ] = False,
 ) -> None:
     """Denoise an energy stack in its own subspace, and map its phases."""
-    with sentences():
+    with sentences(), report_folder(report, overwrite=overwrite) as reserved:
         settings = StackSettings(
             rank=_parse_rank(rank),
             noise=noise,
@@ -84,8 +90,6 @@ def stack_command(
             overwrite=overwrite,
             force=force,
         )
-        if report is not None:
-            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
         with progress_bar("reading", "steps") as progress:
             outcome = pipeline.denoise_stack_files(
@@ -96,10 +100,10 @@ def stack_command(
                 progress=progress,
                 dry_run=dry_run,
             )
-        typer.echo(outcome.report())
-        if report is not None:
-            page = reports.report_stack(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+        tell(outcome.report())
+        if reserved is not None:
+            page = reports.report_stack(reserved, outcome, overwrite=overwrite)
+            tell(f"report     {page}")
 
 
 def _parse_rank(text: str) -> int | None:

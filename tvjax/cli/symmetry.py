@@ -20,7 +20,14 @@ from tvjax.cli.options import (
     ReportFolder,
     Scale,
 )
-from tvjax.cli.running import INTERRUPTED, keep_compiled, progress_bar, sentences
+from tvjax.cli.running import (
+    INTERRUPTED,
+    keep_compiled,
+    progress_bar,
+    report_folder,
+    sentences,
+    tell,
+)
 from tvjax.settings import SymmetrySettings, TrainingSettings
 
 
@@ -82,7 +89,7 @@ def symmetry_command(
     ] = False,
 ) -> None:
     """Denoise scattering patterns by their own symmetry, if the data have one."""
-    with sentences():
+    with sentences(), report_folder(report, overwrite=overwrite) as reserved:
         settings = SymmetrySettings(
             group=group,
             centre=centre,
@@ -98,17 +105,15 @@ def symmetry_command(
             overwrite=overwrite,
             force=force,
         )
-        if report is not None:
-            reports.refuse_report(report, overwrite=overwrite)
         keep_compiled()
         with progress_bar("finding the symmetry") as progress:
             outcome = pipeline.denoise_symmetric_files(
                 inputs, output, settings, progress=progress, dry_run=dry_run
             )
-        typer.echo(outcome.report())
-        if report is not None:
-            page = reports.report_symmetry(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+        tell(outcome.report())
+        if reserved is not None:
+            page = reports.report_symmetry(reserved, outcome, overwrite=overwrite)
+            tell(f"report     {page}")
 
 
 def predict_command(
@@ -194,10 +199,10 @@ def train_command(
                     inputs, output, settings, progress=progress
                 )
         except KeyboardInterrupt:
-            typer.echo(
+            tell(
                 "tvjax: Interrupted: no weights were written; the same command goes on "
                 f"from {output.with_suffix('.checkpoint')}, if there is one.",
                 err=True,
             )
             raise typer.Exit(INTERRUPTED) from None
-        typer.echo(outcome.report())
+        tell(outcome.report())

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +30,26 @@ _OPEN_FOR_WRITING = "already open for write"
 _NO_FILTER = ("can't open directory", "required filter", "filter plugin")
 
 
+# Categories of characters that do something: control, format (as to turn the direction
+# of writing), and halves of a character, as names that are no Unicode have them.
+_COMMANDS = frozenset({"Cc", "Cf", "Cs"})
+
+
 class FileError(Exception):
     """A file cannot be read or written: one sentence with the cause and the remedy."""
+
+
+def printable(text: str) -> str:
+    """Return a text of lines without characters that command a terminal.
+
+    Names of files can have any; what is told of them shows which.
+    """
+    return "".join(
+        each
+        if each == "\n" or unicodedata.category(each) not in _COMMANDS
+        else each.encode("unicode_escape").decode()
+        for each in text
+    )
 
 
 @contextlib.contextmanager
