@@ -29,6 +29,7 @@ def test_a_notebook_shows_text_as_it_is():
 
 def test_numbers_are_words_or_ranges():
     assert short(1.23456789) == "1.235"
+    assert short(8.451, 2) == "8.5" and short(np.array([8.4, 12.6]), 2) == "8.4 to 13"
     assert short(np.asarray([1.0, 4.0])) == "1 to 4"
     assert short(np.asarray([2.0, 2.0])) == "2"
     assert plain(np.float32(0.5)) == 0.5 and plain(np.eye(2)) == [[1, 0], [0, 1]]

@@ -93,9 +93,16 @@ def test_what_is_no_noise_is_refused(text):
 @pytest.mark.parametrize(
     ("kind", "options", "sentence"),
     [
-        (Settings, {"alpha": 0.0}, "`alpha` must be positive, got 0"),
-        (Settings, {"alpha": float("inf")}, "`alpha` must be positive, got inf"),
-        (Settings, {"alpha": float("nan")}, "`alpha` must be positive, got nan"),
+        (
+            Settings,
+            {"alpha": float("inf")},
+            "`alpha` must be finite and not negative, got inf",
+        ),
+        (
+            Settings,
+            {"alpha": float("nan")},
+            "`alpha` must be finite and not negative, got nan",
+        ),
         (Settings, {"alpha": 1.0, "per_frame": True}, "`alpha` is one number"),
         (Settings, {"noise": "loud"}, "`noise` must be"),
         (Settings, {"frames": "few"}, "`frames` must be"),

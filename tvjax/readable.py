@@ -44,10 +44,10 @@ def plain(value: ArrayLike) -> Any:
     return np.asarray(value).tolist()
 
 
-def short(value: ArrayLike) -> str:
-    """A number, or the range of several."""
+def short(value: ArrayLike, digits: int = 4) -> str:
+    """A number, or the range of several, to so many digits that count."""
     value = np.asarray(value)
     if value.size == 1:
-        return f"{value.item():.4g}"
-    low, high = f"{value.min():.4g}", f"{value.max():.4g}"
+        return f"{value.item():.{digits}g}"
+    low, high = f"{value.min():.{digits}g}", f"{value.max():.{digits}g}"
     return low if low == high else f"{low} to {high}"

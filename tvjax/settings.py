@@ -18,7 +18,8 @@ class Settings:
     """What a user may decide about frames; all else comes from the data.
 
     Attributes:
-        alpha: Strength in the unit of the data; None has it chosen.
+        alpha: Strength in the unit of the data; None has it chosen, and 0 leaves the
+            frames as they are.
         per_frame: Whether each frame gets a strength of its own.
         repeats: Whether the frames are exposures of one scene, which choose each
             other's strength.
@@ -55,8 +56,10 @@ class Settings:
     emit: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.alpha is not None and not 0 < self.alpha < math.inf:
-            raise SettingsError(f"`alpha` must be positive, got {self.alpha:g}.")
+        if self.alpha is not None and not 0 <= self.alpha < math.inf:
+            raise SettingsError(
+                f"`alpha` must be finite and not negative, got {self.alpha:g}."
+            )
         if self.weighting not in (None, "uniform", "variance"):
             raise SettingsError(
                 f"`weighting` must be uniform or variance, got {self.weighting}."

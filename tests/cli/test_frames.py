@@ -96,7 +96,11 @@ def test_a_dry_run_writes_nothing(tvjax, scan, tmp_path, halve):
         (["missing.h5"], 1, "missing.h5 does not exist: check the name."),
         (["none_*.cbf"], 1, "No file matches none_*.cbf: check"),
         (["SCAN", "--frames", "0:9"], 1, "has the frames 0:4, not 0:9"),
-        (["SCAN", "--alpha", "-1"], 2, "`alpha` must be positive, got -1."),
+        (
+            ["SCAN", "--alpha", "-1"],
+            2,
+            "`alpha` must be finite and not negative, got -1.",
+        ),
         (["SCAN", "--alpha", "much"], 2, "`alpha` must be auto or a number, got much."),
         (["SCAN", "--noise", "pink"], 2, "`noise` must be auto, poisson[:GAIN]"),
         (["SCAN", "--frames", "3"], 2, "`frames` must be a range A:B"),

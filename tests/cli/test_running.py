@@ -10,7 +10,9 @@ from tvjax.cli.running import (
     INTERRUPTED,
     MISUSED,
     progress_bar,
+    report_folder,
     sentences,
+    tell,
     version_of,
 )
 from tvjax.io import FileError
@@ -37,6 +39,26 @@ def test_an_error_becomes_a_sentence_and_a_code(capsys, error, code, sentence):
         raise error
     assert end.value.exit_code == code
     assert capsys.readouterr() == ("", f"tvjax: {sentence}\n")
+
+
+def test_a_name_commands_the_terminal_nothing(capsys):
+    with pytest.raises(typer.Exit), sentences():
+        raise FileError("\x1b[31mred\x07\u202e.h5 is gone.")
+    tell("output     a\rb\nnext")
+    told = capsys.readouterr()
+    assert told.err == "tvjax: \\x1b[31mred\\x07\\u202e.h5 is gone.\n"
+    assert told.out == "output     a\\rb\nnext\n"
+
+
+def test_a_folder_for_a_report_is_kept_during_the_run(tmp_path):
+    folder = tmp_path / "report"
+    with report_folder(folder, overwrite=False):
+        with pytest.raises(FileError, match="report is being written by another run"):
+            with report_folder(folder, overwrite=False):
+                pass
+    with report_folder(None, overwrite=False) as nothing:
+        assert nothing is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_error_that_no_user_can_mend_keeps_its_trace():

@@ -58,3 +58,35 @@ def test_a_mark_becomes_the_mark_of_the_output(source, mark, dtype, stored):
     )
     np.testing.assert_array_equal(encoded, np.array([[1, stored]], dtype=dtype))
     assert (tally.counts_in, tally.counts_out) == (3, 1)
+
+
+@pytest.mark.parametrize("source", ["uint8", "uint16", "int16", "uint32", "int32"])
+@pytest.mark.parametrize("dtype", ["uint32", "int32"])
+@pytest.mark.parametrize("saturation", [None, 60.0, 150.0])
+@pytest.mark.parametrize("kind", ["whole", "gaps", "masked", "large", "negative"])
+def test_counts_that_are_left_are_stored_as_others_are(source, dtype, saturation, kind):
+    data = np.random.default_rng(0).poisson(40, (30, 40)).astype(source)
+    top = np.iinfo(source).max
+    if kind == "gaps":
+        data[5:9] = top if data.dtype.kind == "u" else -1
+    if kind == "large":
+        data[3, 4] = top - 7
+    if kind == "negative":
+        data[data > 41] = top - 3 if data.dtype.kind == "u" else -3
+    invalid_values = find_invalid_values([data])[0]
+    mask = invalid_values.valid(data)
+    if kind == "masked":
+        mask[10] = False
+    frame = Frame(0, data, mask)
+    encoding = Encoding(np.dtype(dtype), 16, saturation)
+    stored, tally = encoding.encode(data, frame, invalid_values)
+    # as a number of another type, it goes by way of floating point
+    expected, told = encoding.encode(data.astype(float), frame, invalid_values)
+    np.testing.assert_array_equal(stored, expected)
+    assert stored.dtype == expected.dtype and tally == told
+
+
+def test_whole_numbers_need_no_larger_scale():
+    image = np.zeros((1, 40, 50), np.int32)
+    image[0, 0, 0] = 1
+    assert fit_scale(image, ALL, largest=10) == 16

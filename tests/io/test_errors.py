@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tvjax.io import FileError, open_series
-from tvjax.io.errors import cannot_write, reading
+from tvjax.io.errors import cannot_write, printable, reading
 from tvjax.io.hdf5.read import read_dataset
 
 PATH = Path("scan.h5")
@@ -143,3 +143,15 @@ def test_a_failure_to_write_tells_what_to_do(number, sentence):
     found = str(cannot_write(PATH, OSError(number, "broken")))
     assert found.startswith("scan.h5 cannot be written")
     assert sentence in found
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("scan_µ–é.h5\nnext", "scan_µ–é.h5\nnext"),
+        ("a\x1b]0;title\x07b", "a\\x1b]0;title\\x07b"),
+        ("a\x9bb\u202ec\udcff", "a\\x9bb\\u202ec\\udcff"),
+    ],
+)
+def test_characters_that_command_a_terminal_are_shown(text, shown):
+    assert printable(text) == shown

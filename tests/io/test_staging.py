@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.io.disk import tiny_disk
+from tests.io.rivals import rounds
 from tvjax.io import create_series, FileError, open_series, Series, series_of
 from tvjax.io.invalid_values import InvalidValues
 from tvjax.io.staging import replace_file
@@ -179,6 +180,7 @@ from tests.io.test_staging import constant
 
 output, value, gate = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 series = constant(value)
+gate.with_name(f"ready {value}").touch()
 while not gate.exists():
     time.sleep(0.001)
 try:
@@ -210,7 +212,9 @@ def run(script, *arguments):
 def test_of_two_runs_to_one_output_one_wins_whole(tmp_path, name):
     gate, folder = tmp_path / "gate", tmp_path / "clean"
     runs = [run(WRITER, folder / name, value, gate) for value in (3, 5)]
-    time.sleep(1.5)  # for both to load
+    while len(list(tmp_path.glob("ready *"))) < 2:
+        assert all(each.poll() is None for each in runs)
+        time.sleep(0.01)
     gate.touch()
     texts = [each.communicate()[0] for each in runs]
     codes = [each.returncode for each in runs]
@@ -222,6 +226,36 @@ def test_of_two_runs_to_one_output_one_wins_whole(tmp_path, name):
         winner = (3, 5)[1 - loser]
         assert all(np.all(frame.data == winner) for frame in series.frames())
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+PREPARE = """
+from tvjax.io import create_series
+from tests.io.test_staging import constant
+
+series = constant(3 + own)
+
+def write(output):
+    with create_series(output, series, scale=1) as writer:
+        for frame in series.frames():
+            writer.write(frame.data.astype(float), frame)
+            time.sleep(0.002)
+        writer.finish()
+"""
+
+
+@pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["out_master.h5", "out.h5", "out_####.tif"])
+def test_one_of_two_wins_whole_whenever_they_start(tmp_path, name, number):
+    (tmp_path / "rounds").mkdir()
+    write = f"write(folder.parent / str(number) / {name!r})"
+    for index, texts in rounds(tmp_path / "rounds", number, PREPARE, write):
+        (loser,) = [own for own, text in enumerate(texts) if text]
+        assert re.search("being written by another run|exists: choose", texts[loser])
+        folder = tmp_path / str(index)
+        with open_series(str(folder / name)) as series:
+            frames = [frame.data for frame in series.frames()]
+        assert len(frames) == 20 and np.all(np.stack(frames) == 3 + (1 - loser))
+        assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import pytest
 from jax import numpy as jnp
 from safetensors.numpy import load_file, save_file
 
+from tvjax.io import FileError
+from tvjax.networks import weights_file
 from tvjax.networks.weights_file import name_leaves, read_weights, write_weights
 
 TREE = {"head": jnp.linspace(-1, 1, 6).reshape(2, 3), "rest": (jnp.ones(4) / 3,)}
@@ -36,6 +38,17 @@ def test_numbers_come_back(tmp_path, half, rtol):
         # half a unit of the last of 11 bits, or nothing
         np.testing.assert_allclose(new, old, rtol=rtol)
         assert new.dtype == old.dtype
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-3], lambda c: c[:-3] + b"abc"])
+def test_what_the_disk_changes_gets_no_name(tmp_path, file, monkeypatch, damage):
+    before = file.read_bytes()
+    usual = weights_file.save
+    monkeypatch.setattr(weights_file, "save", lambda *a, **k: damage(usual(*a, **k)))
+    with pytest.raises(FileError, match="weights .*got no name: it "):
+        write_weights(file, TREE, version="test 1", sizes=SIZES, facts={}, half=False)
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["weights"]
 
 
 def test_facts_and_sizes_come_back(file):

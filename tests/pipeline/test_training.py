@@ -1,10 +1,12 @@
 import json
+import re
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+from tests.io.rivals import rounds
 from tests.pipeline.stand_ins import MASKED, save_frames
 from tvjax.io import FileError
 from tvjax.io.staging import Claim
@@ -50,6 +52,47 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(training, "train", train)
     return SimpleNamespace(calls=calls, network=network)
+
+
+PREPARE = """
+from types import SimpleNamespace
+import jax
+from tvjax.learning import CountNetwork
+from tvjax.pipeline import train_on_files, training
+from tests.pipeline.test_training import LOG, settings
+
+network = CountNetwork((4, 6), (1, 1), key=jax.random.key(own))
+
+def train(series, *, checkpoint, progress, **options):
+    checkpoint.write_text(str(own))
+    time.sleep(0.05)
+    assert checkpoint.read_text() == str(own)
+    return SimpleNamespace(network=network, log=LOG)
+
+training.train = train
+"""
+
+
+@pytest.mark.slow
+def test_of_two_trainings_to_one_file_one_wins_whole(source, tmp_path):
+    folder = tmp_path / "rounds"
+    folder.mkdir()
+    write = (
+        f"train_on_files({str(source)!r}, "
+        "folder.parent / str(number) / 'w.safetensors', settings())"
+    )
+    for index, texts in rounds(folder, 20, PREPARE, write):
+        (loser,) = [own for own, text in enumerate(texts) if text]
+        assert re.search("being written by another run|exists: choose", texts[loser])
+        output = tmp_path / str(index) / "w.safetensors"
+        network = CountNetwork((4, 6), (1, 1), key=jax.random.key(1 - loser))
+        found, expected = (
+            jax.tree.leaves(each) for each in (load_weights(str(output)), network)
+        )
+        for one, other in zip(found, expected, strict=True):
+            # half a unit of the last of 11 bits
+            np.testing.assert_allclose(one, other, rtol=2**-11, atol=1e-7)
+        assert [path.name for path in output.parent.iterdir()] == ["w.safetensors"]
 
 
 def settings(**changes):

@@ -1,13 +1,23 @@
 import json
 import math
+import re
+from html import unescape
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from tvjax.io import FileError
+from tvjax.io.errors import printable
 from tvjax.io.staging import Claim
-from tvjax.report.page import check_folder, PAGES, Section, section, write_pages
+from tvjax.report.page import (
+    check_folder,
+    PAGES,
+    reserve_folder,
+    Section,
+    section,
+    write_pages,
+)
 
 SECTIONS = (Section("What", "what.png", "A <b>caption</b>.", b"picture"),)
 
@@ -98,6 +108,72 @@ def test_a_folder_with_a_report_is_kept(tmp_path):
     with pytest.raises(FileExistsError, match="report.md exists already"):
         check_folder(tmp_path, False)
     assert check_folder(tmp_path, True) == tmp_path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a|b.h5",
+        "<script>alert(1)</script>",
+        "![x](http://e.org/y.png)",
+        "[click](javascript:x)",
+        "*strong* __strong__ `code` ~~gone~~",
+        "\x1b[31mred\x00",
+        "two\nlines | # heading",
+        "back\\slash &lt; www.e.org a@e.org",
+    ],
+)
+def test_what_a_user_named_is_nothing_but_text(tmp_path, text):
+    write_pages(
+        tmp_path,
+        (),
+        title="A",
+        caution="Look.",
+        table={"input": text, "warnings": [text]},
+        numbers={},
+    )
+    page = (tmp_path / "report.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == 2
+    for row in rows:
+        # what a backslash goes before, or an entity stands for, is text
+        left = re.sub(r"\\[\\`*_\[\]|~$!]|&(amp|lt|gt|#\d+);", "", row)
+        assert len(re.findall(r"\|", left)) == 3
+        assert not re.search(r"[<>`*\[\]~&]|://|www\.|@|(?<!\w)__|[\x00-\x1f]", left)
+        # and nothing of it is lost
+        read = unescape(row)
+        read = re.sub(r"\\([\\`*_\[\]|~$!])", r"\1", read)
+        assert printable(" ".join(text.splitlines())) in read
+    html = (tmp_path / "report.html").read_text()
+    assert "<script>" not in html and "\x1b" not in html and "\x00" not in html
+
+
+def test_a_plain_name_stays_readable_in_the_source(tmp_path):
+    write_pages(
+        tmp_path, (), title="A", caution="", table={"input": "a/scan_01.h5"}, numbers={}
+    )
+    assert "| input | a/scan_01.h5 |" in (tmp_path / "report.md").read_text()
+
+
+def test_a_reserved_folder_is_written_by_who_has_it(tmp_path):
+    folder = tmp_path / "report"
+    with reserve_folder(folder, False) as reserved:
+        with pytest.raises(FileError, match="written by another run: wait"):
+            write(folder)
+        write(check_folder(reserved, False))
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    with pytest.raises(FileExistsError), reserve_folder(folder, False):
+        pass
+
+
+def test_a_file_in_place_of_the_folder_is_told_at_once(tmp_path):
+    (tmp_path / "report").write_text("precious")
+    with pytest.raises(FileError, match="report is a file: name a folder"):
+        with reserve_folder(tmp_path / "report", True):
+            pass
+    with pytest.raises(FileError, match="cannot be written"):
+        with reserve_folder(tmp_path / "report" / "inner", True):
+            pass
 
 
 def test_two_runs_cannot_write_one_report(tmp_path):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tvjax import pipeline, report as reports
-from tvjax.cli.many import denoise_inputs, tell
+from tvjax.cli.many import denoise_inputs, tell_outcome
 from tvjax.cli.optional_value import PATIENCE, WATCH
 from tvjax.cli.options import (
     Dataset,
@@ -22,7 +22,12 @@ from tvjax.cli.options import (
     Scale,
     Weighting,
 )
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import (
+    keep_compiled,
+    progress_bar,
+    report_folder,
+    sentences,
+)
 from tvjax.settings import Settings, SettingsError
 
 
@@ -31,7 +36,10 @@ def denoise_command(
     output: FrameOutput,
     alpha: Annotated[
         str,
-        typer.Option(metavar="auto|NUMBER", help="Strength in the unit of the data."),
+        typer.Option(
+            metavar="auto|NUMBER",
+            help="Strength in the unit of the data; 0 leaves the frames as they are.",
+        ),
     ] = "auto",
     per_frame: Annotated[
         bool, typer.Option("--per-frame", help="A strength for each frame.")
@@ -109,19 +117,18 @@ def denoise_command(
             names: list[str], output: str | Path, report: Path | None, waiting: str
         ) -> Any:
             """Denoise one input."""
-            if report is not None:
-                reports.refuse_report(report, overwrite=overwrite)
-            with progress_bar(waiting) as progress:
-                if watch is None:
-                    outcome = pipeline.denoise_files(
-                        names, output, settings, progress=progress, dry_run=dry_run
-                    )
-                else:
-                    outcome = pipeline.denoise_watched(
-                        names, output, settings, timeout=watch, progress=progress
-                    )
-            if report is not None:
-                reports.report_frames(report, outcome, overwrite=overwrite)
+            with report_folder(report, overwrite=overwrite) as reserved:
+                with progress_bar(waiting) as progress:
+                    if watch is None:
+                        outcome = pipeline.denoise_files(
+                            names, output, settings, progress=progress, dry_run=dry_run
+                        )
+                    else:
+                        outcome = pipeline.denoise_watched(
+                            names, output, settings, timeout=watch, progress=progress
+                        )
+                if reserved is not None:
+                    reports.report_frames(reserved, outcome, overwrite=overwrite)
             return outcome
 
         if watch is None:
@@ -131,7 +138,7 @@ def denoise_command(
         elif dry_run:
             raise SettingsError("`dry_run` waits for no frames: drop it, or watch.")
         else:
-            tell(denoise(inputs, output, report, "waiting for frames"), report)
+            tell_outcome(denoise(inputs, output, report, "waiting for frames"), report)
 
 
 def _parse_alpha(text: str) -> float | None:

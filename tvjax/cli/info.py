@@ -16,7 +16,7 @@ from tvjax.cli.options import (
     Mask,
     Memory,
 )
-from tvjax.cli.running import FAILED, keep_compiled, sentences, version_of
+from tvjax.cli.running import FAILED, keep_compiled, sentences, tell, version_of
 from tvjax.io.errors import failure, FileError
 from tvjax.settings import parse_memory, StackSettings
 
@@ -45,26 +45,26 @@ def info_command(
         )
         keep_compiled()
         if not io.names_several(inputs):
-            _tell(pipeline.inspect_files(inputs, settings, frames=frames))
+            _show(pipeline.inspect_files(inputs, settings, frames=frames))
             return
         found = io.find_inputs(inputs)
         failed = [sentence for _, sentence in found.refused]
         for each in found.found:
-            typer.echo(f"{each.label}:")
+            tell(f"{each.label}:")
             try:
-                _tell(pipeline.inspect_files(each.names, settings, frames=frames))
+                _show(pipeline.inspect_files(each.names, settings, frames=frames))
             except (FileError, ValueError, MemoryError) as error:
                 failed.append(failure(error))
             typer.echo()
         for sentence in found.left_out:
-            typer.echo(f"left out: {sentence}")
+            tell(f"left out: {sentence}")
         for sentence in failed:
-            typer.echo(f"tvjax: {sentence}", err=True)
+            tell(f"tvjax: {sentence}", err=True)
         if failed:
             raise typer.Exit(FAILED)
 
 
-def _tell(facts: dict[str, Any]) -> None:
+def _show(facts: dict[str, Any]) -> None:
     """Print facts, a line each."""
     import jax
 
@@ -75,4 +75,4 @@ def _tell(facts: dict[str, Any]) -> None:
     width = max(len(name) for name, _ in lines)
     for name, fact in lines:
         text = f"{fact:.5g}" if isinstance(fact, float) else fact
-        typer.echo(f"{name.replace('_', ' '):{width}}  {text}")
+        tell(f"{name.replace('_', ' '):{width}}  {text}")

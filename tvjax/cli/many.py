@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from tvjax import io, pipeline
-from tvjax.cli.running import FAILED, INTERRUPTED
+from tvjax.cli.running import FAILED, INTERRUPTED, tell
 from tvjax.settings import Settings, StackSettings
 
 # Denoises an input into an output, with a report in a folder if there is one, and with
@@ -36,7 +36,7 @@ def denoise_inputs(
     """
     if not io.is_folder(output):
         outcome = denoise(io.single_input(inputs), Path(output), report, waiting)
-        tell(outcome, report)
+        tell_outcome(outcome, report)
         return
     many = pipeline.denoise_many(
         inputs,
@@ -51,20 +51,20 @@ def denoise_inputs(
     )
     if many.total == 1 and many.done:
         (done,) = many.done
-        tell(done.outcome, None if report is None else report / done.job.name)
+        tell_outcome(done.outcome, None if report is None else report / done.job.name)
     elif many.total > 1:
-        typer.echo(many.report())
+        tell(many.report())
     for failure in many.failed:
-        typer.echo(f"tvjax: {failure.told}", err=True)
+        tell(f"tvjax: {failure.told}", err=True)
     if many.not_begun:
-        typer.echo("tvjax: Interrupted: the inputs above are done.", err=True)
+        tell("tvjax: Interrupted: the inputs above are done.", err=True)
         raise typer.Exit(INTERRUPTED)
     if many.failed:
         raise typer.Exit(FAILED)
 
 
-def tell(outcome: Any, report: Path | None) -> None:
+def tell_outcome(outcome: Any, report: Path | None) -> None:
     """Print the outcome of one input."""
-    typer.echo(outcome.report())
+    tell(outcome.report())
     if report is not None:
-        typer.echo(f"report     {report / 'report.html'}")
+        tell(f"report     {report / 'report.html'}")

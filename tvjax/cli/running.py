@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from tvjax.io.errors import failure, FileError
+from tvjax.io.errors import failure, FileError, printable
 from tvjax.settings import SettingsError
 
 # Exit codes: the data or the files do not allow it, the command makes no sense, or it
@@ -34,8 +35,25 @@ def sentences() -> Iterator[None]:
         code, sentence = INTERRUPTED, "Interrupted: nothing was written."
     else:
         return
-    typer.echo(f"tvjax: {sentence}", err=True)
+    tell(f"tvjax: {sentence}", err=True)
     raise typer.Exit(code)
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Print a text, in which names of files command the terminal nothing."""
+    typer.echo(printable(text), err=err)
+
+
+@contextmanager
+def report_folder(folder: Path | None, *, overwrite: bool) -> Iterator[Any]:
+    """Keep a folder for the report of a run, None where none is wanted."""
+    if folder is None:
+        yield None
+        return
+    from tvjax.report import reserve_report
+
+    with reserve_report(folder, overwrite=overwrite) as reserved:
+        yield reserved
 
 
 @contextmanager

@@ -23,7 +23,12 @@ from tvjax.cli.options import (
     StackOutput,
     StackType,
 )
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import (
+    keep_compiled,
+    progress_bar,
+    report_folder,
+    sentences,
+)
 from tvjax.settings import parse_memory, SettingsError, StackSettings
 
 
@@ -92,19 +97,18 @@ def stack_command(
             names: list[str], output: Path, report: Path | None, waiting: str
         ) -> Any:
             """Denoise one stack."""
-            if report is not None:
-                reports.refuse_report(report, overwrite=overwrite)
-            with progress_bar(waiting, "steps") as progress:
-                outcome = pipeline.denoise_stack_files(
-                    names,
-                    output,
-                    settings,
-                    compare=report is not None,
-                    progress=progress,
-                    dry_run=dry_run,
-                )
-            if report is not None:
-                reports.report_stack(report, outcome, overwrite=overwrite)
+            with report_folder(report, overwrite=overwrite) as reserved:
+                with progress_bar(waiting, "steps") as progress:
+                    outcome = pipeline.denoise_stack_files(
+                        names,
+                        output,
+                        settings,
+                        compare=report is not None,
+                        progress=progress,
+                        dry_run=dry_run,
+                    )
+                if reserved is not None:
+                    reports.report_stack(reserved, outcome, overwrite=overwrite)
             return outcome
 
         denoise_inputs(inputs, output, settings, report, denoise, "reading")

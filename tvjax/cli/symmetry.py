@@ -21,7 +21,14 @@ from tvjax.cli.options import (
     ReportFolder,
     Scale,
 )
-from tvjax.cli.running import INTERRUPTED, keep_compiled, progress_bar, sentences
+from tvjax.cli.running import (
+    INTERRUPTED,
+    keep_compiled,
+    progress_bar,
+    report_folder,
+    sentences,
+    tell,
+)
 from tvjax.settings import SymmetrySettings, TrainingSettings
 
 
@@ -105,14 +112,13 @@ def symmetry_command(
             names: list[str], output: Path, report: Path | None, waiting: str
         ) -> Any:
             """Denoise the patterns of one input."""
-            if report is not None:
-                reports.refuse_report(report, overwrite=overwrite)
-            with progress_bar(waiting) as progress:
-                outcome = pipeline.denoise_symmetric_files(
-                    names, output, settings, progress=progress, dry_run=dry_run
-                )
-            if report is not None:
-                reports.report_symmetry(report, outcome, overwrite=overwrite)
+            with report_folder(report, overwrite=overwrite) as reserved:
+                with progress_bar(waiting) as progress:
+                    outcome = pipeline.denoise_symmetric_files(
+                        names, output, settings, progress=progress, dry_run=dry_run
+                    )
+                if reserved is not None:
+                    reports.report_symmetry(reserved, outcome, overwrite=overwrite)
             return outcome
 
         denoise_inputs(
@@ -203,10 +209,10 @@ def train_command(
                     inputs, output, settings, progress=progress
                 )
         except KeyboardInterrupt:
-            typer.echo(
+            tell(
                 "tvjax: Interrupted: no weights were written; the same command goes on "
                 f"from {output.with_suffix('.checkpoint')}, if there is one.",
                 err=True,
             )
             raise typer.Exit(INTERRUPTED) from None
-        typer.echo(outcome.report())
+        tell(outcome.report())

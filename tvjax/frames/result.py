@@ -86,7 +86,9 @@ class Result(AbstractResult):
             facts["noise"] = noise_in_words(self.noise)
         chosen = "given" if self.risk is None else "chosen by the risk"
         bar = (
-            "" if self.alpha_error is None else f" ± {short(100 * self.alpha_error)} %"
+            ""
+            if self.alpha_error is None
+            else f" ± {short(100 * self.alpha_error, 2)} %"
         )
         facts["alpha"] = f"{short(self.alpha)}{bar} ({chosen})"
         if self.kept is not None and self.protection is not None and self.kept.any():

@@ -22,6 +22,9 @@ from .inputs import (
 from .output_names import (
     is_folder as is_folder,
 )
+from .proof import (
+    prove_maps as prove_maps,
+)
 from .provenance import (
     Json as Json,
     Provenance as Provenance,
@@ -69,6 +72,7 @@ __all__ = [
     "names_several",
     "open_series",
     "open_stack",
+    "prove_maps",
     "Provenance",
     "read_flats",
     "read_mask",

@@ -67,26 +67,10 @@ class Encoding:
     ) -> tuple[Num[np.ndarray, "height width"], Tally]:
         """Return `image`, denoised from `frame`, as stored, and what that did to it."""
         reading = invalid_values.valid(frame.data)
-        value = np.where(frame.mask, image, np.where(reading, frame.data, 0))
-        limit = np.inf if self.saturation is None else self.saturation
-        saturated = frame.data >= limit
-        if self.dtype.kind == "f":
-            negative = np.zeros(image.shape, bool)
-            stored = value.astype(self.dtype)
-        else:
-            value = np.rint(value * self.scale)
-            negative = value < 0
-            saturated |= value > TOP
-            stored = np.clip(value, 0, TOP).astype(self.dtype)
-        valid = frame.mask
-        tally = Tally(
-            counts_in=float(np.sum(frame.data, where=valid, dtype=np.float64)),
-            counts_out=float(np.sum(stored, where=valid, dtype=np.float64))
-            / self.scale,
-            negative=int(np.count_nonzero(negative & valid)),
-            saturated=int(np.count_nonzero(saturated & valid)),
-        )
-        stored[~reading] = self._invalid(frame.data[~reading])
+        found = self._whole_counts(image, frame, reading)
+        stored, tally = found or self._rounded(image, frame, reading)
+        if not reading.all():
+            stored[~reading] = self._invalid(frame.data[~reading])
         return stored, tally
 
     @property
@@ -100,6 +84,61 @@ class Encoding:
         if self.dtype.kind == "f":
             return stored
         return np.asarray(np.minimum(stored, TOP))
+
+    def _rounded(
+        self,
+        image: Num[np.ndarray, "height width"],
+        frame: Frame,
+        reading: Bool[np.ndarray, "height width"],
+    ) -> tuple[Num[np.ndarray, "height width"], Tally]:
+        """Return any image as stored, by way of floating point."""
+        value = np.where(frame.mask, image, np.where(reading, frame.data, 0))
+        limit = np.inf if self.saturation is None else self.saturation
+        saturated = frame.data >= limit
+        if self.dtype.kind == "f":
+            negative = np.zeros(image.shape, bool)
+            stored = value.astype(self.dtype)
+        else:
+            if value.dtype.kind != "f":
+                value = value.astype(np.float64)  # of which no multiple wraps around
+            value = np.rint(value * self.scale)
+            negative = value < 0
+            saturated |= value > TOP
+            stored = np.clip(value, 0, TOP).astype(self.dtype)
+        valid = frame.mask
+        return stored, Tally(
+            counts_in=float(np.sum(frame.data, where=valid, dtype=np.float64)),
+            counts_out=float(np.sum(stored, where=valid, dtype=np.float64))
+            / self.scale,
+            negative=int(np.count_nonzero(negative & valid)),
+            saturated=int(np.count_nonzero(saturated & valid)),
+        )
+
+    def _whole_counts(
+        self,
+        image: Num[np.ndarray, "height width"],
+        frame: Frame,
+        reading: Bool[np.ndarray, "height width"],
+    ) -> tuple[Num[np.ndarray, "height width"], Tally] | None:
+        """Return what `_rounded` does for counts left as they are, in a quarter of it.
+
+        None where floating point has to do it: for another image or type, and where
+        values are negative or reach a limit.
+        """
+        data, valid = frame.data, frame.mask
+        whole = data.dtype.kind in "ui" and data.itemsize <= 4
+        if image is not data or not whole or self.dtype.kind == "f":
+            return None
+        value = data if reading.all() else np.where(reading, data, data.dtype.type(0))
+        top = int(value.max())
+        most = TOP / self.scale if self.saturation is None else self.saturation
+        if int(value.min()) < 0 or top * self.scale > TOP or top >= most:
+            return None
+        stored = np.multiply(value, self.scale, dtype=self.dtype, casting="unsafe")
+        if np.count_nonzero(valid) < np.count_nonzero(reading):
+            value = np.where(valid, value, value.dtype.type(0))
+        counts = float(np.sum(value, dtype=np.float64))
+        return stored, Tally(counts_in=counts, counts_out=counts)
 
     def _invalid(self, found: Num[np.ndarray, " pixel"]) -> Num[np.ndarray, " pixel"]:
         """Return the output's invalid values for those `found` in the input."""
@@ -150,7 +189,7 @@ def choose_encoding(
 
 
 def fit_scale(
-    images: Float[np.ndarray, "frame height width"],
+    images: Num[np.ndarray, "frame height width"],
     mask: Bool[np.ndarray, "frame height width"],
     *,
     largest: float,
@@ -165,6 +204,8 @@ def fit_scale(
         mask: True where a pixel is valid.
         largest: Count that must still fit into the integers, even at a larger error.
     """
+    if images.dtype.kind in "ui":
+        return SCALE  # nothing is rounded
     values = images[mask].astype(np.float64)
     total = values.sum()
     # Errors without a pattern add up to this many steps, with three deviations.

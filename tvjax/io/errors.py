@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,11 @@ _LOCK = "unable to lock file"
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 _OPEN_FOR_WRITING = "already open for write"
 _NO_FILTER = ("can't open directory", "required filter", "filter plugin")
+
+
+# Categories of characters that do something: control, format (as to turn the direction
+# of writing), and halves of a character, as names that are no Unicode have them.
+_COMMANDS = frozenset({"Cc", "Cf", "Cs"})
 
 
 class FileError(Exception):
@@ -56,6 +62,19 @@ def failure(error: Exception) -> str:
     return (
         f"tvjax failed ({type(error).__name__}: {error}): denoise this input alone, "
         "and report what that prints."
+    )
+
+
+def printable(text: str) -> str:
+    """Return a text of lines without characters that command a terminal.
+
+    Names of files can have any; what is told of them shows which.
+    """
+    return "".join(
+        each
+        if each == "\n" or unicodedata.category(each) not in _COMMANDS
+        else each.encode("unicode_escape").decode()
+        for each in text
     )
 
 
@@ -150,3 +169,11 @@ def cannot_write(path: Path, error: OSError) -> FileError:
         )
     reason = error.strerror or str(error)
     return FileError(f"{path} cannot be written ({reason}): choose another output.")
+
+
+def lost(output: Path, difference: str) -> FileError:
+    """Return the sentence for an output that does not show what was written to it."""
+    return FileError(
+        f"{output} does not show what was to be written, and got no name: "
+        f"{difference}; check the disk and start again."
+    )

@@ -76,16 +76,21 @@ class InvalidValues(NamedTuple):
     def valid(self, data: Num[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
         """Return True where the stored value is a reading."""
         if data.dtype.kind == "f":
-            valid = np.isfinite(data)
+            valid, bottom, top = np.isfinite(data), -np.inf, np.inf
         else:
             valid = np.ones(data.shape, bool)
+            bottom, top = np.iinfo(data.dtype).min, np.iinfo(data.dtype).max
         with np.errstate(over="ignore"):  # a mark may be beyond the type of the data
             for least, greatest in self.marks:
                 if least == greatest:
                     valid &= data != least
+                elif greatest >= top:
+                    valid &= data < least
+                elif least <= bottom:
+                    valid &= data > greatest
                 else:
                     valid &= (data < least) | (data > greatest)
-        if self.lowest is not None:
+        if self.lowest is not None and self.lowest > bottom:
             valid &= data >= self.lowest
         return valid
 

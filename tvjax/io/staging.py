@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -301,11 +301,61 @@ class Staging:
             if file.error is not None:
                 raise cannot_write(path, file.error) from file.error
 
-    def commit(self) -> None:
-        """Give every file its final name, in the reverse of the order of opening."""
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[Callable[[Path], Path]]:
+        """Show the files under their final names in a hidden folder, beside each other.
+
+        Links between them lead where they will, and links elsewhere too: HDF5 looks
+        for those also in the folder of the file that a symbolic link leads to.
+        """
+        token = self.claim()
+        beside = self._output.parent
+        folder = unfinished_name(beside / f"{self._output.name}.proof", token)
+        moved: list[tuple[Path, Path]] = []
+
+        def place(path: Path) -> Path:
+            inner = os.path.relpath(path, beside)
+            return (
+                unfinished_name(path, token) if _is_outside(inner) else folder / inner
+            )
+
+        try:
+            folder.mkdir()
+            for path in self._staged:
+                file, shown = unfinished_name(path, token), place(path)
+                if shown == file:
+                    continue
+                shown.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    shown.symlink_to(os.path.abspath(file))
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    os.rename(file, shown)
+                    moved.append((shown, file))
+            yield place
+        except OSError as error:
+            raise cannot_write(self._output, error) from error
+        finally:
+            for shown, file in moved:
+                os.rename(shown, file)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(
+        self, prove: Callable[[Callable[[Path], Path]], None] | None = None
+    ) -> None:
+        """Give every file its final name, in the reverse of the order of opening.
+
+        Args:
+            prove: Raises where the files are not what they should be, told where each
+                lies under its final name.
+        """
         for file in self._staged.values():
             file.close()
         self.check()
+        if prove is not None:
+            with self.shown() as shown:
+                prove(shown)
         token = self.claim()
         named = []
         try:
@@ -334,8 +384,17 @@ class Staging:
             self._claim = None
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file at once by another, of which nobody sees a part."""
+def replace_file(
+    path: Path, content: bytes, prove: Callable[[Path], None] | None = None
+) -> None:
+    """Replace a file at once by another, of which nobody sees a part.
+
+    Args:
+        path: Its name.
+        content: What it will hold.
+        prove: Raises where the new file, told by its name before the end, is not what
+            it should be.
+    """
     unfinished = unfinished_name(path, secrets.token_hex(8))
     file = OutputFile(unfinished)
     try:
@@ -343,6 +402,8 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
         if file.error is not None:
             raise file.error
+        if prove is not None:
+            prove(unfinished)
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
@@ -365,6 +426,11 @@ def _name(unfinished: Path, path: Path, overwrite: bool) -> None:
             unfinished.unlink()
             return
     os.replace(unfinished, path)
+
+
+def _is_outside(inner: str) -> bool:
+    """Return whether a relative path leads out of the folder that it is relative to."""
+    return Path(inner).is_absolute() or Path(inner).parts[0] == os.pardir
 
 
 def _exists(path: Path) -> FileError:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Num
 
 from tvjax.io.encoding import choose_encoding, Encoding, Tally
-from tvjax.io.errors import FileError, reading
+from tvjax.io.errors import FileError, lost, reading
 from tvjax.io.file_names import numbered, unnumbered_stem
 from tvjax.io.formats import output_format, Sink
 from tvjax.io.hdf5 import write_frames
@@ -18,11 +18,16 @@ from tvjax.io.hdf5.tree import linked_files
 from tvjax.io.hdf5.write_frames import Hdf5Sink
 from tvjax.io.hdf5.write_stack import StackSink
 from tvjax.io.integration_input import integration_input, SUFFIXES
+from tvjax.io.proof import Ledger, Shown
 from tvjax.io.provenance import program, Provenance
 from tvjax.io.series import Frame, Selection, Series
 from tvjax.io.stack import Stack
 from tvjax.io.staging import OutputFile, Staging
 from tvjax.io.tiff import has_pages
+
+# What fills a file, and what looks whether it is what it should be.
+Write = Callable[[OutputFile], None]
+Prove = Callable[[Path], None]
 
 
 class SeriesWriter:
@@ -39,6 +44,7 @@ class SeriesWriter:
         staging: Staging,
         like: Series,
         encoding: Encoding,
+        ledger: Ledger,
         notes: dict[Path, str],
         sidecar: Path | None,
     ) -> None:
@@ -49,6 +55,7 @@ class SeriesWriter:
             staging: The files that `sink` writes.
             like: The input that the frames come from.
             encoding: How values become stored numbers.
+            ledger: What the output has to show.
             notes: Small texts by the files beside the output that they go to.
             sidecar: File of the provenance if the format has no place for it.
         """
@@ -57,9 +64,10 @@ class SeriesWriter:
         self._sink = sink
         self._staging = staging
         self._like = like
+        self._ledger = ledger
         self._notes = notes
         self._sidecar = sidecar
-        self._companions: list[tuple[Path, Callable[[OutputFile], None]]] = []
+        self._companions: list[tuple[Path, Write, Prove | None]] = []
 
     def __enter__(self) -> "SeriesWriter":
         """Return the writer, whose files go at the end of the block if not finished."""
@@ -83,6 +91,7 @@ class SeriesWriter:
         """
         stored, tally = self.encoding.encode(image, frame, self._like.invalid_values)
         self.tally = self.tally.plus(tally)
+        self._ledger.note(stored, frame)
         self._sink.append(stored, frame)
         self._staging.check()
 
@@ -90,19 +99,30 @@ class SeriesWriter:
         """Raise `FileError` if writing `path` would destroy something."""
         self._staging.refuse([path])
 
-    def attach(self, path: Path, write: Callable[[OutputFile], None]) -> None:
-        """Let `write` fill another file, which gets its name with the others."""
+    def attach(self, path: Path, write: Write, prove: Prove | None = None) -> None:
+        """Let another file get its name with the others.
+
+        Args:
+            path: Its name.
+            write: Fills it.
+            prove: Raises `FileError` where it is not what it should be; None for what
+                needs no proof.
+
+        Raises:
+            FileError: Writing it would destroy something.
+        """
         self.refuse(path)
-        self._companions.append((path, write))
+        self._companions.append((path, write, prove))
 
     def finish(self, provenance: Provenance | None = None) -> None:
-        """Complete the files and give them their names, the one asked for last.
+        """Complete the files, prove them, and name them, the one asked for last.
 
         Args:
             provenance: How the frames were denoised; None for frames that were not.
 
         Raises:
-            FileError: The disk is full, or cannot be written for another reason.
+            FileError: The disk is full, or cannot be written for another reason, or the
+                output would not show what was written.
         """
         if provenance is not None:
             provenance = dataclasses.replace(
@@ -115,9 +135,19 @@ class SeriesWriter:
             notes[self._sidecar] = provenance.as_json()
         for path, text in notes.items():
             self._staging.open(path).write(text.encode())
-        for path, write in self._companions:
+        for path, write, _ in self._companions:
             write(self._staging.open(path))
-        self._staging.commit()
+
+        def prove(shown: Shown) -> None:
+            self._ledger.prove(shown)
+            for path, text in notes.items():
+                if shown(path).read_bytes() != text.encode():
+                    raise lost(path, "it has another text than was written")
+            for path, _, prove_one in self._companions:
+                if prove_one is not None:
+                    prove_one(shown(path))
+
+        self._staging.commit(prove)
 
 
 def files_of_series(
@@ -206,14 +236,24 @@ def create_series(
     sidecar = _sidecar(path) if beside else None
     staging = Staging(path, protected=files_read(like, reads), overwrite=overwrite)
 
+    files = target.output_files(path, like, selection)
+
     def create() -> Sink:
-        files = target.output_files(path, like, selection)
         staging.refuse([*files, *filter(None, [sidecar]), *notes])
         staging.claim()
         return target.create_sink(staging, files, like, selection, encoding, by)
 
     sink = _start(create, staging)
-    return SeriesWriter(sink, staging, like, encoding, notes, sidecar)
+    ledger = Ledger(
+        output=path,
+        files=files,
+        like=like,
+        selection=selection,
+        dtype=encoding.dtype,
+        program=by,
+        slots=sink.slots if isinstance(sink, Hdf5Sink) else None,
+    )
+    return SeriesWriter(sink, staging, like, encoding, ledger, notes, sidecar)
 
 
 def create_stack(
@@ -261,9 +301,10 @@ def create_stack(
     staging = Staging(path, protected=files_read(series, reads), overwrite=overwrite)
     selection = Selection(0, num_frames, num_frames)
 
+    files = _stack_images(path, series)
+
     def create() -> Sink:
         if target is not write_frames:
-            files = _stack_images(path, series)
             staging.refuse([*files, *filter(None, [sidecar])])
             staging.claim()
             # Descriptions tell how many pages there are: they serve the same number.
@@ -277,7 +318,18 @@ def create_stack(
         return Hdf5Sink(staging, path, series, selection, encoding, by, like.unit)
 
     sink = _start(create, staging)
-    return SeriesWriter(sink, staging, series, encoding, {}, sidecar)
+    ledger = Ledger(
+        output=path,
+        files=files,
+        like=series,
+        selection=selection,
+        dtype=encoding.dtype,
+        program=by,
+        slots=sink.slots if isinstance(sink, Hdf5Sink | StackSink) else None,
+        is_stack=True,
+        energies=like.energies,
+    )
+    return SeriesWriter(sink, staging, series, encoding, ledger, {}, sidecar)
 
 
 def _sidecar(path: Path) -> Path:

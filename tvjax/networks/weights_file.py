@@ -20,6 +20,7 @@ from jaxtyping import PyTree
 from safetensors import safe_open, SafetensorError
 from safetensors.numpy import save
 
+from tvjax.io.errors import lost
 from tvjax.io.staging import replace_file
 
 Sizes = Mapping[str, Sequence[int]]
@@ -65,6 +66,8 @@ def write_weights(
 ) -> None:
     """Write all arrays of a tree at once: an interruption leaves the old file whole.
 
+    The file is read again before it gets its name.
+
     Args:
         path: Name of a safetensors file.
         tree: Tree of floating-point arrays.
@@ -72,6 +75,10 @@ def write_weights(
         sizes: The `widths` and `blocks` that build a tree of these shapes again.
         facts: Where the weights come from, for the header.
         half: Whether to write half precision instead of the precision of the arrays.
+
+    Raises:
+        FileError: What was written is not what is read again.
+        OSError: The file cannot be written.
     """
     arrays = {
         name: np.asarray(leaf, np.float16 if half else None)
@@ -79,7 +86,19 @@ def write_weights(
     }
     text = json.dumps(sizes)
     own = {"format": version, "sizes": text, "sha256": _digest(arrays, text)}
-    replace_file(Path(path), save(arrays, metadata=dict(facts) | own))
+
+    def prove(written: Path) -> None:
+        try:
+            found = read_weights(written, version=version).arrays
+        except ValueError as error:
+            difference = str(error).replace(str(written), "it")
+        else:
+            if _digest(found, text) == own["sha256"]:
+                return
+            difference = "it has other numbers"
+        raise lost(Path(path), difference)
+
+    replace_file(Path(path), save(arrays, metadata=dict(facts) | own), prove)
 
 
 def read_weights(path: str | os.PathLike[str], *, version: str) -> Contents:

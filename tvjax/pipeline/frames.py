@@ -48,6 +48,7 @@ from tvjax.pipeline.input import (
     open_input,
     sample_frames,
 )
+from tvjax.pipeline.left import leave, leave_all, LEFT
 from tvjax.pipeline.streaming import no_progress, Progress, read_ahead, write_behind
 from tvjax.settings import Settings
 
@@ -121,6 +122,8 @@ def denoise_files(
     """
     start_time = time.monotonic()
     settings = settings or Settings()
+    if settings.alpha == 0:
+        denoise = leave
     with open_frames(inputs, settings) as series:
         frames = frame_range(series, settings.frames)
         create = functools.partial(
@@ -268,7 +271,11 @@ def _denoise_all(
     series: Series, frames: range, method: _Method
 ) -> Generator[_Done, None, None]:
     """Yield each frame with what it becomes, reading ahead."""
-    source = _batches(series.frames(frames.start, frames.stop), method.batch_size)
+    all_frames = series.frames(frames.start, frames.stop)
+    if method.alpha == 0:
+        yield from leave_all(all_frames)
+        return
+    source = _batches(all_frames, method.batch_size)
     with closing(read_ahead(source)) as batches:
         for batch in batches:
             yield from _denoised(batch, method)
@@ -312,7 +319,7 @@ def _denoised(batch: list[Frame], method: _Method) -> Iterator[_Done]:
         if frame.mask.any():
             yield next(done)
         else:
-            yield frame, np.zeros(frame.data.shape), Record(0.0, 0.0, True)
+            yield frame, np.zeros(frame.data.shape), LEFT
 
 
 def _unstack(
@@ -361,8 +368,10 @@ def _warnings(
             f"{tally.negative} negative pixels were written as zero: "
             "--dtype float32 keeps them."
         )
-    background, deviation = _background(sample, noise)
     strongest = max([*np.ravel(np.asarray(choice.alpha)), *(r.alpha for r in records)])
+    if strongest == 0:
+        return
+    background, deviation = _background(sample, noise)
     if strongest > deviation > 0:
         yield (
             f"alpha {strongest:.3g} is above the noise {deviation:.3g} of the "

@@ -110,7 +110,7 @@ class FramesOutcome(AbstractOutcome):
         alphas = sorted({f"{alpha:.4g}" for alpha in self._alphas()}, key=float)
         bar, error = "", self.choice.alpha_error
         if error is not None:
-            bar = f" ± {short(100 * np.asarray(error))} %"
+            bar = f" ± {short(100 * np.asarray(error), 2)} %"
         facts = {
             "input": f"{self.source}, frames {self.frames[0]}:{self.frames[1]}",
             "noise": noise_in_words(self.noise),

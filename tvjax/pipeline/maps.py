@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from tvjax.io import (
     FileError,
+    prove_maps,
     Provenance,
     read_spectra,
     SeriesWriter,
@@ -189,4 +190,5 @@ def attach_map(
             names=chemistry.names,
             provenance=dataclasses.replace(record, results=results),
         ),
+        lambda shown: prove_maps(file, shown, chemistry.maps()),
     )

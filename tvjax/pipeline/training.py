@@ -108,11 +108,12 @@ def train_on_files(
     start_time = time.monotonic()
     settings, output = settings or TrainingSettings(), Path(output)
     with open_input(inputs, settings) as series:
-        Staging(
+        staging = Staging(
             output,
             protected=[*series.files, *named_files(settings)],
             overwrite=settings.overwrite,
-        ).refuse([output])
+        )
+        staging.refuse([output])
         wanted = frame_range(series, settings.frames)
         needed = 4 * len(wanted) * int(np.prod(series.shape))
         if needed > MOST:
@@ -134,6 +135,7 @@ def train_on_files(
         )
     checkpoint = output.with_suffix(".checkpoint")
     with _writable(output), Claim(output):
+        staging.refuse([output])  # another run may have ended in the meantime
         trained = train(
             TrainingSeries.of(
                 frames,

@@ -6,6 +6,7 @@ from .outcomes import (
     report_frames as report_frames,
     report_stack as report_stack,
     report_symmetry as report_symmetry,
+    reserve_report as reserve_report,
 )
 from .page import (
     PAGES as PAGES,
@@ -23,6 +24,7 @@ __all__ = [
     "report_frames",
     "report_stack",
     "report_symmetry",
+    "reserve_report",
     "write_report",
     "write_stack_report",
     "write_symmetry_report",

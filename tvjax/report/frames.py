@@ -11,7 +11,13 @@ from jaxtyping import ArrayLike, Bool, Float, Real
 from tvjax import plot
 from tvjax.diagnostics import autocorrelation, standardized_residual, weakest_spot
 from tvjax.metrics import mse
-from tvjax.report.page import check_folder, Section, section, write_pages
+from tvjax.report.page import (
+    check_folder,
+    ReservedFolder,
+    Section,
+    section,
+    write_pages,
+)
 
 # What a reader of the report must not overlook.
 CAUTION = (
@@ -22,7 +28,7 @@ CAUTION = (
 
 
 def write_report(
-    folder: str | Path,
+    folder: str | Path | ReservedFolder,
     before: Real[ArrayLike, "height width"],
     after: Real[ArrayLike, "height width"],
     *,

@@ -1,6 +1,7 @@
 """Reports of the outcomes of runs over files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tvjax.pipeline.frames_outcome import Example, FramesOutcome
 from tvjax.pipeline.stack_outcome import StackOutcome
 from tvjax.pipeline.symmetry import SymmetryOutcome
 from tvjax.report.frames import write_report
-from tvjax.report.page import check_folder
+from tvjax.report.page import check_folder, reserve_folder, ReservedFolder
 from tvjax.report.stack import write_stack_report
 from tvjax.report.symmetry import profile_of, write_symmetry_report
 from tvjax.simulate import XanesStack
@@ -35,13 +36,35 @@ def refuse_report(folder: Path, *, overwrite: bool) -> None:
     try:
         check_folder(folder, overwrite)
     except FileExistsError:
-        raise FileError(
-            f"{folder} holds a report: choose another or pass --overwrite."
-        ) from None
+        raise _holds_report(folder) from None
+
+
+@contextmanager
+def reserve_report(folder: Path, *, overwrite: bool) -> Iterator[ReservedFolder]:
+    """Keep a folder for the report of a run that has not begun.
+
+    Args:
+        folder: Where the report is to be written.
+        overwrite: Whether an earlier report may be replaced.
+
+    Raises:
+        FileError: The folder cannot be written, holds a report, which may not be
+            replaced, or another run writes to it.
+    """
+    with ExitStack() as held:
+        try:
+            reserved = held.enter_context(reserve_folder(folder, overwrite))
+        except FileExistsError:
+            raise _holds_report(folder) from None
+        yield reserved
+
+
+def _holds_report(folder: Path) -> FileError:
+    return FileError(f"{folder} holds a report: choose another or pass --overwrite.")
 
 
 def report_frames(
-    folder: Path,
+    folder: Path | ReservedFolder,
     outcome: FramesOutcome,
     *,
     overwrite: bool = False,
@@ -90,7 +113,7 @@ def report_frames(
 
 
 def report_symmetry(
-    folder: Path, outcome: SymmetryOutcome, *, overwrite: bool = False
+    folder: Path | ReservedFolder, outcome: SymmetryOutcome, *, overwrite: bool = False
 ) -> Path:
     """Write the report of patterns that were denoised by their symmetry.
 
@@ -124,7 +147,7 @@ def report_symmetry(
 
 
 def report_stack(
-    folder: Path,
+    folder: Path | ReservedFolder,
     outcome: StackOutcome,
     *,
     overwrite: bool = False,

@@ -4,9 +4,11 @@ import html
 import json
 import math
 import os
+import re
 import shutil
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tvjax import plot
+from tvjax.io.errors import cannot_write, FileError, printable
 from tvjax.io.staging import Claim, unfinished_name
 from tvjax.plot.style import Figure
 
@@ -31,6 +34,13 @@ figure { margin: 0; }
 img { max-width: 100%; }
 figcaption, .caution { color: #555; }
 """
+
+
+class ReservedFolder(NamedTuple):
+    """A folder that one run alone writes its report to, from its start on."""
+
+    folder: Path
+    claim: Claim
 
 
 class Section(NamedTuple):
@@ -56,19 +66,45 @@ def section(title: str, file: str, caption: str, figure: Figure) -> Section:
     return Section(title, file, caption, png.getvalue())
 
 
-def check_folder(folder: str | Path, overwrite: bool) -> Path:
-    """Return the whole path of the folder.
+@contextmanager
+def reserve_folder(folder: str | Path, overwrite: bool) -> Iterator[ReservedFolder]:
+    """Keep a folder for a report that is written later, by this run alone.
+
+    Args:
+        folder: Where a report is to be written.
+        overwrite: Whether an earlier report may be replaced.
+
+    Raises:
+        FileExistsError: It holds a report and `overwrite` is False.
+        FileError: It cannot be written, or another run writes it.
+    """
+    folder = Path(folder).resolve()
+    check_folder(folder, overwrite)
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is a file: name a folder for the report.")
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise FileError(f"{folder} may not be written: name another folder.")
+    with Claim(folder) as claim:
+        yield ReservedFolder(folder, claim)
+
+
+def check_folder(
+    folder: str | Path | ReservedFolder, overwrite: bool
+) -> Path | ReservedFolder:
+    """Return the whole path of the folder, or what was reserved.
 
     Args:
         folder: Where a report is to be written.
         overwrite: Whether an earlier report may be replaced.
 
     Returns:
-        Its absolute path.
+        Its absolute path; a reserved folder as it is.
 
     Raises:
         FileExistsError: If it holds a report and `overwrite` is False.
     """
+    if isinstance(folder, ReservedFolder):
+        return folder  # it was checked before the run
     folder = Path(folder).resolve()
     present = [name for name in PAGES if (folder / name).exists()]
     if present and not overwrite:
@@ -77,7 +113,7 @@ def check_folder(folder: str | Path, overwrite: bool) -> Path:
 
 
 def write_pages(
-    folder: Path,
+    folder: Path | ReservedFolder,
     sections: Sequence[Section],
     *,
     title: str,
@@ -109,7 +145,11 @@ def write_pages(
     contents["report.json"] = json.dumps(
         _plain({**numbers, **pictures}), indent=2
     ).encode()
-    _write(folder, contents)
+    if isinstance(folder, ReservedFolder):
+        _write(*folder, contents)
+        return folder.folder / "report.html"
+    with Claim(folder) as claim:
+        _write(folder, claim, contents)
     return folder / "report.html"
 
 
@@ -163,15 +203,25 @@ def _markdown(
     caution: str,
 ) -> str:
     """The report as Markdown, its pictures beside it."""
-    cell = str.maketrans({"|": r"\|", "\n": " "})
     lines = [f"# {title}", "", "| quantity | value |", "| --- | --- |"]
-    lines += [
-        f"| {name.translate(cell)} | {text.translate(cell)} |" for name, text in rows
-    ]
+    lines += [f"| {_literal(name)} | {_literal(text)} |" for name, text in rows]
     for section in sections:
         lines += ["", f"## {section.title}", ""]
         lines += [f"![{section.title}]({section.file})", "", section.caption]
     return "\n".join([*lines, "", "## Caution", "", caution, ""])
+
+
+def _literal(text: str) -> str:
+    """A text that means nothing in Markdown but itself, for a cell of a table."""
+    text = printable(" ".join(text.splitlines()))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*\[\]|~$!])", r"\\\1", text)
+    # within a word an underscore means nothing
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", text)
+    # else a viewer makes a link of it
+    return re.sub(
+        r"://|\bwww\.|@", lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};", text
+    )
 
 
 def _html(
@@ -183,7 +233,7 @@ def _html(
     """The report as a page that holds its pictures."""
     title = html.escape(title)
     table = "\n".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>"
+        f"<tr><td>{html.escape(printable(name))}</td><td>{html.escape(printable(text))}</td></tr>"
         for name, text in rows
     )
     pictures = "\n".join(
@@ -201,21 +251,22 @@ def _html(
     )
 
 
-def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+def _write(folder: Path, claim: Claim, contents: Mapping[str, bytes]) -> None:
     """Write beside the folder first, then move."""
-    with Claim(folder) as claim:
-        staged = unfinished_name(folder, claim.token)
+    staged = unfinished_name(folder, claim.token)
+    try:
         staged.mkdir()
-        try:
-            for name, content in contents.items():
-                (staged / name).write_bytes(content)
-            folder.mkdir(exist_ok=True)
-            for name in set(_pictures(folder)) - set(contents):
-                (folder / name).unlink(missing_ok=True)
-            for name in contents:
-                os.replace(staged / name, folder / name)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        for name, content in contents.items():
+            (staged / name).write_bytes(content)
+        folder.mkdir(exist_ok=True)
+        for name in set(_pictures(folder)) - set(contents):
+            (folder / name).unlink(missing_ok=True)
+        for name in contents:
+            os.replace(staged / name, folder / name)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _pictures(folder: Path) -> list[str]:

@@ -12,7 +12,13 @@ from tvjax.diagnostics import standardized_residual
 from tvjax.metrics import mse
 from tvjax.pipeline.stack_outcome import Shifts
 from tvjax.report.frames import measure_residual
-from tvjax.report.page import check_folder, Section, section, write_pages
+from tvjax.report.page import (
+    check_folder,
+    ReservedFolder,
+    Section,
+    section,
+    write_pages,
+)
 from tvjax.stack import Components
 
 # What a reader of the report must not overlook.
@@ -30,7 +36,7 @@ OFFSET = (
 
 
 def write_stack_report(
-    folder: str | Path,
+    folder: str | Path | ReservedFolder,
     before: Real[ArrayLike, "height width"],
     after: Real[ArrayLike, "height width"],
     *,

@@ -9,11 +9,16 @@ from jaxtyping import ArrayLike, Bool, Float, Real
 
 from tvjax import plot
 from tvjax.report.frames import CAUTION, measure_frame
-from tvjax.report.page import check_folder, section, write_pages
+from tvjax.report.page import (
+    check_folder,
+    ReservedFolder,
+    section,
+    write_pages,
+)
 
 
 def write_symmetry_report(
-    folder: str | Path,
+    folder: str | Path | ReservedFolder,
     before: Real[ArrayLike, "height width"],
     after: Real[ArrayLike, "height width"],
     *,

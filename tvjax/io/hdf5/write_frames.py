@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float, Num
 
 from tvjax.io.dectris_header import start_angle
 from tvjax.io.encoding import Encoding
+from tvjax.io.hdf5.chunks import ImageWriter
 from tvjax.io.hdf5.clone import Clone, clone_of
 from tvjax.io.hdf5.declared import FILLS
-from tvjax.io.hdf5.layout import FRAMES_FIRST, place_of_frame
+from tvjax.io.hdf5.layout import FRAMES_FIRST
 from tvjax.io.hdf5.read import DENOISED_BY
 from tvjax.io.hdf5.slots import create_images, plan, prefix, Slot
 from tvjax.io.hdf5.tree import (
@@ -31,6 +32,9 @@ NAME = "HDF5"
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
 DTYPES = ("uint32", "int32", "float32")
 KEEPS_PROVENANCE = True
+
+# Where a new master keeps the angle of each frame.
+OMEGA = "/entry/sample/transformations/omega"
 
 # Frames in one data file of a new master, as detectors have it.
 FRAMES_PER_FILE = 1000
@@ -88,6 +92,7 @@ class Hdf5Sink:
         self._never_valid: Bool[np.ndarray, "height width"] = np.ones(like.shape, bool)
         self._angles: list[float | None] = []
         self._written = 0
+        self._writer: ImageWriter | None = None  # of the slot that is being filled
         self._clone: Clone | None = None
         self._data_files: dict[Path, h5py.File] = {}
         self._master = h5py.File(staging.open(output), "w")
@@ -103,14 +108,20 @@ class Hdf5Sink:
             self._master.close()
             raise
 
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Where the frames go, in their order."""
+        return self._slots
+
     def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame."""
         slot, index = self._next_place()
-        images = dataset_at(self._holder(slot), slot.place)
-        axes = slot.like.axes if slot.like else FRAMES_FIRST
-        turned = axes.index("X") < axes.index("Y")
-        place = place_of_frame(images.shape, index, axes)
-        images[place] = stored.T if turned else stored
+        if index == 0:
+            images = dataset_at(self._holder(slot), slot.place)
+            axes = slot.like.axes if slot.like else FRAMES_FIRST
+            self._writer = ImageWriter(images, axes)
+        assert self._writer is not None
+        self._writer.write(index, stored)
         self._never_valid &= ~frame.mask
         self._angles.append(start_angle(self._like, frame))
         self._written += 1
@@ -121,7 +132,7 @@ class Hdf5Sink:
         if self._like.layout is None:
             mask = dataset_at(self._master, "entry/instrument/detector/pixel_mask")
             mask[...] = self._never_valid
-            omega = find_dataset(self._master, "entry/sample/transformations/omega")
+            omega = find_dataset(self._master, OMEGA)
             if omega is not None:
                 omega[...] = np.array(self._angles, float)
         _publish_scale(self._master, self._encoding.scale)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Num
 
 from tvjax.io.encoding import Encoding
+from tvjax.io.hdf5.chunks import ImageWriter
 from tvjax.io.hdf5.read import DENOISED_BY
 from tvjax.io.hdf5.slots import create_images, Slot
 from tvjax.io.hdf5.write_frames import nexus_group, write_process
@@ -20,7 +21,11 @@ _NAME = "/entry/data/data"
 
 
 class StackSink:
-    """Writes the frames of a stack to a new file, with their energies."""
+    """Writes the frames of a stack to a new file, with their energies.
+
+    Attributes:
+        slots: Where the frames go.
+    """
 
     def __init__(
         self,
@@ -32,23 +37,25 @@ class StackSink:
     ) -> None:
         """Start the file; `program` is who denoises, None if nobody does."""
         num_energies, height, width = like.shape
+        slot = Slot(_NAME, _NAME, num_energies, None, None)
+        self.slots = (slot,)
         self._written = 0
         self._file = h5py.File(staging.open(path), "w")
         try:
             data = _start(self._file, like)
-            slot = Slot(_NAME, _NAME, num_energies, None, None)
-            self._images = create_images(data, "data", slot, (height, width), encoding)
+            images = create_images(data, "data", slot, (height, width), encoding)
             if like.unit:
-                self._images.attrs["units"] = like.unit
+                images.attrs["units"] = like.unit
             if program is not None:
-                self._images.attrs[DENOISED_BY] = program
+                images.attrs[DENOISED_BY] = program
+            self._writer = ImageWriter(images)
         except BaseException:
             self._file.close()
             raise
 
     def append(self, stored: Num[np.ndarray, "height width"], frame: Frame) -> None:
         """Write the next frame."""
-        self._images[self._written] = stored
+        self._writer.write(self._written, stored)
         self._written += 1
 
     def finish(self, provenance: Provenance | None) -> None:
