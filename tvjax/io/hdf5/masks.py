@@ -13,6 +13,7 @@ from jaxtyping import Bool, Num
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import find_images
 from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, place_of_frame
+from tvjax.io.hdf5.mask_bits import told_by_bits, valid_by_bits
 from tvjax.io.hdf5.ownership import Named, Ownership, walk_names
 from tvjax.io.hdf5.tree import (
     address,
@@ -37,7 +38,7 @@ class DeclaredMask(NamedTuple):
     """What the masks of a file say of its frames.
 
     Attributes:
-        valid: True where every mask for all frames has zero.
+        valid: True where no mask for all frames tells of a fault.
         of_frame: The same of the masks of single frames; None where there are none.
         warnings: Sentences on masks that were not used, or that remove much.
         files: Files that masks of single frames are read from.
@@ -69,7 +70,13 @@ class _Part(NamedTuple):
         )
 
     def valid(self, index: int) -> Bool[np.ndarray, "height width"]:
-        """Return True where the mask of a frame of the series has zero."""
+        """Return True where the mask of a frame of the series tells of no fault."""
+        return valid_by_bits(self.mask.item, self.mask.path, self.plane(index))
+
+    def plane(
+        self, index: int
+    ) -> Num[np.ndarray, "height width"] | Bool[np.ndarray, "height width"]:
+        """Return the mask of a frame of the series."""
         place = self._index(index - self.first) or ()
         item = self.mask.item
         if self.planes and self.axes != FRAMES_FIRST:
@@ -79,7 +86,7 @@ class _Part(NamedTuple):
             leading = (0,) * (len(item.shape) - 2 - len(place))
             plane = item[(*leading, *place)]
         turned = self.axes.index("X") < self.axes.index("Y")
-        return (plane.T if turned else plane) == 0
+        return plane.T if turned else plane
 
     def _index(self, frame: int) -> tuple[int, ...] | None:
         """Return the place of the plane of a frame, None where there is none."""
@@ -105,7 +112,8 @@ def find_masks(
 
     A mask is what NeXus calls `pixel_mask`, of the detector whose images these are, and
     what lies beside the images as `mask`, `NAME_mask` or under the name that an
-    attribute `mask` tells. Zero is a valid pixel in all.
+    attribute `mask` tells. Zero is a valid pixel in all, and so is one with no other
+    bits than those that tell of no fault.
 
     Args:
         path: The name of the file, for sentences about it.
@@ -147,6 +155,7 @@ def find_masks(
         else:
             with reading(path):
                 valid &= part.valid(part.first)
+    warnings += _harmless(path, used)
     if not valid.any():
         names = ", ".join(dict.fromkeys(part.mask.name for part in used))
         raise FileError(
@@ -314,6 +323,15 @@ def _frame_reader(
         return valid
 
     return of_frame
+
+
+def _harmless(path: Path, parts: Sequence[_Part]) -> Iterator[str]:
+    """Yield a sentence for each mask with bits that tell of no fault."""
+    for mask, part in {part.mask: part for part in reversed(parts)}.items():
+        with reading(path):
+            told = told_by_bits(mask.item, mask.path, part.plane(part.first))
+        if told:
+            yield f"{path} has a mask {mask.path} that {told}."
 
 
 def _broken(path: Path, group: h5py.Group) -> Iterator[str]:
