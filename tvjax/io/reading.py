@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Num
 
 from tvjax.io import detectors
+from tvjax.io.angles import check_angles
 from tvjax.io.errors import FileError, reading
 from tvjax.io.file_names import (
     check_order,
@@ -141,7 +142,9 @@ def _open_images(
         raise FileError(
             f"{files[0]} holds no numbers: convert it to integers or floats."
         )
-    numbers = frame_numbers(files) if description.num_frames == 1 else None
+    one_each = description.num_frames == 1
+    numbers = frame_numbers(files) if one_each else None
+    step = description.metadata.angle_increment
     num_frames = description.num_frames * len(files)
     read = functools.partial(
         _read_images, source, files, description.num_frames, first.shape, first.dtype
@@ -162,7 +165,11 @@ def _open_images(
         kind=source.NAME,
         denoised_by=description.denoised_by,
         numbers=numbers,
-        warnings=(*_gaps(files, numbers, complete), *doubts),
+        warnings=(
+            *_gaps(files, numbers, complete),
+            *(check_angles(files, numbers, step) if one_each else ()),
+            *doubts,
+        ),
     )
 
 

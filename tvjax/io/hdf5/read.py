@@ -15,7 +15,7 @@ from tvjax.io.hdf5.datasets import check_readable, find_images
 from tvjax.io.hdf5.declared import find_declared
 from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.masks import find_masks
-from tvjax.io.hdf5.metadata import read_metadata
+from tvjax.io.hdf5.metadata import read_angles, read_metadata
 from tvjax.io.hdf5.origins import stored_in
 from tvjax.io.hdf5.ownership import find_ownership
 from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
@@ -192,6 +192,7 @@ def _open_frames(
         mask_of_frame=masks.of_frame,
         invalid_values=invalid_values,
         metadata=read_metadata(file, ownership),
+        angles=read_angles(file, ownership, total),
         names=(str(path),),
         files=tuple(
             dict.fromkeys((path, *(Path(item.file.filename) for item in stored)))
