@@ -22,6 +22,7 @@ from tvjax.io.errors import FileError
 from tvjax.io.hdf5.corrections import CORRECTIONS
 from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout, place_of_frame
 from tvjax.io.hdf5.origins import Origin, origins, sources
+from tvjax.io.hdf5.prefixes import check_prefixes, linked_file, Reference
 from tvjax.io.hdf5.references import copy_attributes, lead_references
 from tvjax.io.hdf5.slots import create_images, Slot
 from tvjax.io.hdf5.tree import (
@@ -30,12 +31,12 @@ from tvjax.io.hdf5.tree import (
     dataset_at,
     find_item,
     join,
-    linked_file,
     names_in,
     path_of,
     place_of,
     walk,
 )
+from tvjax.io.hdf5.unknown_types import is_known
 from tvjax.io.series import Selection
 
 
@@ -126,6 +127,8 @@ class Clone:
             item = find_item(source, name)
             if item is None:
                 self._copy_lost(source, target, name)
+            elif isinstance(item, h5py.Dataset) and not is_known(item):
+                self._copy_unknown(item, target, name)
             elif self._is_left_out(item):
                 continue
             elif isinstance(link, h5py.SoftLink) and source.file == self.source:
@@ -167,6 +170,13 @@ class Clone:
             self._copy_virtual(item, target, name)
         else:
             target.copy(item, target, name)
+
+    def _copy_unknown(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
+        """Copy a dataset that h5py cannot read; references in it become empty."""
+        if item.file == self.source:
+            target.copy(item, target, name)
+        else:
+            target[name] = self._link(Path(item.file.filename), place_of(item))
 
     def _copy_planes(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
         """Copy the planes of the selected frames, one at a time."""
@@ -238,6 +248,7 @@ class Clone:
             if isinstance(each, h5py.Group)
             for name in names_in(each)
             if isinstance(item := find_item(each, name), h5py.Dataset)
+            and is_known(item)
         )
 
     def _shown(self, item: h5py.Dataset) -> list[int] | None:
@@ -291,7 +302,7 @@ class Clone:
 
     def _source(self, slot: Slot) -> h5py.VirtualSource:
         file = self._file_of(slot)
-        name = "." if file == self.own else self._from_here(file)
+        name = "." if file == self.own else self._from_here(file, Reference.VIRTUAL)
         shape = (slot.num_frames, *self.shape)
         if slot.like and slot.like.num_frames == slot.num_frames:
             shape = slot.like.images.shape
@@ -345,9 +356,10 @@ class Clone:
         elif file_name == ".":
             file = holder
         else:
-            found = linked_file(holder, file_name) or holder.parent / file_name
+            found = linked_file(holder, file_name, Reference.VIRTUAL)
+            found = found or holder.parent / file_name
             file = self.files.get(os.path.realpath(found), found)
-        return "." if file == self.own else self._from_here(file)
+        return "." if file == self.own else self._from_here(file, Reference.VIRTUAL)
 
     def _file_of(self, slot: Slot) -> Path:
         """Return the file that a slot lies in."""
@@ -355,12 +367,14 @@ class Clone:
 
     def _link(self, file: Path, place: str) -> h5py.ExternalLink:
         """Return a link to a place in another file, from this one."""
-        return h5py.ExternalLink(self._from_here(file), place)
+        return h5py.ExternalLink(self._from_here(file, Reference.LINK), place)
 
-    def _from_here(self, file: Path) -> str:
+    def _from_here(self, file: Path, by: Reference) -> str:
         """Return the relative path to a file, though folders may be symbolic links."""
         there = os.path.join(os.path.realpath(file.parent), file.name)
-        return os.path.relpath(there, os.path.realpath(self.own.parent))
+        name = os.path.relpath(there, os.path.realpath(self.own.parent))
+        check_prefixes(self.own, name, file, by)
+        return name
 
     def _corrected(self, item: h5py.Dataset, name: str) -> Num[ArrayLike, "..."] | None:
         """Return the new value of what depends on the images, None for the rest."""

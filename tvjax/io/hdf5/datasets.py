@@ -8,13 +8,13 @@ import h5py
 
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.origins import check_sources, Origin, origins
+from tvjax.io.hdf5.prefixes import linked_file, Reference
 from tvjax.io.hdf5.tree import (
     Address,
     address,
     find_dataset,
     find_item,
     join,
-    linked_file,
     names_in,
     NUMBERED,
     path_of,
@@ -107,6 +107,13 @@ def check_readable(path: Path, images: h5py.Dataset) -> None:
             raise FileError(
                 f"{path} is compressed with the HDF5 filter {code} ({text(name)}), "
                 "which is missing: run pip install --upgrade hdf5plugin."
+            )
+    holder = Path(images.file.filename)
+    for name, *_ in images.external or ():
+        if linked_file(holder, name, Reference.RAW) is None:
+            raise FileError(
+                f"{path} keeps its images in {name}, which is missing: bring it back, "
+                f"and name its folder by {Reference.RAW.value}."
             )
     if images.is_virtual:
         check_sources(path, images)
@@ -370,7 +377,7 @@ def _missing_link(path: Path, group: h5py.Group, name: str) -> str:
     if not isinstance(link, h5py.ExternalLink):
         return f"{path} is damaged at {own}: copy it again from its source."
     holder = Path(group.file.filename)
-    data_file = linked_file(holder, link.filename)
+    data_file = linked_file(holder, link.filename, Reference.LINK)
     if data_file is None:
         return (
             f"{path} keeps its images in {link.filename}, which is missing: "

@@ -17,6 +17,7 @@ from tvjax.io.hdf5.tree import (
     NUMBERED,
     text_attribute,
 )
+from tvjax.io.hdf5.unknown_types import is_known
 
 # Groups in which a detector keeps what is its own.
 _INNER = ("detectorSpecific",)
@@ -151,7 +152,9 @@ def walk_names(
         if isinstance(item, h5py.Group):
             outer = here if around is None and name in _INNER else around
             yield from walk_names(item, place, outer, seen)
-        elif isinstance(item, h5py.Dataset) and item.shape is not None:
+        elif (
+            isinstance(item, h5py.Dataset) and is_known(item) and item.shape is not None
+        ):
             owner = here if around is None else around
             yield Named(place, item, here, owner, around is not None)
 

@@ -19,6 +19,7 @@ from tvjax.io.hdf5.metadata import read_angles, read_metadata
 from tvjax.io.hdf5.origins import stored_in
 from tvjax.io.hdf5.ownership import find_ownership
 from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
+from tvjax.io.hdf5.unknown_types import lost_in_copies
 from tvjax.io.series import judge_values, Series
 
 # Attribute of an image dataset that names the program that denoised it.
@@ -199,7 +200,7 @@ def _open_frames(
         ),
         kind="HDF5",
         denoised_by=by.pop() if by else None,
-        warnings=(*masks.warnings, *doubts),
+        warnings=(*masks.warnings, *doubts, *lost_in_copies(path, file)),
         layout=Layout(path, file, datasets, chosen.missing),
         close=close,
     )

@@ -12,6 +12,7 @@ from tvjax.io.encoding import Encoding
 from tvjax.io.hdf5.clone import Clone, clone_of
 from tvjax.io.hdf5.declared import FILLS
 from tvjax.io.hdf5.layout import FRAMES_FIRST, place_of_frame
+from tvjax.io.hdf5.prefixes import check_prefixes, Reference
 from tvjax.io.hdf5.read import DENOISED_BY
 from tvjax.io.hdf5.slots import create_images, plan, prefix, Slot
 from tvjax.io.hdf5.tree import (
@@ -239,7 +240,9 @@ def _new_master(
         if slot.data_file is None:
             create_images(data, name, slot, like.shape, encoding)
         else:
-            data[name] = h5py.ExternalLink(slot.data_file.name, slot.place)
+            here = slot.data_file.name
+            check_prefixes(slot.data_file, here, slot.data_file, Reference.LINK)
+            data[name] = h5py.ExternalLink(here, slot.place)
     instrument = nexus_group(entry, "instrument", "NXinstrument")
     beam = nexus_group(instrument, "beam", "NXbeam")
     _write(beam, "incident_wavelength", known.wavelength, "angstrom")
