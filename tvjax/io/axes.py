@@ -72,7 +72,7 @@ def _declared(layout: Layout, names: list[str]) -> set[int]:
     found = {axis for axis, name in enumerate(names) if is_energy(name)}
     for name in known_attributes(layout.group):
         if name.endswith("_indices") and is_energy(name.removesuffix("_indices")):
-            value = np.ravel(layout.group.attrs[name])
+            value = np.ravel(np.asarray(layout.group.attrs[name]))
             found |= {int(axis) for axis in value if axis in range(3)}
     if found:
         return found

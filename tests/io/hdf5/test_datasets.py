@@ -214,15 +214,6 @@ def test_a_scan_that_stopped_can_be_read_as_far_as_it_went(master, counts):
         open_series(master, numbered=True)
 
 
-def test_several_thresholds_are_refused_and_one_is_read(tmp_path):
-    images = np.stack([stack(3), stack(3)], 1)
-    path = named(tmp_path / "a.h5", {"entry/data/data_1": images})
-    with pytest.raises(FileError, match=r"2 planes a frame .*--dataset"):
-        open_series(path)
-    path = named(tmp_path / "b.h5", {"entry/data/data_1": images[:, :1]})
-    assert values(path) == [0, 1, 2]
-
-
 def test_thresholds_that_are_told_are_no_raster(tmp_path):
     images = np.stack([stack(3), stack(3)], 1)
     path = named(tmp_path / "a.h5", {"entry/data/data": images})
@@ -231,7 +222,7 @@ def test_thresholds_that_are_told_are_no_raster(tmp_path):
         open_series(path, numbered=True)
     with h5py.File(path, "a") as file:
         file["entry/detector/threshold_energy"] = [6.0, 9.0]
-    with pytest.raises(FileError, match=r"2 planes a frame .*--dataset"):
+    with pytest.raises(FileError, match=r"2 images a frame .*--dataset"):
         open_series(path)
 
 

@@ -19,6 +19,7 @@ from jaxtyping import ArrayLike, Int, Num
 
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
+from tvjax.io.hdf5.channels import drop_channel_axis
 from tvjax.io.hdf5.corrections import CORRECTIONS
 from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout, place_of_frame
 from tvjax.io.hdf5.origins import Origin, origins, sources
@@ -122,6 +123,8 @@ class Clone:
     ) -> None:
         """Copy all in `source`; `copied` has the path of each object copied so far."""
         copy_attributes(source, target)
+        if self._holds_channels(source):
+            drop_channel_axis(target)
         for name in names_in(source):
             link = source.get(name, getlink=True)
             item = find_item(source, name)
@@ -240,6 +243,18 @@ class Clone:
             return address(item) not in self.places
         return self._shown(item) == []
 
+    def _holds_channels(self, group: h5py.Group) -> bool:
+        """Return whether of images in a group one of several channels is kept."""
+        if all(s.like is None or s.like.channel is None for s in self.slots):
+            return False
+        items = (find_item(group, name) for name in names_in(group))
+        return any(
+            isinstance(item, h5py.Dataset)
+            and is_known(item)
+            and (address(item) in self.images or self._shown(item) is not None)
+            for item in items
+        )
+
     def _shows_images(self, group: h5py.Group) -> bool:
         """Return whether images are found below a group."""
         return any(
@@ -305,9 +320,9 @@ class Clone:
         name = "." if file == self.own else self._from_here(file, Reference.VIRTUAL)
         shape = (slot.num_frames, *self.shape)
         if slot.like and slot.like.num_frames == slot.num_frames:
-            shape = slot.like.images.shape
-        elif slot.like and len(slot.like.images.shape) > 3:
-            shape = (slot.num_frames, *slot.like.images.shape[1:])
+            shape = slot.like.shape
+        elif slot.like and len(slot.like.shape) > 3:
+            shape = (slot.num_frames, *slot.like.shape[1:])
         return h5py.VirtualSource(name, slot.place, shape, self.encoding.dtype)
 
     def _copy_virtual(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
@@ -450,8 +465,13 @@ def _positions(layout: Layout, selection: Selection) -> dict[Origin, int | None]
     """
     if any(each.axes != FRAMES_FIRST for each in layout.datasets):
         return {}
-    found = [origin for each in layout.datasets for origin in origins(each.images)]
-    positions: dict[Origin, int | None] = dict.fromkeys(found)
+    found: list[Origin] = []
+    positions: dict[Origin, int | None] = {}
+    for each in layout.datasets:
+        every = origins(each.images)
+        positions |= dict.fromkeys(every)
+        step = 1 if each.channel is None else each.images.shape[1]
+        found += every[each.channel or 0 :: step]
     for index in range(selection.start, selection.stop):
         positions[found[index]] = index - selection.start
     return positions

@@ -22,9 +22,18 @@ class FrameDataset(NamedTuple):
     num_frames: int
     data_file: Path | None  # the file it is linked from, if not the one opened
     axes: str = FRAMES_FIRST  # or another order of these three
+    channel: int | None = None  # which of several images a frame is read
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what is read of the dataset."""
+        whole = self.images.shape
+        return whole if self.channel is None else (whole[0], *whole[2:])
 
     def place(self, index: int) -> tuple[int | slice, ...]:
         """Return where frame `index` lies in the dataset."""
+        if self.channel is not None:
+            return index, self.channel, slice(None), slice(None)
         return place_of_frame(self.images.shape, index, self.axes)
 
     def cut(self, frames: slice, rows: slice) -> Num[np.ndarray, "frame height width"]:

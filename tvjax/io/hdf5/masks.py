@@ -58,6 +58,7 @@ class _Part(NamedTuple):
     images: tuple[int, ...]  # axes of these frames before rows and columns
     planes: tuple[int, ...]  # axes of the mask before rows and columns
     axes: str  # order of the axes
+    channels: tuple[int, int] | None = None  # which of how many images a frame
 
     @property
     def num_frames(self) -> int:
@@ -94,6 +95,10 @@ class _Part(NamedTuple):
         number = len(self.planes)
         if not number:
             return ()
+        if self.channels is not None and self.planes[-1] == self.channels[1]:
+            place = (*place, self.channels[0])
+            every = (*self.images, self.channels[1])
+            return place[-number:] if self.planes == every[-number:] else None
         if self.planes == self.images[-number:]:
             return place[-number:]
         if self.planes == self.images[:number]:
@@ -233,23 +238,25 @@ def _of_all(mask: Named, datasets: Sequence[FrameDataset]) -> _Part:
     first = datasets[0]
     total = sum(each.num_frames for each in datasets)
     whole = first.axes == FRAMES_FIRST and len(datasets) == 1
-    images = first.images.shape[:-2] if whole else (total,)
-    return _part(mask, 0, images, first.axes, first.images.shape)
+    return _part(mask, 0, first.shape[:-2] if whole else (total,), first)
 
 
 def _part(
-    mask: Named, first: int, images: tuple[int, ...], axes: str, whole: tuple[int, ...]
+    mask: Named, first: int, images: tuple[int, ...], like: FrameDataset
 ) -> _Part:
-    """Return a mask of frames with the axes `images`, in a dataset of shape `whole`."""
-    shape = mask.item.shape
-    if len(shape) > 2 and shape != whole:
+    """Return a mask of frames with the axes `images`, in a dataset such as `like`."""
+    shape, axes = mask.item.shape, like.axes
+    if len(shape) > 2 and shape != like.images.shape:
         axes = FRAMES_FIRST  # of its own, whatever the images have
     planes = (shape[axes.index("E")],) if axes != FRAMES_FIRST else shape[:-2]
     if len(shape) == 2:
         planes = ()
     while planes and planes[0] == 1:
         planes = planes[1:]
-    return _Part(mask, first, images, planes, axes)
+    channels = None
+    if like.channel is not None:
+        channels = like.channel, like.images.shape[1]
+    return _Part(mask, first, images, planes, axes, channels)
 
 
 def _stated(datasets: Sequence[FrameDataset], ownership: Ownership) -> Iterator[_Part]:
@@ -273,8 +280,7 @@ def _stated(datasets: Sequence[FrameDataset], ownership: Ownership) -> Iterator[
             for mask in _beside(group, [each.images], [name]):
                 if address(mask.item) not in seen:
                     seen.add(address(mask.item))
-                    shape = each.images.shape
-                    yield _part(mask, first, shape[:-2], each.axes, shape)
+                    yield _part(mask, first, each.shape[:-2], each)
 
 
 def _beside(

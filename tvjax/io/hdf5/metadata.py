@@ -78,7 +78,13 @@ def _fields(file: h5py.File, ownership: Ownership | None) -> _Fields:
     """Return the datasets by their names, and by their groups' names before them."""
     named = list(walk_names(file)) if ownership is None else list(ownership.named)
     if ownership is not None:
-        named.sort(key=lambda each: each.owner not in ownership.owners)
+        channel = ownership.channel
+        named.sort(
+            key=lambda each: (
+                channel is None or not channel.is_of_this(each.path),
+                each.owner not in ownership.owners,
+            )
+        )
     fields: _Fields = {}
     for each in named:
         if each.item.size:

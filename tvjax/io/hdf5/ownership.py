@@ -7,6 +7,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from tvjax.io.hdf5.channels import Channel
 from tvjax.io.hdf5.layout import FrameDataset
 from tvjax.io.hdf5.tree import (
     Address,
@@ -52,6 +53,7 @@ class Ownership(NamedTuple):
     owners: frozenset[Address]  # these, and the detectors around the images
     in_detector: bool  # whether one of them is declared to be a detector
     places: tuple[str, ...]  # the paths of the images
+    channel: Channel | None = None  # which of several images a frame these are
 
     def own(self, found: Sequence[Named]) -> list[Named]:
         """Return those of `found` that belong to the images, or may.
@@ -60,6 +62,10 @@ class Ownership(NamedTuple):
         no other detector; else all such. Where these are of several detectors, the name
         of one may be among those of the groups of the images.
         """
+        if self.channel is not None:
+            mine = [each for each in found if self.channel.is_of_this(each.path)]
+            if mine:
+                return mine
         mine = [each for each in found if each.owner in self.owners]
         if mine:
             return mine
@@ -89,14 +95,19 @@ class Ownership(NamedTuple):
         return None if math.isnan(value) else value
 
 
-def find_ownership(file: h5py.File, datasets: Sequence[FrameDataset]) -> Ownership:
+def find_ownership(
+    file: h5py.File, datasets: Sequence[FrameDataset], channel: Channel | None = None
+) -> Ownership:
     """Return what belongs to the images in `datasets`.
 
     Args:
         file: The file that was opened.
         datasets: Where the images lie.
+        channel: Which of several images a frame is read.
     """
     named = tuple(walk_names(file))
+    if channel is not None:
+        named = tuple(each for each in named if not channel.is_of_another(each.path))
     images = {address(each.images) for each in datasets}
     for each in datasets:
         images |= set(_shown(each.images))
@@ -113,6 +124,7 @@ def find_ownership(file: h5py.File, datasets: Sequence[FrameDataset]) -> Ownersh
         frozenset({*found, *(each.owner for each in holders)}),
         any(each.of_detector for each in holders),
         places,
+        channel,
     )
 
 

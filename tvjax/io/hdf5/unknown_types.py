@@ -47,7 +47,7 @@ def lost_in_copies(path: Path, file: h5py.File) -> Iterator[str]:
             if item.id.get_type().detect_class(h5py.h5t.REFERENCE):
                 references.append(here)
 
-    note("/", file["/"])
+    note("/", file)
     file.visititems(note)
     if attributes:
         yield (
