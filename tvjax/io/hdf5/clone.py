@@ -69,6 +69,7 @@ def clone_of(
         images={address(each.images) for each in layout.datasets},
         positions=_positions(layout, selection),
         missing=frozenset(layout.missing),
+        apart=layout.apart,
         selection=selection,
         shape=shape,
         encoding=encoding,
@@ -90,6 +91,7 @@ class Clone:
         positions: Position in the output of each frame, by its origin; None if it is
             left out.
         missing: Paths of images that are not there.
+        apart: Addresses of what belongs to other images, and is copied as it is.
         selection: The frames that are kept.
         shape: Rows and columns of a frame.
         encoding: How values are stored.
@@ -104,6 +106,7 @@ class Clone:
     images: set[Address]
     positions: dict[Origin, int | None]
     missing: frozenset[str]
+    apart: frozenset[Address]
     selection: Selection
     shape: tuple[int, int]
     encoding: Encoding
@@ -393,7 +396,7 @@ class Clone:
 
     def _corrected(self, item: h5py.Dataset, name: str) -> Num[ArrayLike, "..."] | None:
         """Return the new value of what depends on the images, None for the rest."""
-        if item.dtype.kind not in "uif":
+        if item.dtype.kind not in "uif" or address(item) in self.apart:
             return None
         correct = CORRECTIONS.get(name)
         if correct:
@@ -412,7 +415,8 @@ class Clone:
     def _has_planes(self, item: h5py.Dataset) -> bool:
         """Return whether `item` has a plane a frame, as masks have, and some to cut."""
         whole = (self.selection.total, *self.shape)
-        return self.selection.partial and item.shape == whole
+        partial = self.selection.partial and item.shape == whole
+        return partial and address(item) not in self.apart
 
     def _is_per_frame(self, item: h5py.Dataset) -> bool:
         """Return whether `item` has one value a frame, not by chance one a row."""

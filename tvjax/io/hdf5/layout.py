@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from jaxtyping import Num
 
-from tvjax.io.hdf5.tree import group_at
+from tvjax.io.hdf5.tree import Address, group_at
 
 # The usual order of axes in a dataset of images: frame (or energy), row, column.
 FRAMES_FIRST = "EYX"
@@ -62,12 +62,16 @@ class Layout:
         file: The same, open.
         datasets: The datasets of its frames, in their order.
         missing: Paths of those that follow, which are not there.
+        owners: Addresses of the groups that hold the images, their detector included.
+        apart: Addresses of what belongs to other images of the file.
     """
 
     path: Path
     file: h5py.File
     datasets: tuple[FrameDataset, ...]
     missing: tuple[str, ...] = ()
+    owners: frozenset[Address] = frozenset()
+    apart: frozenset[Address] = frozenset()
 
     @property
     def group(self) -> h5py.Group:

@@ -1,7 +1,8 @@
 """What the bits of a mask mean, by the standard that its file follows.
 
-Some tell how a pixel was treated or where it lies, and its value is a reading: only
-those that tell of a fault make a pixel invalid.
+In a CXI file some tell how a pixel was treated or where it lies, and its value is a
+reading: only those that tell of a fault make a pixel invalid. Elsewhere all do, also
+the upper half of a `pixel_mask`: a virtual pixel of NeXus has measured nothing.
 """
 
 import re
@@ -24,12 +25,7 @@ _CXI = {
     0x4000: "photon background corrected",
 }
 
-# The same of a `pixel_mask` of NeXus: its upper half tells special properties, which
-# are no reason to reject a value.
-_NEXUS = {1 << n: f"bit {n}" for n in range(16, 31)} | {1 << 31: "virtual pixel"}
-
 _NUMBERED_ENTRY = re.compile(r"/entry_\d+/")
-_NEXUS_MASK = re.compile(r"pixel_mask(_\d+)?$")
 
 
 def valid_by_bits(
@@ -87,10 +83,9 @@ def told_by_bits(
 
 def _harmless(item: h5py.Dataset, path: str) -> Mapping[int, str]:
     """Return the bits of a mask that tell of no fault, with what they tell."""
-    if item.dtype.kind not in "ui":
+    own = path.rpartition("/")[2]
+    if item.dtype.kind not in "ui" or own.startswith("pixel_mask"):
         return {}
-    if _NEXUS_MASK.search(path):
-        return _NEXUS
     cxi = _NUMBERED_ENTRY.match(path) or find_item(item.file, "cxi_version") is not None
     if not cxi or _is_of_xfel(item):
         return {}

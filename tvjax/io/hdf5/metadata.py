@@ -59,19 +59,27 @@ def read_metadata(file: h5py.File, ownership: Ownership | None = None) -> Metada
 
 
 def read_angles(
-    file: h5py.File, ownership: Ownership, num_frames: int
+    file: h5py.File, ownership: Ownership, num_frames: int, first: float | None = None
 ) -> Float[np.ndarray, " frame"] | None:
     """Return the angle at which each frame starts, None where a file does not tell.
+
+    A part of a scan has the angles of the numbers that its images tell.
 
     Args:
         file: The file.
         ownership: What of it belongs to the images.
         num_frames: Number of frames.
+        first: Number of the first frame, from 1, where the images tell it.
     """
     axis = _scanned(_fields(file, ownership))
-    if axis is None or axis.size != num_frames:
+    if axis is None or axis.size < 2:
         return None
-    return np.ravel(axis[()]).astype(float)
+    angles = np.ravel(axis[()]).astype(float)
+    if len(angles) == num_frames:
+        return angles
+    if first is not None and 0 < first <= len(angles) - num_frames + 1:
+        return angles[int(first) - 1 :][:num_frames]
+    return np.full(num_frames, np.nan)
 
 
 def _fields(file: h5py.File, ownership: Ownership | None) -> _Fields:

@@ -23,8 +23,14 @@ from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.masks import find_masks
 from tvjax.io.hdf5.metadata import read_angles, read_metadata
 from tvjax.io.hdf5.origins import stored_in
+from tvjax.io.hdf5.other_images import find_apart, find_others, untouched
 from tvjax.io.hdf5.ownership import find_ownership
-from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
+from tvjax.io.hdf5.tree import (
+    find_dataset,
+    number_attribute,
+    text_attribute,
+    walk_datasets,
+)
 from tvjax.io.hdf5.unknown_types import lost_in_copies
 from tvjax.io.series import judge_values, Series
 
@@ -177,7 +183,10 @@ def _open_frames(
     total = _planned(file, there, datasets[0].num_frames, chosen.missing)
     ownership = find_ownership(file, datasets, channel)
     masks = find_masks(path, file, datasets, shape, ownership)
-    others = () if channel is None else (left_unread(path, channel),)
+    beside = find_others(path, file, chosen)
+    others = untouched(path, beside)
+    if channel is not None:
+        others.append(left_unread(path, channel))
     stored = [item for each in datasets for item in stored_in(each.images)]
     by = {text_attribute(item, DENOISED_BY) for item in stored} - {""}
 
@@ -193,6 +202,14 @@ def _open_frames(
 
     declared = find_declared(datasets, ownership)
     invalid_values, doubts = judge_values(str(path), read, there, declared)
+    number = number_attribute(datasets[0].images, "image_nr_low")
+    number = 1.0 if number is None and numbered else number
+    angles = read_angles(file, ownership, total, number)
+    if angles is not None and np.isnan(angles).all():
+        others.append(
+            f"{path} does not tell which of its angles are those of its {total} "
+            "frames: none is taken."
+        )
 
     def close() -> None:
         for holder in (*holders, *masks.files, file):
@@ -207,7 +224,7 @@ def _open_frames(
         mask_of_frame=masks.of_frame,
         invalid_values=invalid_values,
         metadata=read_metadata(file, ownership),
-        angles=read_angles(file, ownership, total),
+        angles=angles,
         names=(str(path),),
         files=tuple(
             dict.fromkeys((path, *(Path(item.file.filename) for item in stored)))
@@ -215,7 +232,14 @@ def _open_frames(
         kind="HDF5",
         denoised_by=by.pop() if by else None,
         warnings=(*others, *masks.warnings, *doubts, *lost_in_copies(path, file)),
-        layout=Layout(path, file, datasets, chosen.missing),
+        layout=Layout(
+            path,
+            file,
+            datasets,
+            chosen.missing,
+            ownership.owners,
+            find_apart(ownership, beside),
+        ),
         close=close,
     )
 
