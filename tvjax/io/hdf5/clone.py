@@ -208,9 +208,7 @@ class Clone:
         place = place_of(item)
         new = self.files.get(os.path.realpath(item.file.filename))
         if isinstance(item, h5py.Dataset) and (
-            self._shown(item) is not None
-            or self._corrected(item, name) is not None
-            or self._has_planes(item)
+            self._shown(item) is not None or self._is_changed(item, name)
         ):
             self._copy_dataset(item, target, name)
         elif new is not None:
@@ -219,6 +217,33 @@ class Clone:
             self._copy_item(item, target, name, copied)
         else:
             target[name] = self._link(Path(item.file.filename), place)
+
+    def _is_changed(self, item: h5py.Dataset, name: str) -> bool:
+        """Return whether what lies in another file must be copied, since it changes.
+
+        Of a file that is not kept with the input a copy takes single numbers at most.
+
+        Raises:
+            FileError: Frames are selected, and such a file has a value for each.
+        """
+        planes = self._has_planes(item)
+        value = None if planes else self._corrected(item, name)
+        if value is None and not planes:
+            return False
+        if item.size == 1 or self._is_kept_with_input(Path(item.file.filename)):
+            return True
+        if not self.selection.partial:
+            return False
+        raise FileError(
+            f"{self.source.filename} has {name} for each frame in {item.file.filename}, "
+            "which is kept elsewhere: copy that beside it, or denoise all, without "
+            "--frames."
+        )
+
+    def _is_kept_with_input(self, file: Path) -> bool:
+        """Return whether a file lies in or below a folder of the input's own files."""
+        there = Path(os.path.realpath(file))
+        return any(there.is_relative_to(Path(own).parent) for own in self.files)
 
     def _copy_lost(self, source: h5py.Group, target: h5py.Group, name: str) -> None:
         """Copy a link that leads nowhere, unless it led to images."""
@@ -399,6 +424,8 @@ class Clone:
         if item.dtype.kind not in "uif" or address(item) in self.apart:
             return None
         correct = CORRECTIONS.get(name)
+        if correct and item.size > math.prod(self.shape):
+            return None  # no limit of pixels, whatever its name
         if correct:
             return correct(item[()], self.encoding)
         if not self.selection.partial:

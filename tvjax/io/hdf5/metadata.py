@@ -23,6 +23,10 @@ _SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "millisecond": 1e-3}
 # Names of the axes that a crystal may turn about.
 _AXES = ("omega", "phi", "chi", "kappa")
 
+# Characters of a text that is metadata, and bytes of one that is stored.
+_LONGEST = 200
+_LARGEST = 2**16
+
 _Fields = dict[str, h5py.Dataset]
 _Units = dict[str, float] | None
 
@@ -120,7 +124,10 @@ def _to_pixels(
 
 
 def _text(fields: _Fields, name: str) -> str | None:
-    return text(fields[name][()]) if name in fields else None
+    item = fields.get(name)
+    if item is None or item.size != 1 or item.dtype.kind not in "OS":
+        return None
+    return text(item[()])[:_LONGEST] if item.dtype.itemsize <= _LARGEST else None
 
 
 def _number(fields: _Fields, *names: str, units: _Units = None) -> float | None:
@@ -156,7 +163,11 @@ def _scanned(fields: _Fields) -> h5py.Dataset | None:
 
     An axis of one angle moves where its range is told.
     """
-    known = {name: fields[name] for name in _AXES if name in fields}
+    known = {
+        name: fields[name]
+        for name in _AXES
+        if name in fields and len(fields[name].shape) < 2
+    }
     known = {name: item for name, item in known.items() if item.dtype.kind in "uif"}
     for item in known.values():
         if item.size > 1 and np.ptp(item[()]):

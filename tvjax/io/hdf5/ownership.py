@@ -23,6 +23,9 @@ from tvjax.io.hdf5.unknown_types import is_known
 # Groups in which a detector keeps what is its own.
 _INNER = ("detectorSpecific",)
 
+# Values of what a detector tells: as many as it has pixels, but not those of a scan.
+_MOST_VALUES = 2**26
+
 
 class Named(NamedTuple):
     """A dataset by one of its names."""
@@ -84,7 +87,9 @@ class Ownership(NamedTuple):
         found = [
             each
             for each in self.named
-            if each.name == name and each.item.dtype.kind in "uif" and each.item.size
+            if each.name == name
+            and each.item.dtype.kind in "uif"
+            and 0 < each.item.size <= _MOST_VALUES
         ]
         values = {
             float(value)
