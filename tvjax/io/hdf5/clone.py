@@ -235,9 +235,9 @@ class Clone:
         if not self.selection.partial:
             return False
         raise FileError(
-            f"{self.source.filename} has {name} for each frame in {item.file.filename}, "
-            "which is kept elsewhere: copy that beside it, or denoise all, without "
-            "--frames."
+            f"{self.source.filename} has {name} for each frame in "
+            f"{item.file.filename}, which is kept elsewhere: copy that beside it, or "
+            "denoise all, without --frames."
         )
 
     def _is_kept_with_input(self, file: Path) -> bool:
