@@ -138,6 +138,7 @@ def _open_images(
     with reading(files[0]):
         description = source.describe(files[0])
         first, _ = next(source.read(files[0], 0, 1))
+    _check_companions(files, description.files)
     if first.dtype.kind not in "uif":
         raise FileError(
             f"{files[0]} holds no numbers: convert it to integers or floats."
@@ -170,6 +171,21 @@ def _open_images(
             *(check_angles(files, numbers, step) if one_each else ()),
             *doubts,
         ),
+    )
+
+
+def _check_companions(files: list[Path], wanted: tuple[str, ...]) -> None:
+    """Refuse a part of an image that lies in several files, or these in another order.
+
+    Args:
+        files: The files that were named.
+        wanted: The names of the files by the first of them; empty for itself alone.
+    """
+    if not wanted or [file.name for file in files] == [*wanted]:
+        return
+    raise FileError(
+        f"{files[0]} has images in several files, {', '.join(wanted)}: name all of "
+        "them in this order."
     )
 
 

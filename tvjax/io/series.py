@@ -82,6 +82,7 @@ class Description(NamedTuple):
     metadata: Metadata
     denoised_by: str | None  # program and version
     declared: Declared = Declared()
+    files: tuple[str, ...] = ()  # names of those with the other images, and its own
 
 
 class Selection(NamedTuple):

@@ -130,3 +130,43 @@ def test_the_rest_of_numbered_images_are_other_images(tmp_path):
     with open_series(tmp_path / "a.h5", dataset="/entry/data/data_000002") as series:
         (told,) = series.warnings
     assert "/entry/data (4, 16, 18) + (4, 16, 18)" in told
+
+
+@pytest.fixture
+def panels(tmp_path):
+    """Two panels, and a view that assembles them."""
+    with h5py.File(tmp_path / "p.h5", "w") as file:
+        layout = h5py.VirtualLayout((4, 32, 18), FIRST.dtype)
+        for k, images in enumerate((FIRST, SECOND)):
+            file[f"entry/panel_{k}/data"] = images
+            layout[:, 16 * k : 16 * k + 16] = h5py.VirtualSource(
+                ".", f"entry/panel_{k}/data", images.shape
+            )
+        file.create_virtual_dataset("entry/data/data", layout)
+        file["entry/data"].attrs.update(NX_class="NXdata", signal="data")
+    return tmp_path / "p.h5"
+
+
+def test_panels_that_a_view_assembles_stay_raw_and_are_told(panels, tmp_path):
+    with open_series(panels) as series:
+        assert series.shape == (32, 18)
+        (told,) = series.warnings
+    assert "assembles its images of /entry/panel_0/data, /entry/panel_1/data" in told
+    rewrite(panels, tmp_path / "o.h5", lambda image: image + 1, scale=1)
+    with h5py.File(tmp_path / "o.h5") as file:
+        whole = np.concatenate([FIRST, SECOND], 1)
+        np.testing.assert_array_equal(file["entry/data/data"][()], whole + 1)
+        np.testing.assert_array_equal(file["entry/panel_0/data"][()], FIRST)
+
+
+def test_a_view_of_one_denoised_panel_and_raw_ones_is_told(panels, tmp_path):
+    name = "/entry/panel_1/data"
+    with open_series(panels, dataset=name) as series:
+        np.testing.assert_array_equal([f.data for f in series.frames()], SECOND)
+        assert any("denoised ones beside raw ones" in t for t in series.warnings)
+    rewrite(panels, tmp_path / "o.h5", lambda image: image + 1, dataset=name, scale=1)
+    with h5py.File(tmp_path / "o.h5") as file:
+        np.testing.assert_array_equal(file[name][()], SECOND + 1)
+        np.testing.assert_array_equal(file["entry/panel_0/data"][()], FIRST)
+        whole = np.concatenate([FIRST, SECOND + 1], 1)
+        np.testing.assert_array_equal(file["entry/data/data"][()], whole)

@@ -424,7 +424,7 @@ class Clone:
         if item.dtype.kind not in "uif" or address(item) in self.apart:
             return None
         correct = CORRECTIONS.get(name)
-        if correct and item.size > math.prod(self.shape):
+        if correct and math.prod(item.shape or ()) > math.prod(self.shape):
             return None  # no limit of pixels, whatever its name
         if correct:
             return correct(item[()], self.encoding)

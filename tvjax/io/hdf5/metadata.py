@@ -76,7 +76,7 @@ def read_angles(
         first: Number of the first frame, from 1, where the images tell it.
     """
     axis = _scanned(_fields(file, ownership))
-    if axis is None or axis.size < 2:
+    if axis is None or len(axis.shape) != 1 or axis.shape[0] < 2:
         return None
     angles = np.ravel(axis[()]).astype(float)
     if len(angles) == num_frames:

@@ -1,16 +1,16 @@
 """The images of an HDF5 file beside those that are read, and what belongs to them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
 
 from tvjax.io.hdf5.datasets import Images, shown_images
 from tvjax.io.hdf5.masks import ANY_MASK
-from tvjax.io.hdf5.origins import origins
+from tvjax.io.hdf5.origins import origins, stored_in
 from tvjax.io.hdf5.ownership import Ownership
-from tvjax.io.hdf5.tree import Address, address
+from tvjax.io.hdf5.tree import Address, address, path_of
 
 # Names of what describes images: those without a sample or light, errors, gains.
 _OF_IMAGES = re.compile(
@@ -45,20 +45,52 @@ def find_others(path: Path, file: h5py.File, chosen: Images) -> list[Images]:
     return found
 
 
-def untouched(path: Path, others: Sequence[Images]) -> list[str]:
-    """Return a sentence on the images that are not read, none where there are none.
+def untouched(path: Path, chosen: Images, others: Sequence[Images]) -> list[str]:
+    """Return a sentence on each kind of images that stay as they are in an output.
 
     Args:
         path: The name of the file.
-        others: The images.
+        chosen: The images that are read.
+        others: The others.
     """
-    if not others:
-        return []
-    names = ", ".join(each.text for each in others)
-    return [
-        f"{path} has other images, {names}, which are not read: HDF5 output has them "
-        "as they are, not denoised; denoise them by a run of their own, with --dataset."
-    ]
+    places = {address(item) for _, item in chosen.parts}
+    sentences = []
+    mixed = [each for each in others if not places.isdisjoint(_stored(each))]
+    if mixed:
+        sentences.append(
+            f"{path} shows these images beside others in {_names(mixed)}: HDF5 output "
+            "shows denoised ones beside raw ones there."
+        )
+    if apart := [each for each in others if each not in mixed]:
+        sentences.append(
+            f"{path} has other images, {_names(apart)}, which are not read: HDF5 "
+            "output has them as they are, not denoised; denoise them by a run of "
+            "their own, with --dataset."
+        )
+    if panels := sorted(_panels(chosen)):
+        sentences.append(
+            f"{path} assembles its images of {', '.join(panels)}: HDF5 output has "
+            "these as they are, not denoised."
+        )
+    return sentences
+
+
+def _names(found: Sequence[Images]) -> str:
+    return ", ".join(each.text for each in found)
+
+
+def _stored(images: Images) -> set[Address]:
+    """Return the datasets that images are read from."""
+    return {address(each) for _, item in images.parts for each in stored_in(item)}
+
+
+def _panels(images: Images) -> Iterator[str]:
+    """Yield the paths in the same file of what images are assembled of."""
+    for _, item in images.parts:
+        if item.is_virtual and (*address(item), 0) in origins(item)[:1]:
+            for each in stored_in(item):
+                if each != item and each.file == item.file:
+                    yield path_of(each)
 
 
 def find_apart(ownership: Ownership, others: Sequence[Images]) -> frozenset[Address]:

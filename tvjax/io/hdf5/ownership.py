@@ -89,7 +89,7 @@ class Ownership(NamedTuple):
             for each in self.named
             if each.name == name
             and each.item.dtype.kind in "uif"
-            and 0 < each.item.size <= _MOST_VALUES
+            and 0 < (each.item.size or 0) <= _MOST_VALUES
         ]
         values = {
             float(value)

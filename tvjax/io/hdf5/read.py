@@ -184,7 +184,7 @@ def _open_frames(
     ownership = find_ownership(file, datasets, channel)
     masks = find_masks(path, file, datasets, shape, ownership)
     beside = find_others(path, file, chosen)
-    others = untouched(path, beside)
+    others = untouched(path, chosen, beside)
     if channel is not None:
         others.append(left_unread(path, channel))
     stored = [item for each in datasets for item in stored_in(each.images)]
