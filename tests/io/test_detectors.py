@@ -30,7 +30,7 @@ def test_metadata_of_an_smv_image_is_in_si_units(tmp_path):
         OSC_RANGE="0.25",
         CCD_IMAGE_SATURATION="65535",
     )
-    num_frames, metadata, denoised_by, declared = describe(path)
+    num_frames, metadata, denoised_by, *_ = describe(path)
     assert (num_frames, denoised_by) == (1, None)
     assert (metadata.wavelength, metadata.exposure) == (0.97, 0.5)
     assert metadata.distance == pytest.approx(0.15)
@@ -39,7 +39,7 @@ def test_metadata_of_an_smv_image_is_in_si_units(tmp_path):
     assert metadata.saturation == 65535
     ((values, header),) = read(path, 0, 1)
     np.testing.assert_array_equal(values, IMAGE)
-    assert header == ""
+    assert header == "# Start_angle 10 deg.\n"
 
 
 def test_a_header_that_says_nothing_or_nonsense_leaves_metadata_unknown(tmp_path):

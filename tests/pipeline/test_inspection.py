@@ -35,7 +35,7 @@ def test_a_scan_and_what_comes_next(tmp_path):
     assert float(facts["dispersion"].split(",")[0]) == pytest.approx(1.0, rel=0.1)
     assert facts["next"] == f"tvjax denoise {scan} -o clean/scan_master.h5"
     # nothing tells that these are no energies
-    assert facts["or, of energies"].endswith("-o clean.h5 --energies START:STOP:N")
+    assert facts["or, of energies"].endswith("-o clean.h5 --energies none")
     assert not {"denoised by", "energies", "no energy stack"} & facts.keys()
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from tvjax.pipeline.symmetry import (
     settle_symmetry,
     wanted_centre,
 )
+from tvjax.report import report_symmetry
 from tvjax.settings import SymmetrySettings
 from tvjax.symmetry import Choice, denoise_symmetric, Refused
 
@@ -160,3 +162,37 @@ def test_the_centre_is_given_found_or_that_of_the_file():
 def test_weights_that_are_not_there_are_missed(tmp_path):
     with pytest.raises(FileError, match="does not exist: check the name"):
         load_weights(str(tmp_path / "none.safetensors"))
+
+
+class Doubtful(NamedTuple):
+    """What a pattern becomes, and what is doubtful about it."""
+
+    image: np.ndarray
+    warnings: tuple[str, ...]
+    alpha: float = 0.5
+    relative_gap: float = 1e-5
+    converged: bool = True
+    at_bound: bool = False
+
+
+@pytest.mark.parametrize("total", [1, 7])
+def test_what_is_doubtful_in_single_frames_is_told_of_all(
+    frames, tmp_path, monkeypatch, total
+):
+    """Every other one; seven are more than settle the symmetry, and come again."""
+    counts = np.stack([frames[0] + np.uint32(k) * (frames[0] < 99) for k in range(7)])
+    source = save_frames(tmp_path / "raw.h5", counts[:total])
+
+    def doubt(frame, **_):
+        number = int(frame[0, 0]) - int(counts[0, 0, 0])
+        told = (f"it is odd: {number}",) if number % 2 == 0 else ()
+        return Doubtful(frame.astype(np.float32), told)
+
+    monkeypatch.setattr("tvjax.pipeline.symmetry.denoise_symmetric", doubt)
+    outcome = denoise_symmetric_files(source, tmp_path / "c.h5", settings())
+    expected = "it is odd: 0" if total == 1 else "in 4 of 7 frames it is odd: 0"
+    assert outcome.warnings[0] == expected
+    assert outcome.report().count("it is odd") == 1
+    assert outcome.asdict()["warnings"][0] == expected
+    page = report_symmetry(tmp_path / "report", outcome)
+    assert expected in page.read_text(encoding="utf-8")

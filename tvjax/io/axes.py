@@ -8,6 +8,7 @@ from tvjax.io.energies import axis_groups, listed_energies
 from tvjax.io.errors import FileError
 from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout
 from tvjax.io.hdf5.tree import number_attribute, NUMBERED, text, text_attribute
+from tvjax.io.hdf5.unknown_types import known_attributes
 from tvjax.io.tables import is_energy
 
 
@@ -69,9 +70,10 @@ def _spell(energy: int, names: list[str]) -> str:
 def _declared(layout: Layout, names: list[str]) -> set[int]:
     """Return the axes that the file declares to be the energy, if any."""
     found = {axis for axis, name in enumerate(names) if is_energy(name)}
-    for name, value in layout.group.attrs.items():
+    for name in known_attributes(layout.group):
         if name.endswith("_indices") and is_energy(name.removesuffix("_indices")):
-            found |= {int(axis) for axis in np.ravel(value) if axis in range(3)}
+            value = np.ravel(np.asarray(layout.group.attrs[name]))
+            found |= {int(axis) for axis in value if axis in range(3)}
     if found:
         return found
     groups = axis_groups(layout)

@@ -1,6 +1,7 @@
 """The header lines that DECTRIS detectors write before an image."""
 
 import dataclasses
+import math
 import re
 
 from tvjax.io.encoding import Encoding
@@ -37,8 +38,11 @@ def read_denoised_by(text: str) -> str | None:
 
 
 def start_angle(series: Series, frame: Frame) -> float | None:
-    """Return the angle of a frame: its own header's, or that of its place."""
+    """Return the angle of a frame: its own header's, its file's, or by its place."""
     told = _number(frame.header, "Start_angle")
+    if told is None and series.angles is not None:
+        angle = float(series.angles[frame.index])
+        return None if math.isnan(angle) else angle
     first = series.metadata.start_angle
     if told is not None or first is None:
         return told

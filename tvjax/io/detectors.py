@@ -50,14 +50,16 @@ def describe(path: Path) -> Description:
 def read(
     path: Path, start: int, stop: int
 ) -> Iterator[tuple[Num[np.ndarray, "height width"], str]]:
-    """Yield the frames from `start` to `stop`."""
+    """Yield the frames from `start` to `stop`, and the angle in the file's header."""
     with _open(path) as image:
+        angle = _number(image.header, "OSC_START")
+        header = "" if angle is None else f"# Start_angle {angle:.10g} deg.\n"
         for index in range(start, stop):
             with _strict():
                 data = (image.getframe(index) if index else image).data
             if data is None:
                 raise ValueError(f"there is no image {index} in it")
-            yield data, ""
+            yield data, "" if index else header
 
 
 def _open(path: Path) -> FabioImage:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Num
 
 from tvjax.io import detectors
+from tvjax.io.angles import check_angles
 from tvjax.io.errors import FileError, reading
 from tvjax.io.file_names import (
     check_order,
@@ -137,11 +138,14 @@ def _open_images(
     with reading(files[0]):
         description = source.describe(files[0])
         first, _ = next(source.read(files[0], 0, 1))
+    _check_companions(files, description.files)
     if first.dtype.kind not in "uif":
         raise FileError(
             f"{files[0]} holds no numbers: convert it to integers or floats."
         )
-    numbers = frame_numbers(files) if description.num_frames == 1 else None
+    one_each = description.num_frames == 1
+    numbers = frame_numbers(files) if one_each else None
+    step = description.metadata.angle_increment
     num_frames = description.num_frames * len(files)
     read = functools.partial(
         _read_images, source, files, description.num_frames, first.shape, first.dtype
@@ -162,7 +166,26 @@ def _open_images(
         kind=source.NAME,
         denoised_by=description.denoised_by,
         numbers=numbers,
-        warnings=(*_gaps(files, numbers, complete), *doubts),
+        warnings=(
+            *_gaps(files, numbers, complete),
+            *(check_angles(files, numbers, step) if one_each else ()),
+            *doubts,
+        ),
+    )
+
+
+def _check_companions(files: list[Path], wanted: tuple[str, ...]) -> None:
+    """Refuse a part of an image that lies in several files, or these in another order.
+
+    Args:
+        files: The files that were named.
+        wanted: The names of the files by the first of them; empty for itself alone.
+    """
+    if not wanted or [file.name for file in files] == [*wanted]:
+        return
+    raise FileError(
+        f"{files[0]} has images in several files, {', '.join(wanted)}: name all of "
+        "them in this order."
     )
 
 

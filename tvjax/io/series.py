@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float, Num
 
 from tvjax.io.errors import FileError
 from tvjax.io.hdf5.layout import Layout
@@ -83,6 +83,7 @@ class Description(NamedTuple):
     metadata: Metadata
     denoised_by: str | None  # program and version
     declared: Declared = Declared()
+    files: tuple[str, ...] = ()  # names of those with the other images, and its own
 
 
 class Selection(NamedTuple):
@@ -123,6 +124,8 @@ class Series:
         denoised_by: Program and version that denoised these frames, if any did.
         warnings: What is doubtful about the files, a sentence each.
         numbers: The number of each frame in the name of its file, where those rise.
+        angles: Rotation at the start of each frame in degrees, where one file tells it
+            of all.
         layout: Where an HDF5 file keeps its frames, for a writer to follow.
         close: Releases the files.
     """
@@ -141,6 +144,7 @@ class Series:
     denoised_by: str | None = None
     warnings: tuple[str, ...] = ()
     numbers: tuple[int, ...] | None = None
+    angles: Float[np.ndarray, " frame"] | None = None
     layout: Layout | None = None
     close: Callable[[], None] = lambda: None
 

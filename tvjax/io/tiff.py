@@ -18,6 +18,7 @@ from tvjax.io.dectris_header import amend_header, compose_header, parse_header
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
 from tvjax.io.file_names import numbered
+from tvjax.io.ome import find_planes, other_files
 from tvjax.io.provenance import PROGRAM, Provenance
 from tvjax.io.series import Description, Frame, Selection, Series
 from tvjax.io.staging import OutputFile, Staging
@@ -32,9 +33,11 @@ KEEPS_PROVENANCE = False
 # Bytes within reach of the addresses in an ordinary TIFF, less some for its tags.
 _ADDRESSED = 2**32 - 2**25
 
-# Descriptions that tell how many images a file has: of ImageJ, tifffile and OME; and
-# that of tifffile which says that they lie one behind the other without pages.
-_TELLS_IMAGES = re.compile(r'^ImageJ=|^\{"shape"|<OME\b')
+# Descriptions that tell how many images a file has: of ImageJ and tifffile; that of
+# OME, which also tells where each is; and that of tifffile which says that they lie
+# one behind the other without pages.
+_TELLS_IMAGES = re.compile(r'^ImageJ=|^\{"shape"')
+_OME = re.compile(r"<OME\b")
 _BEHIND = '"truncated"'
 
 
@@ -48,6 +51,7 @@ class _Images(NamedTuple):
 
     pages: tuple[int, ...]
     behind: int = 0
+    files: tuple[str, ...] = ()  # that have images of the same set, this one included
 
     @property
     def num_frames(self) -> int:
@@ -60,7 +64,8 @@ def describe(path: Path) -> Description:
     with _open(path) as tiff:
         page = _page(tiff, images.pages[0])
         by = page.software if page.software.startswith(f"{PROGRAM} ") else None
-        return Description(images.num_frames, parse_header(page.description), by)
+        known = parse_header(page.description)
+        return Description(images.num_frames, known, by, files=images.files)
 
 
 def read(
@@ -126,8 +131,10 @@ class TiffSink:
         text = frame.header
         if self._like.kind != NAME:
             text = compose_header(self._like, frame)
-        elif _BEHIND in text or (_TELLS_IMAGES.search(text) and not self._complete):
-            text = ""  # it tells of images, and where they are, as it was in the input
+        elif _BEHIND in text or _OME.search(text):
+            text = ""  # it tells where images are, and their type, as in the input
+        elif _TELLS_IMAGES.search(text) and not self._complete:
+            text = ""  # it tells of images that do not come
         text = amend_header(text, self._encoding, None)
         self._next_writer().write(
             stored,
@@ -205,6 +212,8 @@ def _find_images(path: Path, changed: int, size: int) -> _Images:
                 + ", ".join(sorted(f"{shape} {dtype}" for shape, dtype in kinds))
                 + ": write those of one kind to a file of their own."
             )
+        if tiff.is_ome:
+            return _in_order(path, pages[0].description, kept)
         told = _num_told(tiff, pages[kept[0]])
         behind = told - len(kept)
         if behind <= 0:
@@ -221,6 +230,30 @@ def _find_images(path: Path, changed: int, size: int) -> _Images:
                 "anew without the description."
             )
         return _Images(tuple(kept), behind)
+
+
+def _in_order(path: Path, description: str, kept: list[int]) -> _Images:
+    """Return the images of an OME-TIFF in the order that its description tells."""
+    planes = find_planes(description)
+    others = other_files(planes)
+    own = [plane.page for plane in planes if not plane.file]
+    if not others:
+        if len(own) > len(kept) or not {*own} <= {*kept}:
+            raise FileError(
+                f"{path} tells of {len(own)} images in its description and holds "
+                f"{len(kept)}: copy it again from its source, or write the images anew "
+                "without the description."
+            )
+        return _Images(tuple(own if len(own) == len(kept) else kept))
+    names = [plane.file or path.name for plane in planes]
+    files = tuple(dict.fromkeys(names))
+    behind = sorted(planes, key=lambda p: (files.index(p.file or path.name), p.page))
+    if behind != planes:
+        raise FileError(
+            f"{path} has images in several files, {', '.join(files)}, and in another "
+            "order than they lie in these: write them to one file first."
+        )
+    return _Images(tuple(own if own else kept), files=files)
 
 
 def _num_told(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> int:

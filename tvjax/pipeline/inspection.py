@@ -1,9 +1,6 @@
 """What is in files, how noisy it is, and which command comes next."""
 
 import dataclasses
-import shlex
-from os import fspath, PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +18,23 @@ from tvjax.pipeline.input import (
     sample_frames,
 )
 from tvjax.pipeline.stack import open_energies
+from tvjax.pipeline.suggestion import (
+    suggest_bare_stack,
+    suggest_frames,
+    suggest_stack,
+)
 from tvjax.settings import Settings, StackSettings
 
 # The letters of axes in words.
 AXES = {"E": "energy", "Y": "y", "X": "x"}
+
+# The units of what files tell of an experiment.
+_UNITS = {
+    **dict.fromkeys(("distance", "pixel_size", "sensor_thickness"), "m"),
+    **dict.fromkeys(("two_theta", "start_angle", "angle_increment"), "degrees"),
+    **{"wavelength": "Å", "exposure": "s", "beam_centre": "pixels"},
+    "saturation": "counts",
+}
 
 
 def inspect_files(
@@ -64,14 +74,15 @@ def inspect_files(
         mask=settings.mask, frames=frames, dataset=settings.dataset, force=True
     )
     with open_input(inputs, scan) as series:
-        facts = _scan_facts(inputs, series, frame_range(series, frames), settings)
+        facts = _scan_facts(inputs, series, frames, settings)
         return facts | (doubt if series.num_frames > 1 else {})
 
 
 def _scan_facts(
-    inputs: Paths, series: Series, frames: range, settings: StackSettings
+    inputs: Paths, series: Series, asked: str | None, settings: StackSettings
 ) -> dict[str, Any]:
-    """Return what there is to know of a scan."""
+    """Return what there is to know of a scan, and of the frames that were asked for."""
+    frames = frame_range(series, asked)
     facts = {
         "input": describe_series(series),
         "axes": "frame, y, x",
@@ -80,11 +91,13 @@ def _scan_facts(
         **_statistics(series, frames),
     }
     if not series.denoised_by:
-        name = f"clean/{Path(series.names[0]).name}"
-        facts["next"] = _command("denoise", inputs, name, settings)
+        facts["next"] = suggest_frames(inputs, series, settings, asked)
         if series.num_frames > 1 and series.metadata.wavelength is None:
-            command = _command("stack", inputs, "clean.h5", settings)
-            facts["or, of energies"] = f"{command} --energies START:STOP:N"
+            if command := suggest_bare_stack(inputs, settings):
+                facts["or, of energies"] = command
+                facts["for their maps"] = (
+                    "START:STOP:N, or a file of the energies, in the place of none"
+                )
     return facts
 
 
@@ -111,14 +124,24 @@ def _stack_facts(
     if not series.denoised_by:
         if "flat" in lights:  # without, a dark is of no use
             settings = dataclasses.replace(settings, **lights)
-        facts["next"] = _command("stack", inputs, "clean.h5", settings)
+        facts["next"] = suggest_stack(inputs, settings)
     return facts
 
 
 def _origin(series: Series) -> dict[str, Any]:
     """Return where a series comes from, as far as its files tell."""
     by = {"denoised by": series.denoised_by} if series.denoised_by else {}
-    return by | series.metadata.known()
+    return by | {
+        name: f"{_in_words(value)} {_UNITS.get(name, '')}".rstrip()
+        for name, value in series.metadata.known().items()
+    }
+
+
+def _in_words(value: str | float | tuple[float, float]) -> str:
+    """Return what a file tells, the two directions of a pair with their names."""
+    if isinstance(value, tuple):
+        return f"y {value[0]:.7g}, x {value[1]:.7g}"
+    return value if isinstance(value, str) else f"{value:.7g}"
 
 
 def _statistics(series: Series, frames: range, *, each: bool = False) -> dict[str, Any]:
@@ -179,17 +202,3 @@ def _bytes(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.3g} {unit}"
     return f"{size / 1e3:.3g} kB"
-
-
-def _command(name: str, inputs: Paths, output: str, settings: StackSettings) -> str:
-    """Return the command that denoises what was looked at, with what it was told."""
-    single = isinstance(inputs, str | PathLike)
-    files = [fspath(path) for path in ([inputs] if single else inputs)]
-    words = ["tvjax", name, *files, "-o", output]
-    options = ["dataset", "mask"]
-    if name == "stack":
-        options += ["axes", "energies", "flat", "dark"]
-    for option in options:
-        if value := getattr(settings, option):
-            words += [f"--{option}", value]
-    return shlex.join(words)

@@ -4,7 +4,7 @@ Group and centre are settled once, on the sum of a few frames, which tells them 
 Then the frames stream as those of any scan do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -91,21 +91,14 @@ def denoise_symmetric_files(
     denoised = denoise_files(
         inputs, output, settings, denoise=denoiser, progress=progress, dry_run=dry_run
     )
-    warnings = denoised.warnings
-    if denoiser.num_alone:
-        alone = (
-            f"{denoiser.num_alone} frames refuse the symmetry that the first ones "
-            "have: TV alone has denoised them"
-        )
-        warnings = (alone, *warnings)
     return SymmetryOutcome(
         output=denoised.output,
         source=denoised.source,
-        warnings=warnings,
+        warnings=(*denoiser.warnings(), *denoised.warnings),
         seconds=denoised.seconds,
         denoised=denoised,
         choice=denoiser.choice,
-        num_alone=denoiser.num_alone,
+        num_alone=denoiser.doubts.num_alone,
     )
 
 
@@ -202,6 +195,44 @@ class _Pattern(NamedTuple):
     relative_gap: float
     converged: bool
     at_bound: bool
+    warnings: tuple[str, ...] = ()
+    alone: bool = False  # it refuses the symmetry that the others have
+
+
+class _Doubts(NamedTuple):
+    """What deserves a second look in several frames.
+
+    Attributes:
+        told: For each kind of warning, that of the first frame, and in how many.
+        num_frames: Number of frames.
+        num_alone: Number of those that refuse the symmetry of the others.
+    """
+
+    told: dict[str, tuple[str, int]] = {}
+    num_frames: int = 0
+    num_alone: int = 0
+
+    def plus(self, pattern: _Pattern) -> "_Doubts":
+        """Return these with those of one more frame."""
+        told = dict(self.told)
+        for warning in pattern.warnings:
+            kind = warning.partition(":")[0]  # behind it are the numbers of a frame
+            first, count = told.get(kind, (warning, 0))
+            told[kind] = first, count + 1
+        return _Doubts(told, self.num_frames + 1, self.num_alone + pattern.alone)
+
+    def sentences(self) -> Iterator[str]:
+        """Yield a sentence for each kind of warning."""
+        if self.num_alone:
+            yield (
+                f"{self.num_alone} frames refuse the symmetry that the first ones "
+                "have: TV alone has denoised them"
+            )
+        for warning, count in self.told.values():
+            if self.num_frames == 1:
+                yield warning
+            else:
+                yield f"in {count} of {self.num_frames} frames {warning}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,16 +247,8 @@ class _Patterns:
     curve: Curve | None = None
     alpha_error: None = None
     protection: None = None
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What deserves a second look."""
-        if not self.at_bound.any():
-            return ()
-        return (
-            "alpha ended at the end of its range, where the risk has no minimum: "
-            "check the noise model and the mask.",
-        )
+    # the denoiser tells those of all frames at the end
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, patterns: Sequence[_Pattern]) -> "_Patterns":
@@ -246,7 +269,8 @@ class _SymmetricDenoiser:
         self, settings: SymmetrySettings, centre: str | tuple[float, float]
     ) -> None:
         self.choice = Choice(None, None)
-        self.num_alone = 0
+        self.doubts = _Doubts()
+        self._streams = False  # whether the frames that settled it come again
         self._num_settled = 0  # frames that settled it
         self._settings = settings
         self._centre = centre
@@ -277,19 +301,32 @@ class _SymmetricDenoiser:
                 y, mask, self._settings.group, self._centre, noise
             )
             self._num_settled = len(y)
-        return _Patterns.of(
-            [
+        elif not self._streams:
+            self._streams = True
+            self.doubts = _Doubts()
+        patterns: list[_Pattern] = []
+        for index, (frame, valid) in enumerate(zip(y, mask, strict=True)):
+            if index and np.array_equal(frame, y[index - 1]):
+                patterns.append(patterns[-1])  # a batch is filled up with its last one
+                continue
+            pattern = (
                 self._by_orbits(frame, noise, valid)
                 if self._network is None
                 else self._by_network(self._network, frame, valid)
-                for frame, valid in zip(y, mask, strict=True)
-            ]
-        )
+            )
+            self.doubts = self.doubts.plus(pattern)
+            patterns.append(pattern)
+        return _Patterns.of(patterns)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What deserves a second look in the frames denoised so far."""
+        return tuple(self.doubts.sentences())
 
     def _by_orbits(
         self, frame: Num[np.ndarray, "height width"], noise: Noise, mask: Mask
     ) -> _Pattern:
         centre, agreement = self.choice
+        alone = False
         if centre is None or agreement is None:
             found = denoise_image(frame, noise=noise, mask=mask)
         else:
@@ -307,13 +344,15 @@ class _SymmetricDenoiser:
                     raise
                 # one frame of many, that is not like the others
                 found = denoise_image(frame, noise=noise, mask=mask)
-                self.num_alone += 1
+                alone = True
         return _Pattern(
             np.asarray(found.image),
             float(found.alpha),
             float(found.relative_gap),
             bool(found.converged),
             bool(found.at_bound),
+            found.warnings,
+            alone,
         )
 
     def _by_network(

@@ -398,3 +398,51 @@ def test_links_lead_out_of_a_folder_that_is_a_symbolic_link(tmp_path):
     rewrite(tmp_path / "raw/a.h5", tmp_path / "clean/b.h5")
     with h5py.File(tmp_path / "clean/b.h5") as file:
         assert file["entry/title"][()] == b"a crystal"
+
+
+def elsewhere(tmp_path, name, value):
+    """Another file, with a value under a name."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    with h5py.File(folder / "secret.h5", "w") as file:
+        file["value"] = value
+    return h5py.ExternalLink("../private/secret.h5", "value")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("entry/instrument/detector/underload_value", np.arange(40.0)),
+        ("entry/instrument/detector/data_scale_factor", np.ones((9, 20, 30))),
+        ("entry/notes", np.arange(7.0)),
+    ],
+)
+def test_a_link_named_as_metadata_copies_no_values_from_elsewhere(
+    master, tmp_path, name, value
+):
+    with h5py.File(master, "a") as file:
+        file[name] = elsewhere(tmp_path, name, value)
+    rewrite(master, tmp_path / "clean" / "o_master.h5")
+    with h5py.File(tmp_path / "clean" / "o_master.h5") as file:
+        assert isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+        np.testing.assert_array_equal(file[name][()], value)
+
+
+@pytest.mark.parametrize("shape", [(7,), (7, 20, 30)])
+def test_values_of_each_frame_that_lie_elsewhere_are_not_cut(master, tmp_path, shape):
+    with h5py.File(master, "a") as file:
+        file["entry/notes"] = elsewhere(tmp_path, "notes", np.ones(shape))
+    with pytest.raises(FileError, match=r"notes for each frame in .*secret.h5"):
+        rewrite(master, tmp_path / "clean" / "o_master.h5", start=1, stop=3)
+
+
+def test_a_limit_in_another_file_of_the_scan_is_corrected(master, tmp_path):
+    with h5py.File(master.with_name("scan_meta.h5"), "w") as file:
+        file["limit"] = np.full((20, 30), 100)
+    with h5py.File(master, "a") as file:
+        detector = file["entry/instrument/detector"]
+        del detector["saturation_value"]
+        detector["saturation_value"] = h5py.ExternalLink("scan_meta.h5", "limit")
+    rewrite(master, tmp_path / "clean" / "o_master.h5")
+    with h5py.File(tmp_path / "clean" / "o_master.h5") as file:
+        assert (file["entry/instrument/detector/saturation_value"][()] == 1600).all()

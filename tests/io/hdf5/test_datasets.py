@@ -4,6 +4,7 @@ import pytest
 
 from tests.io.rewriting import read
 from tvjax.io import FileError, open_series
+from tvjax.io.dectris_header import start_angle
 
 
 def test_the_nexus_signal_is_taken_among_several_stacks(tmp_path):
@@ -142,7 +143,7 @@ def test_a_detector_that_is_not_plotted_has_frames_too(tmp_path):
 
 
 def test_numbered_datasets_are_in_the_order_of_their_numbers(tmp_path):
-    numbers = [1, 2, 9, 10, 11]
+    numbers = [8, 9, 10, 11]
     images = {f"entry/data_{number}": stack(1, number) for number in numbers}
     assert values(named(tmp_path / "a.h5", images)) == numbers
 
@@ -214,15 +215,6 @@ def test_a_scan_that_stopped_can_be_read_as_far_as_it_went(master, counts):
         open_series(master, numbered=True)
 
 
-def test_several_thresholds_are_refused_and_one_is_read(tmp_path):
-    images = np.stack([stack(3), stack(3)], 1)
-    path = named(tmp_path / "a.h5", {"entry/data/data_1": images})
-    with pytest.raises(FileError, match=r"2 planes a frame .*--dataset"):
-        open_series(path)
-    path = named(tmp_path / "b.h5", {"entry/data/data_1": images[:, :1]})
-    assert values(path) == [0, 1, 2]
-
-
 def test_thresholds_that_are_told_are_no_raster(tmp_path):
     images = np.stack([stack(3), stack(3)], 1)
     path = named(tmp_path / "a.h5", {"entry/data/data": images})
@@ -231,7 +223,7 @@ def test_thresholds_that_are_told_are_no_raster(tmp_path):
         open_series(path, numbered=True)
     with h5py.File(path, "a") as file:
         file["entry/detector/threshold_energy"] = [6.0, 9.0]
-    with pytest.raises(FileError, match=r"2 planes a frame .*--dataset"):
+    with pytest.raises(FileError, match=r"2 images a frame .*--dataset"):
         open_series(path)
 
 
@@ -250,3 +242,50 @@ def test_a_scan_that_stopped_within_a_file_can_be_read_up_to_it(master):
         open_series(master)
     with open_series(master, numbered=True) as series:
         assert len(list(series.frames(0, 6))) == 6
+
+
+def numbered_parts(path, numbers, **attributes):
+    """Two frames under each number."""
+    contents = {
+        f"entry/data/data_{n:06}": stack(2) + np.uint16(10 * n) for n in numbers
+    }
+    named(path, contents)
+    with h5py.File(path, "a") as file:
+        file["entry/sample/goniometer/omega"] = 0.5 * np.arange(8)
+        for n in numbers:
+            images = file[f"entry/data/data_{n:06}"]
+            images.attrs.update({k: v(n) for k, v in attributes.items()})
+    return path
+
+
+def test_a_number_that_is_missing_is_no_end_of_the_numbers_before(tmp_path):
+    path = numbered_parts(tmp_path / "a.h5", (1, 2, 4))
+    match = r"data_000002 and \S*data_000004.* 3 nothing.*--frames 0:4"
+    with pytest.raises(FileError, match=match):
+        open_series(path)
+    with open_series(path, numbered=True) as series:
+        assert [int(f.data.min()) for f in series.frames(0, 4)] == [10, 11, 20, 21]
+        with pytest.raises(FileError, match="--frames with a part of 0:4"):
+            next(series.frames(4, 5))
+        assert list(series.angles[:2]) == [0, 0.5]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3), (1, 2, 3, 4), (5, 10, 15, 20)])
+def test_numbers_that_are_equally_far_apart_lack_nothing(tmp_path, numbers):
+    with open_series(numbered_parts(tmp_path / "a.h5", numbers)) as series:
+        assert series.num_frames == 8 and not series.warnings
+
+
+def test_a_part_of_a_scan_has_its_own_angles(tmp_path):
+    path = numbered_parts(
+        tmp_path / "a.h5", (1, 2, 4), image_nr_low=lambda n: np.uint64(2 * n - 1)
+    )
+    with open_series(path, dataset="/entry/data/data_000004") as series:
+        np.testing.assert_array_equal(series.angles, [3.0, 3.5])
+
+
+def test_a_part_of_a_scan_that_does_not_tell_which_has_no_angles(tmp_path):
+    path = numbered_parts(tmp_path / "a.h5", (1, 2, 4))
+    with open_series(path, dataset="/entry/data/data_000004") as series:
+        assert any("none is taken" in text for text in series.warnings)
+        assert start_angle(series, next(series.frames())) is None

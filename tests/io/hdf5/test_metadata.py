@@ -107,3 +107,14 @@ def test_the_detector_of_the_images_counts(tmp_path):
         place = f"/instrument/{name}/data"
         with open_series(tmp_path / "a.h5", dataset=place) as series:
             assert series.metadata.beam_centre == (10 + number, 10 + number)
+
+
+def test_a_text_is_one_of_a_reasonable_length(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["detector/description"] = "x" * 10_000
+        assert read_metadata(file).detector == "x" * 200
+        del file["detector/description"]
+        file["counts"] = np.zeros((9, 9, 9))
+        file["detector/description"] = h5py.SoftLink("/counts")
+        file["goniometer/omega"] = h5py.SoftLink("/counts")
+        assert read_metadata(file).known() == {}

@@ -19,9 +19,11 @@ from jaxtyping import ArrayLike, Int, Num
 
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
+from tvjax.io.hdf5.channels import drop_channel_axis
 from tvjax.io.hdf5.corrections import CORRECTIONS
 from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout, place_of_frame
 from tvjax.io.hdf5.origins import Origin, origins, sources
+from tvjax.io.hdf5.prefixes import check_prefixes, linked_file, Reference
 from tvjax.io.hdf5.references import copy_attributes, lead_references
 from tvjax.io.hdf5.slots import create_images, Slot
 from tvjax.io.hdf5.tree import (
@@ -30,12 +32,12 @@ from tvjax.io.hdf5.tree import (
     dataset_at,
     find_item,
     join,
-    linked_file,
     names_in,
     path_of,
     place_of,
     walk,
 )
+from tvjax.io.hdf5.unknown_types import is_known
 from tvjax.io.series import Selection
 
 
@@ -67,6 +69,7 @@ def clone_of(
         images={address(each.images) for each in layout.datasets},
         positions=_positions(layout, selection),
         missing=frozenset(layout.missing),
+        apart=layout.apart,
         selection=selection,
         shape=shape,
         encoding=encoding,
@@ -88,6 +91,7 @@ class Clone:
         positions: Position in the output of each frame, by its origin; None if it is
             left out.
         missing: Paths of images that are not there.
+        apart: Addresses of what belongs to other images, and is copied as it is.
         selection: The frames that are kept.
         shape: Rows and columns of a frame.
         encoding: How values are stored.
@@ -102,6 +106,7 @@ class Clone:
     images: set[Address]
     positions: dict[Origin, int | None]
     missing: frozenset[str]
+    apart: frozenset[Address]
     selection: Selection
     shape: tuple[int, int]
     encoding: Encoding
@@ -121,11 +126,15 @@ class Clone:
     ) -> None:
         """Copy all in `source`; `copied` has the path of each object copied so far."""
         copy_attributes(source, target)
+        if self._holds_channels(source):
+            drop_channel_axis(target)
         for name in names_in(source):
             link = source.get(name, getlink=True)
             item = find_item(source, name)
             if item is None:
                 self._copy_lost(source, target, name)
+            elif isinstance(item, h5py.Dataset) and not is_known(item):
+                self._copy_unknown(item, target, name)
             elif self._is_left_out(item):
                 continue
             elif isinstance(link, h5py.SoftLink) and source.file == self.source:
@@ -168,6 +177,13 @@ class Clone:
         else:
             target.copy(item, target, name)
 
+    def _copy_unknown(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
+        """Copy a dataset that h5py cannot read; references in it become empty."""
+        if item.file == self.source:
+            target.copy(item, target, name)
+        else:
+            target[name] = self._link(Path(item.file.filename), place_of(item))
+
     def _copy_planes(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
         """Copy the planes of the selected frames, one at a time."""
         planes = target.create_dataset(
@@ -192,9 +208,7 @@ class Clone:
         place = place_of(item)
         new = self.files.get(os.path.realpath(item.file.filename))
         if isinstance(item, h5py.Dataset) and (
-            self._shown(item) is not None
-            or self._corrected(item, name) is not None
-            or self._has_planes(item)
+            self._shown(item) is not None or self._is_changed(item, name)
         ):
             self._copy_dataset(item, target, name)
         elif new is not None:
@@ -203,6 +217,33 @@ class Clone:
             self._copy_item(item, target, name, copied)
         else:
             target[name] = self._link(Path(item.file.filename), place)
+
+    def _is_changed(self, item: h5py.Dataset, name: str) -> bool:
+        """Return whether what lies in another file must be copied, since it changes.
+
+        Of a file that is not kept with the input a copy takes single numbers at most.
+
+        Raises:
+            FileError: Frames are selected, and such a file has a value for each.
+        """
+        planes = self._has_planes(item)
+        value = None if planes else self._corrected(item, name)
+        if value is None and not planes:
+            return False
+        if item.size == 1 or self._is_kept_with_input(Path(item.file.filename)):
+            return True
+        if not self.selection.partial:
+            return False
+        raise FileError(
+            f"{self.source.filename} has {name} for each frame in "
+            f"{item.file.filename}, which is kept elsewhere: copy that beside it, or "
+            "denoise all, without --frames."
+        )
+
+    def _is_kept_with_input(self, file: Path) -> bool:
+        """Return whether a file lies in or below a folder of the input's own files."""
+        there = Path(os.path.realpath(file))
+        return any(there.is_relative_to(Path(own).parent) for own in self.files)
 
     def _copy_lost(self, source: h5py.Group, target: h5py.Group, name: str) -> None:
         """Copy a link that leads nowhere, unless it led to images."""
@@ -230,6 +271,18 @@ class Clone:
             return address(item) not in self.places
         return self._shown(item) == []
 
+    def _holds_channels(self, group: h5py.Group) -> bool:
+        """Return whether of images in a group one of several channels is kept."""
+        if all(s.like is None or s.like.channel is None for s in self.slots):
+            return False
+        items = (find_item(group, name) for name in names_in(group))
+        return any(
+            isinstance(item, h5py.Dataset)
+            and is_known(item)
+            and (address(item) in self.images or self._shown(item) is not None)
+            for item in items
+        )
+
     def _shows_images(self, group: h5py.Group) -> bool:
         """Return whether images are found below a group."""
         return any(
@@ -238,6 +291,7 @@ class Clone:
             if isinstance(each, h5py.Group)
             for name in names_in(each)
             if isinstance(item := find_item(each, name), h5py.Dataset)
+            and is_known(item)
         )
 
     def _shown(self, item: h5py.Dataset) -> list[int] | None:
@@ -291,12 +345,12 @@ class Clone:
 
     def _source(self, slot: Slot) -> h5py.VirtualSource:
         file = self._file_of(slot)
-        name = "." if file == self.own else self._from_here(file)
+        name = "." if file == self.own else self._from_here(file, Reference.VIRTUAL)
         shape = (slot.num_frames, *self.shape)
         if slot.like and slot.like.num_frames == slot.num_frames:
-            shape = slot.like.images.shape
-        elif slot.like and len(slot.like.images.shape) > 3:
-            shape = (slot.num_frames, *slot.like.images.shape[1:])
+            shape = slot.like.shape
+        elif slot.like and len(slot.like.shape) > 3:
+            shape = (slot.num_frames, *slot.like.shape[1:])
         return h5py.VirtualSource(name, slot.place, shape, self.encoding.dtype)
 
     def _copy_virtual(self, item: h5py.Dataset, target: h5py.Group, name: str) -> None:
@@ -345,9 +399,10 @@ class Clone:
         elif file_name == ".":
             file = holder
         else:
-            found = linked_file(holder, file_name) or holder.parent / file_name
+            found = linked_file(holder, file_name, Reference.VIRTUAL)
+            found = found or holder.parent / file_name
             file = self.files.get(os.path.realpath(found), found)
-        return "." if file == self.own else self._from_here(file)
+        return "." if file == self.own else self._from_here(file, Reference.VIRTUAL)
 
     def _file_of(self, slot: Slot) -> Path:
         """Return the file that a slot lies in."""
@@ -355,18 +410,22 @@ class Clone:
 
     def _link(self, file: Path, place: str) -> h5py.ExternalLink:
         """Return a link to a place in another file, from this one."""
-        return h5py.ExternalLink(self._from_here(file), place)
+        return h5py.ExternalLink(self._from_here(file, Reference.LINK), place)
 
-    def _from_here(self, file: Path) -> str:
+    def _from_here(self, file: Path, by: Reference) -> str:
         """Return the relative path to a file, though folders may be symbolic links."""
         there = os.path.join(os.path.realpath(file.parent), file.name)
-        return os.path.relpath(there, os.path.realpath(self.own.parent))
+        name = os.path.relpath(there, os.path.realpath(self.own.parent))
+        check_prefixes(self.own, name, file, by)
+        return name
 
     def _corrected(self, item: h5py.Dataset, name: str) -> Num[ArrayLike, "..."] | None:
         """Return the new value of what depends on the images, None for the rest."""
-        if item.dtype.kind not in "uif":
+        if item.dtype.kind not in "uif" or address(item) in self.apart:
             return None
         correct = CORRECTIONS.get(name)
+        if correct and math.prod(item.shape or ()) > math.prod(self.shape):
+            return None  # no limit of pixels, whatever its name
         if correct:
             return correct(item[()], self.encoding)
         if not self.selection.partial:
@@ -383,7 +442,8 @@ class Clone:
     def _has_planes(self, item: h5py.Dataset) -> bool:
         """Return whether `item` has a plane a frame, as masks have, and some to cut."""
         whole = (self.selection.total, *self.shape)
-        return self.selection.partial and item.shape == whole
+        partial = self.selection.partial and item.shape == whole
+        return partial and address(item) not in self.apart
 
     def _is_per_frame(self, item: h5py.Dataset) -> bool:
         """Return whether `item` has one value a frame, not by chance one a row."""
@@ -436,8 +496,13 @@ def _positions(layout: Layout, selection: Selection) -> dict[Origin, int | None]
     """
     if any(each.axes != FRAMES_FIRST for each in layout.datasets):
         return {}
-    found = [origin for each in layout.datasets for origin in origins(each.images)]
-    positions: dict[Origin, int | None] = dict.fromkeys(found)
+    found: list[Origin] = []
+    positions: dict[Origin, int | None] = {}
+    for each in layout.datasets:
+        every = origins(each.images)
+        positions |= dict.fromkeys(every)
+        step = 1 if each.channel is None else each.images.shape[1]
+        found += every[each.channel or 0 :: step]
     for index in range(selection.start, selection.stop):
         positions[found[index]] = index - selection.start
     return positions

@@ -7,14 +7,15 @@ from typing import NamedTuple
 import h5py
 
 from tvjax.io.errors import FileError, NoImages, reading
+from tvjax.io.file_names import missing_numbers
 from tvjax.io.hdf5.origins import check_sources, Origin, origins
+from tvjax.io.hdf5.prefixes import linked_file, Reference
 from tvjax.io.hdf5.tree import (
     Address,
     address,
     find_dataset,
     find_item,
     join,
-    linked_file,
     names_in,
     NUMBERED,
     path_of,
@@ -98,6 +99,18 @@ def find_images(
     return found
 
 
+def shown_images(path: Path, file: h5py.File) -> list[Images]:
+    """Return all that a file shows as images, else all that may be some.
+
+    Args:
+        path: The name of the file, for sentences about it.
+        file: The same, open.
+    """
+    sequences, stacks = _sequences_and_stacks(path, file, SMALLEST)
+    shown = _shown(path, file, sequences, stacks, needed=False)
+    return shown or [Images(name, [(name, item)]) for name, item in stacks.items()]
+
+
 def check_readable(path: Path, images: h5py.Dataset) -> None:
     """Raise `FileError` where reading would fail, or would invent what is not there."""
     creation = images.id.get_create_plist()
@@ -108,6 +121,13 @@ def check_readable(path: Path, images: h5py.Dataset) -> None:
                 f"{path} is compressed with the HDF5 filter {code} ({text(name)}), "
                 "which is missing: run pip install --upgrade hdf5plugin."
             )
+    holder = Path(images.file.filename)
+    for name, *_ in images.external or ():
+        if linked_file(holder, name, Reference.RAW) is None:
+            raise FileError(
+                f"{path} keeps its images in {name}, which is missing: bring it back, "
+                f"and name its folder by {Reference.RAW.value}."
+            )
     if images.is_virtual:
         check_sources(path, images)
 
@@ -115,6 +135,19 @@ def check_readable(path: Path, images: h5py.Dataset) -> None:
 def _find(path: Path, file: h5py.File, dataset: str | None, smallest: int) -> Images:
     if dataset is not None:
         return _named(path, file, "/" + dataset.strip("/"))
+    sequences, stacks = _sequences_and_stacks(path, file, smallest)
+    needed = not sequences
+    if shown := _shown(path, file, sequences, stacks, needed=needed):
+        return _only(path, shown)
+    if lost := _lost(path, file):
+        raise FileError(lost)
+    return _guessed(path, file, stacks)
+
+
+def _sequences_and_stacks(
+    path: Path, file: h5py.File, smallest: int
+) -> tuple[list[Images], dict[str, h5py.Dataset]]:
+    """Return the images that are numbered, and all others that may be some."""
     sequences = list(_sequences(path, file, smallest))
     members = {address(item) for each in sequences for _, item in each.parts}
     stacks = {
@@ -122,11 +155,7 @@ def _find(path: Path, file: h5py.File, dataset: str | None, smallest: int) -> Im
         for name, item in _stacks(file, smallest).items()
         if address(item) not in members
     }
-    if shown := _shown(path, file, sequences, stacks):
-        return _only(path, shown)
-    if lost := _lost(path, file):
-        raise FileError(lost)
-    return _guessed(path, file, stacks)
+    return sequences, stacks
 
 
 def _named(path: Path, file: h5py.File, name: str) -> Images:
@@ -170,9 +199,34 @@ def _sequence(path: Path, name: str, group: h5py.Group, smallest: int) -> Images
             except FileError as error:  # it is there, and damaged
                 absent = str(error)
             return Images(name, parts, missing, absent)
+    parts, missing, absent = _to_gap(path, name, parts)
+    if missing:
+        return Images(name, parts, missing, absent)
     if not any(_is_image(own, item, smallest) for own, item in parts):
         return None
     return Images(name, parts)
+
+
+def _to_gap(
+    path: Path, name: str, parts: list[tuple[str, h5py.Dataset]]
+) -> tuple[list[tuple[str, h5py.Dataset]], tuple[str, ...], str]:
+    """Return the numbered images up to the first number that is missing.
+
+    Returns:
+        These, the paths of those that follow, and a sentence on what is missing.
+    """
+    names = [own for own, _ in parts]
+    numbers = [int(own.rpartition("_")[2]) for own in names]
+    gaps = missing_numbers(numbers)
+    if not gaps:
+        return parts, (), ""
+    place = next(n for n in range(1, len(parts)) if numbers[n] > numbers[n - 1] + 1)
+    absent = (
+        f"{path} has {names[place - 1]} and {names[place]} in {name}, and of the "
+        f"numbers {gaps} nothing: copy the master again from its source, or choose "
+        "one of its datasets with --dataset."
+    )
+    return parts[:place], tuple(names[place:]), absent
 
 
 def _shown(
@@ -180,9 +234,15 @@ def _shown(
     file: h5py.File,
     sequences: list[Images],
     stacks: dict[str, h5py.Dataset],
+    *,
+    needed: bool,
 ) -> list[Images]:
-    """Return what the file shows as images: numbered, by its signals, or as views."""
-    signals = set(_signals(path, file, needed=not sequences))
+    """Return what the file shows as images: numbered, by its signals, or as views.
+
+    Raises:
+        FileError: A signal is not there, and `needed`.
+    """
+    signals = set(_signals(path, file, needed=needed))
     beside = {join(each.name, "data") for each in sequences}
     found = [
         Images(name, [(name, item)])
@@ -370,7 +430,7 @@ def _missing_link(path: Path, group: h5py.Group, name: str) -> str:
     if not isinstance(link, h5py.ExternalLink):
         return f"{path} is damaged at {own}: copy it again from its source."
     holder = Path(group.file.filename)
-    data_file = linked_file(holder, link.filename)
+    data_file = linked_file(holder, link.filename, Reference.LINK)
     if data_file is None:
         return (
             f"{path} keeps its images in {link.filename}, which is missing: "

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from jaxtyping import Num
 
-from tvjax.io.hdf5.tree import group_at
+from tvjax.io.hdf5.tree import Address, group_at
 
 # The usual order of axes in a dataset of images: frame (or energy), row, column.
 FRAMES_FIRST = "EYX"
@@ -22,9 +22,18 @@ class FrameDataset(NamedTuple):
     num_frames: int
     data_file: Path | None  # the file it is linked from, if not the one opened
     axes: str = FRAMES_FIRST  # or another order of these three
+    channel: int | None = None  # which of several images a frame is read
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what is read of the dataset."""
+        whole = self.images.shape
+        return whole if self.channel is None else (whole[0], *whole[2:])
 
     def place(self, index: int) -> tuple[int | slice, ...]:
         """Return where frame `index` lies in the dataset."""
+        if self.channel is not None:
+            return index, self.channel, slice(None), slice(None)
         return place_of_frame(self.images.shape, index, self.axes)
 
     def cut(self, frames: slice, rows: slice) -> Num[np.ndarray, "frame height width"]:
@@ -53,12 +62,16 @@ class Layout:
         file: The same, open.
         datasets: The datasets of its frames, in their order.
         missing: Paths of those that follow, which are not there.
+        owners: Addresses of the groups that hold the images, their detector included.
+        apart: Addresses of what belongs to other images of the file.
     """
 
     path: Path
     file: h5py.File
     datasets: tuple[FrameDataset, ...]
     missing: tuple[str, ...] = ()
+    owners: frozenset[Address] = frozenset()
+    apart: frozenset[Address] = frozenset()
 
     @property
     def group(self) -> h5py.Group:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Num
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import find_images
 from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, place_of_frame
+from tvjax.io.hdf5.mask_bits import told_by_bits, valid_by_bits
 from tvjax.io.hdf5.ownership import Named, Ownership, walk_names
 from tvjax.io.hdf5.tree import (
     address,
@@ -37,7 +38,7 @@ class DeclaredMask(NamedTuple):
     """What the masks of a file say of its frames.
 
     Attributes:
-        valid: True where every mask for all frames has zero.
+        valid: True where no mask for all frames tells of a fault.
         of_frame: The same of the masks of single frames; None where there are none.
         warnings: Sentences on masks that were not used, or that remove much.
         files: Files that masks of single frames are read from.
@@ -57,6 +58,7 @@ class _Part(NamedTuple):
     images: tuple[int, ...]  # axes of these frames before rows and columns
     planes: tuple[int, ...]  # axes of the mask before rows and columns
     axes: str  # order of the axes
+    channels: tuple[int, int] | None = None  # which of how many images a frame
 
     @property
     def num_frames(self) -> int:
@@ -69,7 +71,13 @@ class _Part(NamedTuple):
         )
 
     def valid(self, index: int) -> Bool[np.ndarray, "height width"]:
-        """Return True where the mask of a frame of the series has zero."""
+        """Return True where the mask of a frame of the series tells of no fault."""
+        return valid_by_bits(self.mask.item, self.mask.path, self.plane(index))
+
+    def plane(
+        self, index: int
+    ) -> Num[np.ndarray, "height width"] | Bool[np.ndarray, "height width"]:
+        """Return the mask of a frame of the series."""
         place = self._index(index - self.first) or ()
         item = self.mask.item
         if self.planes and self.axes != FRAMES_FIRST:
@@ -79,7 +87,7 @@ class _Part(NamedTuple):
             leading = (0,) * (len(item.shape) - 2 - len(place))
             plane = item[(*leading, *place)]
         turned = self.axes.index("X") < self.axes.index("Y")
-        return (plane.T if turned else plane) == 0
+        return plane.T if turned else plane
 
     def _index(self, frame: int) -> tuple[int, ...] | None:
         """Return the place of the plane of a frame, None where there is none."""
@@ -87,6 +95,10 @@ class _Part(NamedTuple):
         number = len(self.planes)
         if not number:
             return ()
+        if self.channels is not None and self.planes[-1] == self.channels[1]:
+            place = (*place, self.channels[0])
+            every = (*self.images, self.channels[1])
+            return place[-number:] if self.planes == every[-number:] else None
         if self.planes == self.images[-number:]:
             return place[-number:]
         if self.planes == self.images[:number]:
@@ -105,7 +117,8 @@ def find_masks(
 
     A mask is what NeXus calls `pixel_mask`, of the detector whose images these are, and
     what lies beside the images as `mask`, `NAME_mask` or under the name that an
-    attribute `mask` tells. Zero is a valid pixel in all.
+    attribute `mask` tells. Zero is a valid pixel in all, and so is one with no other
+    bits than those that tell of no fault.
 
     Args:
         path: The name of the file, for sentences about it.
@@ -147,6 +160,7 @@ def find_masks(
         else:
             with reading(path):
                 valid &= part.valid(part.first)
+    warnings += _harmless(path, used)
     if not valid.any():
         names = ", ".join(dict.fromkeys(part.mask.name for part in used))
         raise FileError(
@@ -224,23 +238,25 @@ def _of_all(mask: Named, datasets: Sequence[FrameDataset]) -> _Part:
     first = datasets[0]
     total = sum(each.num_frames for each in datasets)
     whole = first.axes == FRAMES_FIRST and len(datasets) == 1
-    images = first.images.shape[:-2] if whole else (total,)
-    return _part(mask, 0, images, first.axes, first.images.shape)
+    return _part(mask, 0, first.shape[:-2] if whole else (total,), first)
 
 
 def _part(
-    mask: Named, first: int, images: tuple[int, ...], axes: str, whole: tuple[int, ...]
+    mask: Named, first: int, images: tuple[int, ...], like: FrameDataset
 ) -> _Part:
-    """Return a mask of frames with the axes `images`, in a dataset of shape `whole`."""
-    shape = mask.item.shape
-    if len(shape) > 2 and shape != whole:
+    """Return a mask of frames with the axes `images`, in a dataset such as `like`."""
+    shape, axes = mask.item.shape, like.axes
+    if len(shape) > 2 and shape != like.images.shape:
         axes = FRAMES_FIRST  # of its own, whatever the images have
     planes = (shape[axes.index("E")],) if axes != FRAMES_FIRST else shape[:-2]
     if len(shape) == 2:
         planes = ()
     while planes and planes[0] == 1:
         planes = planes[1:]
-    return _Part(mask, first, images, planes, axes)
+    channels = None
+    if like.channel is not None:
+        channels = like.channel, like.images.shape[1]
+    return _Part(mask, first, images, planes, axes, channels)
 
 
 def _stated(datasets: Sequence[FrameDataset], ownership: Ownership) -> Iterator[_Part]:
@@ -264,8 +280,7 @@ def _stated(datasets: Sequence[FrameDataset], ownership: Ownership) -> Iterator[
             for mask in _beside(group, [each.images], [name]):
                 if address(mask.item) not in seen:
                     seen.add(address(mask.item))
-                    shape = each.images.shape
-                    yield _part(mask, first, shape[:-2], each.axes, shape)
+                    yield _part(mask, first, each.shape[:-2], each)
 
 
 def _beside(
@@ -314,6 +329,15 @@ def _frame_reader(
         return valid
 
     return of_frame
+
+
+def _harmless(path: Path, parts: Sequence[_Part]) -> Iterator[str]:
+    """Yield a sentence for each mask with bits that tell of no fault."""
+    for mask, part in {part.mask: part for part in reversed(parts)}.items():
+        with reading(path):
+            told = told_by_bits(mask.item, mask.path, part.plane(part.first))
+        if told:
+            yield f"{path} has a mask {mask.path} that {told}."
 
 
 def _broken(path: Path, group: h5py.Group) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+from jaxtyping import Float
 
 from tvjax.io.hdf5.ownership import Ownership, walk_names
 from tvjax.io.hdf5.tree import text, text_attribute
@@ -18,6 +19,13 @@ _METERS = {
 }
 _PIXELS = {"": 1.0, "pixel": 1.0, "pixels": 1.0, "px": 1.0}
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "millisecond": 1e-3}
+
+# Names of the axes that a crystal may turn about.
+_AXES = ("omega", "phi", "chi", "kappa")
+
+# Characters of a text that is metadata, and bytes of one that is stored.
+_LONGEST = 200
+_LARGEST = 2**16
 
 _Fields = dict[str, h5py.Dataset]
 _Units = dict[str, float] | None
@@ -54,11 +62,41 @@ def read_metadata(file: h5py.File, ownership: Ownership | None = None) -> Metada
     )
 
 
+def read_angles(
+    file: h5py.File, ownership: Ownership, num_frames: int, first: float | None = None
+) -> Float[np.ndarray, " frame"] | None:
+    """Return the angle at which each frame starts, None where a file does not tell.
+
+    A part of a scan has the angles of the numbers that its images tell.
+
+    Args:
+        file: The file.
+        ownership: What of it belongs to the images.
+        num_frames: Number of frames.
+        first: Number of the first frame, from 1, where the images tell it.
+    """
+    axis = _scanned(_fields(file, ownership))
+    if axis is None or len(axis.shape) != 1 or axis.shape[0] < 2:
+        return None
+    angles = np.ravel(axis[()]).astype(float)
+    if len(angles) == num_frames:
+        return angles
+    if first is not None and 0 < first <= len(angles) - num_frames + 1:
+        return angles[int(first) - 1 :][:num_frames]
+    return np.full(num_frames, np.nan)
+
+
 def _fields(file: h5py.File, ownership: Ownership | None) -> _Fields:
     """Return the datasets by their names, and by their groups' names before them."""
     named = list(walk_names(file)) if ownership is None else list(ownership.named)
     if ownership is not None:
-        named.sort(key=lambda each: each.owner not in ownership.owners)
+        channel = ownership.channel
+        named.sort(
+            key=lambda each: (
+                channel is None or not channel.is_of_this(each.path),
+                each.owner not in ownership.owners,
+            )
+        )
     fields: _Fields = {}
     for each in named:
         if each.item.size:
@@ -86,7 +124,10 @@ def _to_pixels(
 
 
 def _text(fields: _Fields, name: str) -> str | None:
-    return text(fields[name][()]) if name in fields else None
+    item = fields.get(name)
+    if item is None or item.size != 1 or item.dtype.kind not in "OS":
+        return None
+    return text(item[()])[:_LONGEST] if item.dtype.itemsize <= _LARGEST else None
 
 
 def _number(fields: _Fields, *names: str, units: _Units = None) -> float | None:
@@ -117,11 +158,38 @@ def _pair(
     return along_rows, along_columns
 
 
+def _scanned(fields: _Fields) -> h5py.Dataset | None:
+    """Return the angles of the axis that moves, else those of omega, if there are any.
+
+    An axis of one angle moves where its range is told.
+    """
+    known = {
+        name: fields[name]
+        for name in _AXES
+        if name in fields and len(fields[name].shape) < 2
+    }
+    known = {name: item for name, item in known.items() if item.dtype.kind in "uif"}
+    for item in known.values():
+        if item.size > 1 and np.ptp(item[()]):
+            return item
+    for name, item in known.items():
+        if item.size == 1 and _width(fields, name):
+            return item
+    return known.get("omega")
+
+
+def _width(fields: _Fields, name: str) -> float | None:
+    """Return the rotation of a frame that a file tells of an axis, if any."""
+    return _number(fields, f"{name}_range_average", f"{name}_increment_set")
+
+
 def _rotation(fields: _Fields) -> tuple[float | None, float | None]:
     """Return the angle of the first frame and the step to the next."""
-    omega = fields.get("omega")
-    if omega is None or omega.dtype.kind != "f":
+    axis = _scanned(fields)
+    if axis is None:
         return None, None
-    angles = np.ravel(omega[()])
-    step = float(angles[1] - angles[0]) if len(angles) > 1 else None
-    return float(angles[0]), step
+    angles = np.ravel(axis[()])
+    if len(angles) > 1:
+        return float(angles[0]), float(angles[1] - angles[0])
+    name = next(name for name in _AXES if fields.get(name) == axis)
+    return float(angles[0]), _width(fields, name)

@@ -12,12 +12,12 @@ from h5py._hl.vds import VDSmap
 from jaxtyping import Int
 
 from tvjax.io.errors import FileError, reading
+from tvjax.io.hdf5.prefixes import folders, linked_file, Reference
 from tvjax.io.hdf5.tree import (
     Address,
     address,
     find_dataset,
     find_item,
-    linked_file,
     names_in,
 )
 
@@ -147,7 +147,7 @@ def _open(
 ) -> tuple[Path | None, h5py.Dataset | None]:
     if file_name == ".":
         return holder, find_dataset(images.file, dataset_name)
-    path = linked_file(holder, file_name)
+    path = linked_file(holder, file_name, Reference.VIRTUAL)
     if path is None:
         return None, None
     with reading(path):
@@ -167,8 +167,11 @@ def _blocks(images: h5py.Dataset, holder: Path, part: VDSmap) -> range:
     axis = count.index(h5py.h5s.UNLIMITED)
     shown = -(-max(0, images.shape[axis] - start[axis]) // stride[axis])
     if _BLOCK in part.file_name:
-        folder = (holder.parent / part.file_name).parent
-        names = os.listdir(folder) if folder.is_dir() else []
+        places = [
+            (folder / part.file_name).parent
+            for folder in folders(holder, Reference.VIRTUAL)
+        ]
+        names = [name for each in places if each.is_dir() for name in os.listdir(each)]
         pattern = Path(part.file_name).name
     else:
         path, _ = _open(images, holder, part.file_name, part.dset_name)

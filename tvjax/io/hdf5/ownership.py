@@ -7,6 +7,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from tvjax.io.hdf5.channels import Channel
 from tvjax.io.hdf5.layout import FrameDataset
 from tvjax.io.hdf5.tree import (
     Address,
@@ -17,9 +18,13 @@ from tvjax.io.hdf5.tree import (
     NUMBERED,
     text_attribute,
 )
+from tvjax.io.hdf5.unknown_types import is_known
 
 # Groups in which a detector keeps what is its own.
 _INNER = ("detectorSpecific",)
+
+# Values of what a detector tells: as many as it has pixels, but not those of a scan.
+_MOST_VALUES = 2**26
 
 
 class Named(NamedTuple):
@@ -51,6 +56,7 @@ class Ownership(NamedTuple):
     owners: frozenset[Address]  # these, and the detectors around the images
     in_detector: bool  # whether one of them is declared to be a detector
     places: tuple[str, ...]  # the paths of the images
+    channel: Channel | None = None  # which of several images a frame these are
 
     def own(self, found: Sequence[Named]) -> list[Named]:
         """Return those of `found` that belong to the images, or may.
@@ -59,6 +65,10 @@ class Ownership(NamedTuple):
         no other detector; else all such. Where these are of several detectors, the name
         of one may be among those of the groups of the images.
         """
+        if self.channel is not None:
+            mine = [each for each in found if self.channel.is_of_this(each.path)]
+            if mine:
+                return mine
         mine = [each for each in found if each.owner in self.owners]
         if mine:
             return mine
@@ -77,7 +87,9 @@ class Ownership(NamedTuple):
         found = [
             each
             for each in self.named
-            if each.name == name and each.item.dtype.kind in "uif" and each.item.size
+            if each.name == name
+            and each.item.dtype.kind in "uif"
+            and 0 < (each.item.size or 0) <= _MOST_VALUES
         ]
         values = {
             float(value)
@@ -88,14 +100,19 @@ class Ownership(NamedTuple):
         return None if math.isnan(value) else value
 
 
-def find_ownership(file: h5py.File, datasets: Sequence[FrameDataset]) -> Ownership:
+def find_ownership(
+    file: h5py.File, datasets: Sequence[FrameDataset], channel: Channel | None = None
+) -> Ownership:
     """Return what belongs to the images in `datasets`.
 
     Args:
         file: The file that was opened.
         datasets: Where the images lie.
+        channel: Which of several images a frame is read.
     """
     named = tuple(walk_names(file))
+    if channel is not None:
+        named = tuple(each for each in named if not channel.is_of_another(each.path))
     images = {address(each.images) for each in datasets}
     for each in datasets:
         images |= set(_shown(each.images))
@@ -112,6 +129,7 @@ def find_ownership(file: h5py.File, datasets: Sequence[FrameDataset]) -> Ownersh
         frozenset({*found, *(each.owner for each in holders)}),
         any(each.of_detector for each in holders),
         places,
+        channel,
     )
 
 
@@ -151,7 +169,9 @@ def walk_names(
         if isinstance(item, h5py.Group):
             outer = here if around is None and name in _INNER else around
             yield from walk_names(item, place, outer, seen)
-        elif isinstance(item, h5py.Dataset) and item.shape is not None:
+        elif (
+            isinstance(item, h5py.Dataset) and is_known(item) and item.shape is not None
+        ):
             owner = here if around is None else around
             yield Named(place, item, here, owner, around is not None)
 

@@ -11,15 +11,27 @@ import numpy as np
 from jaxtyping import Num
 
 from tvjax.io.errors import FileError, reading
+from tvjax.io.hdf5.channels import (
+    check_channels,
+    find_channel,
+    left_unread,
+    split_channel,
+)
 from tvjax.io.hdf5.datasets import check_readable, find_images
 from tvjax.io.hdf5.declared import find_declared
 from tvjax.io.hdf5.growing import announced_frames, written_frames
 from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.masks import find_masks
-from tvjax.io.hdf5.metadata import read_metadata
+from tvjax.io.hdf5.metadata import read_angles, read_metadata
 from tvjax.io.hdf5.origins import stored_in
+from tvjax.io.hdf5.other_images import find_apart, find_others, untouched
 from tvjax.io.hdf5.ownership import find_ownership
-from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
+from tvjax.io.hdf5.tree import (
+    find_dataset,
+    number_attribute,
+    text_attribute,
+)
+from tvjax.io.hdf5.unknown_types import lost_in_copies
 from tvjax.io.series import judge_values, Series
 
 # Attribute of an image dataset that names the program that denoised it.
@@ -137,7 +149,10 @@ def read_dataset(
 def _open_frames(
     path: Path, file: h5py.File, dataset: str | None, partial: bool, growing: bool
 ) -> Series:
-    chosen = find_images(path, file, dataset, partial=partial)
+    wanted, named = split_channel(file, dataset)
+    chosen = find_images(path, file, wanted, partial=partial)
+    numbered = chosen.parts[0][0] != chosen.name
+    channel = find_channel(path, file, chosen.parts, named, numbered=numbered)
     found = []
     for name, images in chosen.parts:
         check_readable(path, images)
@@ -145,16 +160,20 @@ def _open_frames(
             raise FileError(
                 f"{path} has no frames at {name}: choose others with --dataset."
             )
-        _check_planes(path, file, name, images, numbered=chosen.name != name)
-        if partial and math.prod(images.shape[1:-2]) > 1:
+        axes = images.shape[:-2]
+        if channel is not None:
+            check_channels(path, name, images, channel)
+            axes = images.shape[:1]
+        if partial and math.prod(axes[1:]) > 1:
             raise FileError(
                 f"{path} has images of {images.shape} at {name}, of which no range of "
                 "frames can be taken: take all, without --frames."
             )
         holder = Path(images.file.filename)
         data_file = None if images.file == file else holder
-        num_frames = math.prod(images.shape[:-2])
-        found.append(FrameDataset(name, images, num_frames, data_file))
+        place = None if channel is None else channel.position
+        length = math.prod(axes)
+        found.append(FrameDataset(name, images, length, data_file, channel=place))
     datasets = tuple(found)
     kinds = {(each.images.shape[-2:], each.images.dtype) for each in datasets}
     if len(kinds) > 1:
@@ -167,8 +186,12 @@ def _open_frames(
     holders = {each.images.file for each in datasets}
     there = sum(each.num_frames for each in datasets)
     total = _planned(file, there, datasets[0].num_frames, chosen.missing)
-    ownership = find_ownership(file, datasets)
+    ownership = find_ownership(file, datasets, channel)
     masks = find_masks(path, file, datasets, shape, ownership)
+    beside = find_others(path, file, chosen)
+    others = untouched(path, chosen, beside)
+    if channel is not None:
+        others.append(left_unread(path, channel))
     stored = [item for each in datasets for item in stored_in(each.images)]
     by = {text_attribute(item, DENOISED_BY) for item in stored} - {""}
 
@@ -185,6 +208,14 @@ def _open_frames(
     declared = find_declared(datasets, ownership)
     seen = max(written_frames(datasets, settled=False), 1) if growing else there
     invalid_values, doubts = judge_values(str(path), read, seen, declared)
+    number = number_attribute(datasets[0].images, "image_nr_low")
+    number = 1.0 if number is None and numbered else number
+    angles = read_angles(file, ownership, total, number)
+    if angles is not None and np.isnan(angles).all():
+        others.append(
+            f"{path} does not tell which of its angles are those of its {total} "
+            "frames: none is taken."
+        )
 
     def close() -> None:
         for holder in (*holders, *masks.files, file):
@@ -199,40 +230,23 @@ def _open_frames(
         mask_of_frame=masks.of_frame,
         invalid_values=invalid_values,
         metadata=read_metadata(file, ownership),
+        angles=angles,
         names=(str(path),),
         files=tuple(
             dict.fromkeys((path, *(Path(item.file.filename) for item in stored)))
         ),
         kind="HDF5",
         denoised_by=by.pop() if by else None,
-        warnings=(*masks.warnings, *doubts),
-        layout=Layout(path, file, datasets, chosen.missing),
+        warnings=(*others, *masks.warnings, *doubts, *lost_in_copies(path, file)),
+        layout=Layout(
+            path,
+            file,
+            datasets,
+            chosen.missing,
+            ownership.owners,
+            find_apart(ownership, beside),
+        ),
         close=close,
-    )
-
-
-def _check_planes(
-    path: Path, file: h5py.File, name: str, images: h5py.Dataset, *, numbered: bool
-) -> None:
-    """Raise `FileError` where each frame has an image for each of several thresholds.
-
-    A raster of frames has as many axes: detectors number theirs, or tell the
-    thresholds.
-    """
-    planes = math.prod(images.shape[1:-2])
-    if planes < 2 or not (numbered or _tells_thresholds(file, planes)):
-        return
-    raise FileError(
-        f"{path} has {planes} planes a frame at {name} {images.shape}, as of several "
-        "thresholds: put those of one into a dataset of three axes, virtual or not, "
-        "and name it with --dataset."
-    )
-
-
-def _tells_thresholds(file: h5py.File, number: int) -> bool:
-    return any(
-        item.size == number and name.rpartition("/")[2].startswith("threshold")
-        for name, item in walk_datasets(file, far=True)
     )
 
 

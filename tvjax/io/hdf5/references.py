@@ -9,6 +9,7 @@ from h5py.h5r import Reference
 from jaxtyping import Shaped
 
 from tvjax.io.hdf5.tree import Address, address, find_item
+from tvjax.io.hdf5.unknown_types import known_attributes
 
 # What HDF5 keeps with the axes of a dataset and with their scales, for each other.
 _SCALES = ("DIMENSION_LIST", "REFERENCE_LIST")
@@ -17,8 +18,8 @@ _SCALES = ("DIMENSION_LIST", "REFERENCE_LIST")
 def copy_attributes(
     source: h5py.Group | h5py.Dataset, target: h5py.Group | h5py.Dataset
 ) -> None:
-    """Copy all attributes but references, which wait until all is copied."""
-    for name in source.attrs:
+    """Copy all attributes that can be, but references, which wait for all the rest."""
+    for name in known_attributes(source):
         kind = source.attrs.get_id(name).dtype
         if not _refers(kind):
             target.attrs.create(name, source.attrs[name], dtype=kind)
@@ -46,7 +47,7 @@ def lead_references(
         if not isinstance(new, h5py.Group | h5py.Dataset) or new.file != target:
             continue
         lead = functools.partial(_led, holder=old.file, target=target, copied=copied)
-        for name in old.attrs:
+        for name in known_attributes(old):
             kind = old.attrs.get_id(name).dtype
             if name in _SCALES:
                 if name in new.attrs:

@@ -37,9 +37,9 @@ def plan(layout: Layout, output: Path, selection: Selection) -> tuple[Slot, ...]
     lengths = []
     first = 0
     for each in layout.datasets:
-        if selection.partial and math.prod(each.images.shape[1:-2]) > 1:
+        if selection.partial and math.prod(each.shape[1:-2]) > 1:
             raise FileError(
-                f"{layout.path} has images of {each.images.shape} at {each.name}, of "
+                f"{layout.path} has images of {each.shape} at {each.name}, of "
                 "which no range of frames can be kept: denoise all, without --frames."
             )
         last = first + each.num_frames
@@ -70,9 +70,9 @@ def create_images(
     """Create the empty dataset of a slot: one frame a chunk, bitshuffle and LZ4."""
     whole, axes = (slot.num_frames, *shape), FRAMES_FIRST
     if slot.like and slot.like.num_frames == slot.num_frames:
-        whole, axes = slot.like.images.shape, slot.like.axes
-    elif slot.like and len(slot.like.images.shape) > 3:
-        whole = (slot.num_frames, *slot.like.images.shape[1:])
+        whole, axes = slot.like.shape, slot.like.axes
+    elif slot.like and len(slot.like.shape) > 3:
+        whole = (slot.num_frames, *slot.like.shape[1:])
     frame = zip(whole, place_of_frame(whole, 0, axes), strict=True)
     images = group.create_dataset(
         name,

@@ -10,6 +10,9 @@ import h5py.h5o
 import numpy as np
 from jaxtyping import Shaped
 
+from tvjax.io.hdf5.prefixes import linked_file, Reference
+from tvjax.io.hdf5.unknown_types import is_known
+
 # Names of the links that lead from a DECTRIS master to its data files.
 NUMBERED = re.compile(r"data_\d+$")
 
@@ -46,6 +49,8 @@ def _walk(
         item = find_item(group, name)
         if not isinstance(item, h5py.Group | h5py.Dataset) or address(item) in seen:
             continue
+        if isinstance(item, h5py.Dataset) and not is_known(item):
+            continue
         seen.add(address(item))
         yield join(path, name), item
         if isinstance(item, h5py.Group) and (far or not external):
@@ -62,25 +67,29 @@ def walk_datasets(
 
 
 def linked_files(file: h5py.File) -> set[Path]:
-    """Return the files that a file's links, virtual or external datasets lead to."""
-    names: set[str] = set()
+    """Return the files that a file's links, virtual or external datasets lead to.
+
+    Those that are missing are where they would be beside it.
+    """
+    names: set[tuple[str, Reference]] = set()
 
     def note_link(
         _: str, link: h5py.HardLink | h5py.SoftLink | h5py.ExternalLink
     ) -> None:
         if isinstance(link, h5py.ExternalLink):
-            names.add(link.filename)
+            names.add((link.filename, Reference.LINK))
 
     def note_sources(_: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
-            names.update(each[0] for each in item.external or ())
+            names.update((each[0], Reference.RAW) for each in item.external or ())
             if item.is_virtual:
-                names.update(each.file_name for each in item.virtual_sources())
+                found = {each.file_name for each in item.virtual_sources()} - {"."}
+                names.update((name, Reference.VIRTUAL) for name in found)
 
     file.visititems_links(note_link)
     file.visititems(note_sources)
-    folder = Path(file.filename).parent
-    return {folder / name for name in names - {"."}}
+    holder = Path(file.filename)
+    return {linked_file(holder, name, by) or holder.parent / name for name, by in names}
 
 
 def names_in(group: h5py.Group) -> list[str]:
@@ -159,20 +168,6 @@ def address(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> Address:
     HDF5 numbers its files anew whenever it opens them: hence the path.
     """
     return os.path.realpath(item.file.filename), h5py.h5o.get_info(item.id).addr
-
-
-def linked_file(holder: Path, name: str) -> Path | None:
-    """Return the file that `name` in the file `holder` leads to, None if it is missing.
-
-    HDF5 looks in the folder of the name that it opened, in the current one, and in that
-    of the file that a symbolic link leads to.
-    """
-    folders = (holder.parent, Path(), holder.resolve().parent)
-    names = (
-        (Path(name), Path(Path(name).name)) if os.path.isabs(name) else (Path(name),)
-    )
-    places = [folder / each for each in names for folder in folders]
-    return next((place for place in places if place.exists()), None)
 
 
 def text(value: Stored) -> str:

@@ -12,12 +12,15 @@ from tvjax.io.encoding import Encoding
 from tvjax.io.hdf5.chunks import ImageWriter
 from tvjax.io.hdf5.clone import Clone, clone_of
 from tvjax.io.hdf5.declared import FILLS
-from tvjax.io.hdf5.layout import FRAMES_FIRST
+from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout
+from tvjax.io.hdf5.prefixes import check_prefixes, Reference
 from tvjax.io.hdf5.read import DENOISED_BY
 from tvjax.io.hdf5.slots import create_images, plan, prefix, Slot
 from tvjax.io.hdf5.tree import (
+    address,
     dataset_at,
     find_dataset,
+    find_item,
     join,
     names_in,
     path_of,
@@ -135,7 +138,9 @@ class Hdf5Sink:
             omega = find_dataset(self._master, OMEGA)
             if omega is not None:
                 omega[...] = np.array(self._angles, float)
-        _publish_scale(self._master, self._encoding.scale)
+        layout = self._like.layout
+        source = None if layout is None else layout.file
+        _publish_scale(self._master, self._encoding.scale, source, layout)
         if provenance is not None:
             write_process(self._master, self._slots[0].name, provenance)
         for slot in self._slots:
@@ -169,7 +174,8 @@ class Hdf5Sink:
                 source = slot.like.images.file
                 self._clone.of(source, slot.data_file).copy(file)
                 # a detector that the master only links to
-                _publish_scale(file, self._encoding.scale)
+                layout = self._like.layout
+                _publish_scale(file, self._encoding.scale, source, layout)
             else:
                 _new_data_file(file, slot, self._like.shape, self._encoding)
             for each in slots:
@@ -250,7 +256,9 @@ def _new_master(
         if slot.data_file is None:
             create_images(data, name, slot, like.shape, encoding)
         else:
-            data[name] = h5py.ExternalLink(slot.data_file.name, slot.place)
+            here = slot.data_file.name
+            check_prefixes(slot.data_file, here, slot.data_file, Reference.LINK)
+            data[name] = h5py.ExternalLink(here, slot.place)
     instrument = nexus_group(entry, "instrument", "NXinstrument")
     beam = nexus_group(instrument, "beam", "NXbeam")
     _write(beam, "incident_wavelength", known.wavelength, "angstrom")
@@ -363,26 +371,40 @@ def _write(group: h5py.Group, name: str, value: float | None, units: str) -> Non
         group[name].attrs["units"] = units
 
 
-def _publish_scale(file: h5py.File, scale: int) -> None:
+def _publish_scale(
+    file: h5py.File, scale: int, source: h5py.File | None, layout: Layout | None
+) -> None:
     """Tell readers by how much to multiply what is stored to get counts.
 
     The factor stands with the detector, under the name that readers use and the one
     that NeXus documents. Beside the images, fabio and dxtbx would count it as a frame.
+
+    Args:
+        file: A file of the output.
+        scale: Stored value of one count.
+        source: The file that it is a copy of, if any.
+        layout: Where the input keeps its frames.
     """
+    detectors: list[h5py.Group] = []
 
-    def publish(_: str, item: h5py.Group | h5py.Dataset) -> bool | None:
-        if (
-            isinstance(item, h5py.Dataset)
-            or text_attribute(item, "NX_class") != "NXdetector"
-        ):
-            return None
+    def note(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Group):
+            if text_attribute(item, "NX_class") == "NXdetector":
+                detectors.append(item)
+
+    if scale == 1:
+        return
+    file.visititems(note)  # which does not follow links to the raw files
+    if source is not None and layout is not None:
+        olds = [find_item(source, path_of(item)) for item in detectors]
+        places = [None if old is None else address(old) for old in olds]
+        both = list(zip(detectors, places, strict=True))
+        own = [item for item, place in both if place in layout.owners]
+        detectors = own or [item for item, place in both if place not in layout.apart]
+    for detector in detectors[:1]:
         for name in ("data_scale_factor", "data_scaling_factor"):
-            if name not in item:
-                item[name] = 1 / scale
-        return True
-
-    if scale != 1:
-        file.visititems(publish)  # which does not follow links to the raw files
+            if name not in detector:
+                detector[name] = 1 / scale
 
 
 def write_process(master: h5py.File, images: str, provenance: Provenance) -> None:
