@@ -111,7 +111,7 @@ def attempt(seed: int, originals: Originals) -> Outcome:
 
 def _damage(path: Path, random: np.random.Generator) -> str:
     """Damage a file so that it differs from what it was, and return in a word how."""
-    before = path.read_bytes()
+    before, damage = path.read_bytes(), "half a change"
     while path.read_bytes() == before:
         if h5py.is_hdf5(path) and random.random() < 0.6:
             # not every change is possible in every file

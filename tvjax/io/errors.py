@@ -32,12 +32,27 @@ _NO_FILTER = ("can't open directory", "required filter", "filter plugin")
 class FileError(Exception):
     """A file cannot be read or written: one sentence with the cause and the remedy."""
 
+    def __init__(self, sentence: str = "") -> None:
+        """Keep the sentence, with names from files as a terminal may show them."""
+        super().__init__(printable(sentence))
+
+
+def printable(text: str) -> str:
+    """Return a text with the characters escaped that a terminal would obey.
+
+    Names in a file can have any, and may turn the colors of a terminal, or its title.
+    """
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in text.encode("utf-8", "backslashreplace").decode()
+    )
+
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into a `FileError` that names `path`."""
     try:
-        _check_kind(path)
+        check_kind(path)
         yield
     except FileError:
         raise
@@ -47,8 +62,12 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(f"{path} {_explain(path, error)}") from error
 
 
-def _check_kind(path: Path) -> None:
-    """Refuse what may never end, or never begin: a pipe, a socket, a device."""
+def check_kind(path: Path) -> None:
+    """Refuse what may never end, or never begin: a pipe, a socket, a device.
+
+    Raises:
+        FileError: It is one of these.
+    """
     with contextlib.suppress(OSError):
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

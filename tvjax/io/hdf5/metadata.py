@@ -5,6 +5,7 @@ import numpy as np
 
 from tvjax.io.hdf5.ownership import Ownership, walk_names
 from tvjax.io.hdf5.tree import text, text_attribute
+from tvjax.io.hdf5.values import read_values
 from tvjax.io.series import Metadata
 
 # Factors to SI units, by the unit that a dataset names; a length must name one.
@@ -86,7 +87,7 @@ def _to_pixels(
 
 
 def _text(fields: _Fields, name: str) -> str | None:
-    return text(fields[name][()]) if name in fields else None
+    return text(read_values(fields[name])) if name in fields else None
 
 
 def _number(fields: _Fields, *names: str, units: _Units = None) -> float | None:
@@ -99,7 +100,7 @@ def _number(fields: _Fields, *names: str, units: _Units = None) -> float | None:
         # a capital letter changes what a symbol means, not what a word does
         factor = 1.0 if units is None else units.get(unit, units.get(unit.lower()))
         if factor is not None:
-            return float(np.ravel(item[()])[0]) * factor
+            return float(np.ravel(read_values(item))[0]) * factor
     return None
 
 
@@ -122,6 +123,8 @@ def _rotation(fields: _Fields) -> tuple[float | None, float | None]:
     omega = fields.get("omega")
     if omega is None or omega.dtype.kind != "f":
         return None, None
-    angles = np.ravel(omega[()])
+    # a list of many is no list of frames, but the first two tell the step
+    place = (slice(2),) if len(omega.shape) == 1 else ()
+    angles = np.ravel(read_values(omega, place))
     step = float(angles[1] - angles[0]) if len(angles) > 1 else None
     return float(angles[0]), step

@@ -1,8 +1,9 @@
 """Where each frame of an HDF5 dataset is stored, seen through virtual datasets."""
 
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from h5py._hl.vds import VDSmap
 from jaxtyping import Int
 
 from tvjax.io.errors import FileError, reading
+from tvjax.io.hdf5.chunks import check_chunks
 from tvjax.io.hdf5.tree import (
     Address,
     address,
@@ -19,7 +21,9 @@ from tvjax.io.hdf5.tree import (
     find_item,
     linked_file,
     names_in,
+    path_of,
 )
+from tvjax.io.limits import check_frames
 
 # File, address in it, and position of a frame: the same for whatever shows it.
 Origin = tuple[str, int, int]
@@ -75,6 +79,29 @@ def origins(images: h5py.Dataset) -> list[Origin]:
     return _origins(images, frozenset())
 
 
+def frame_check(images: h5py.Dataset) -> Callable[[int, int], None] | None:
+    """Return what refuses damage in what frames from one to another are stored in.
+
+    None where that is the dataset itself.
+    """
+    if not images.is_virtual:
+        return None
+    stored = {address(item): item for item in stored_in(images) if not item.is_virtual}
+    places = origins(images)
+
+    def check(start: int, stop: int) -> None:
+        for file, place, index in places[start:stop]:
+            item = stored.get((file, place))
+            if item is None:  # parts of other frames, or of a frame that is not there
+                for each in stored.values():
+                    check_chunks(each)
+                return
+            leading = np.unravel_index(index, item.shape[:-2])
+            check_chunks(item, tuple(int(each) for each in leading))
+
+    return check
+
+
 def check_sources(path: Path, images: h5py.Dataset) -> None:
     """Raise `FileError` where a virtual dataset is read from what is not there.
 
@@ -85,6 +112,12 @@ def check_sources(path: Path, images: h5py.Dataset) -> None:
 
 def _origins(images: h5py.Dataset, above: frozenset[Address]) -> list[Origin]:
     own = address(images)
+    check_frames(
+        Path(images.file.filename),
+        f" at {path_of(images)}",
+        _num_frames(images),
+        images.shape[-2:],
+    )
     found = [(*own, index) for index in range(_num_frames(images))]
     if not images.is_virtual or own in above:
         return found
@@ -139,7 +172,7 @@ def _check_sources(path: Path, images: h5py.Dataset, above: frozenset[Address]) 
 
 
 def _num_frames(images: h5py.Dataset) -> int:
-    return int(np.prod(images.shape[:-2], dtype=np.int64))
+    return math.prod(images.shape[:-2])
 
 
 def _open(

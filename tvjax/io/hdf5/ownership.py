@@ -11,12 +11,18 @@ from tvjax.io.hdf5.layout import FrameDataset
 from tvjax.io.hdf5.tree import (
     Address,
     address,
+    check_depth,
     find_dataset,
+    find_item,
     join,
     names_in,
     NUMBERED,
     text_attribute,
 )
+from tvjax.io.hdf5.values import read_values
+
+# Values that may repeat one number, for each frame or each module.
+_MOST_ALIKE = 2**20
 
 # Groups in which a detector keeps what is its own.
 _INNER = ("detectorSpecific",)
@@ -77,12 +83,14 @@ class Ownership(NamedTuple):
         found = [
             each
             for each in self.named
-            if each.name == name and each.item.dtype.kind in "uif" and each.item.size
+            if each.name == name
+            and each.item.dtype.kind in "uif"
+            and 0 < each.item.size <= _MOST_ALIKE
         ]
         values = {
             float(value)
             for each in self.own(found)
-            for value in np.unique(each.item[()])
+            for value in np.unique(read_values(each.item))
         }
         (value,) = values if len(values) == 1 else (math.nan,)
         return None if math.isnan(value) else value
@@ -103,7 +111,7 @@ def find_ownership(file: h5py.File, datasets: Sequence[FrameDataset]) -> Ownersh
     places = tuple(each.name for each in datasets)
     found = {}
     for path in (*places, *(each.path for each in holders)):
-        group = file.get(path.rpartition("/")[0] or "/")
+        group = find_item(file, path.rpartition("/")[0] or "/")
         if isinstance(group, h5py.Group):
             found[address(group)] = group
     return Ownership(
@@ -132,6 +140,7 @@ def walk_names(
         around: The detector around it.
         seen: The groups entered so far.
     """
+    check_depth(group, path)
     seen = set() if seen is None else seen
     here = address(group)
     if here in seen:
@@ -143,10 +152,7 @@ def walk_names(
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink) and NUMBERED.match(name):
             continue
-        try:
-            item = group[name]
-        except (KeyError, OSError):
-            continue
+        item = find_item(group, name)
         place = join(path, name)
         if isinstance(item, h5py.Group):
             outer = here if around is None and name in _INNER else around

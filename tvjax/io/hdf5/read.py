@@ -13,12 +13,14 @@ from jaxtyping import Num
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import check_readable, find_images
 from tvjax.io.hdf5.declared import find_declared
-from tvjax.io.hdf5.layout import FrameDataset, Layout
+from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, Layout
 from tvjax.io.hdf5.masks import find_masks
 from tvjax.io.hdf5.metadata import read_metadata
-from tvjax.io.hdf5.origins import stored_in
+from tvjax.io.hdf5.origins import frame_check, stored_in
 from tvjax.io.hdf5.ownership import find_ownership
 from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
+from tvjax.io.hdf5.values import read_values
+from tvjax.io.limits import check_frames
 from tvjax.io.series import judge_values, Series
 
 # Attribute of an image dataset that names the program that denoised it.
@@ -45,11 +47,11 @@ def open_hdf5(
     """
     with reading(path):
         file = h5py.File(path, "r")
-    try:
-        return _open_frames(path, file, dataset, partial)
-    except BaseException:
-        file.close()
-        raise
+        try:
+            return _open_frames(path, file, dataset, partial)
+        except BaseException:
+            file.close()
+            raise
 
 
 def arrange(series: Series, axes: str) -> Series:
@@ -90,10 +92,14 @@ def arrange(series: Series, axes: str) -> Series:
                 part = turned.cut(slice(first, min(first + step, stop)), slice(None))
             yield from ((frame, "") for frame in part)
 
-    ownership = find_ownership(layout.file, (turned,))
-    masks = find_masks(path, layout.file, (turned,), shape, ownership)
-    declared = find_declared((turned,), ownership)
-    invalid_values, doubts = judge_values(str(path), read, sizes["E"], declared)
+    with reading(path):
+        check_frames(path, f" at {first.name}", sizes["E"], shape)
+        if first.check is not None:  # each frame may be in all of what is stored
+            first.check(0, first.num_frames)
+        ownership = find_ownership(layout.file, (turned,))
+        masks = find_masks(path, layout.file, (turned,), shape, ownership)
+        declared = find_declared((turned,), ownership)
+        invalid_values, doubts = judge_values(str(path), read, sizes["E"], declared)
     return dataclasses.replace(
         series,
         num_frames=sizes["E"],
@@ -124,7 +130,7 @@ def read_dataset(
         item = find_dataset(file, name)
         if item is None:
             raise FileError(f"{path} has no dataset {name}: check the path in it.")
-        values = np.asarray(item[()]) if len(item.shape) <= largest else None
+        values = read_values(item) if len(item.shape) <= largest else None
         return values, text_attribute(item, "units")
 
 
@@ -148,7 +154,10 @@ def _open_frames(
         holder = Path(images.file.filename)
         data_file = None if images.file == file else holder
         num_frames = math.prod(images.shape[:-2])
-        found.append(FrameDataset(name, images, num_frames, data_file))
+        check = frame_check(images)
+        found.append(
+            FrameDataset(name, images, num_frames, data_file, FRAMES_FIRST, check)
+        )
     datasets = tuple(found)
     kinds = {(each.images.shape[-2:], each.images.dtype) for each in datasets}
     if len(kinds) > 1:
@@ -240,7 +249,7 @@ def _planned(file: h5py.File, there: int, in_one: int, missing: tuple[str, ...])
     for name, item in walk_datasets(file):
         own = name.rpartition("/")[2]
         if own in counts and item.size == 1 and item.dtype.kind in "ui":
-            counts[own] = int(np.ravel(item[()])[0])
+            counts[own] = int(np.ravel(read_values(item))[0])
     planned = counts["nimages"] * counts["ntrigger"]
     return planned if planned > there else there + len(missing) * in_one
 
@@ -251,7 +260,7 @@ def _read_frames(
     for each in datasets:
         for index in range(max(start, 0), min(stop, each.num_frames)):
             with reading(each.data_file or path):
-                image = each.images[each.place(index)]
+                image = each.read(index)
             yield image, ""
         start -= each.num_frames
         stop -= each.num_frames
