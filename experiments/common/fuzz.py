@@ -41,6 +41,9 @@ SEEDS, QUICK = 10_000, 300
 # Seconds that a small file may take: a first compilation, on a busy machine, included.
 PATIENCE = 20.0
 
+# What hangs without work to do, as at a pipe, may take longer on a busy machine.
+WAITING = 60.0
+
 # Bytes of memory that a process of this size may grow by for files of some kilobytes:
 # compilation takes a few hundred megabytes.
 ROOM = 2**29
@@ -180,7 +183,7 @@ def work(pipe: Connection, log: int) -> None:
         originals = Originals(Path(folder))
         while (seed := pipe.recv()) is not None:
             os.truncate(log, 0)
-            faulthandler.dump_traceback_later(PATIENCE - 2)
+            faulthandler.dump_traceback_later(WAITING - 5)
             pipe.send(attempt(seed, originals))
             faulthandler.cancel_dump_traceback_later()
 
@@ -198,13 +201,29 @@ class Worker:
         self.process.start()
         other.close()
         self.seed: int | None = None
-        self.started = 0.0
+        self.started = self.worked = 0.0
 
     def give(self, seed: int | None) -> None:
         """Let it try a seed, or end."""
         self.seed, self.started = seed, time.monotonic()
+        self.worked = self._worked()
         with contextlib.suppress(BrokenPipeError):
             self.pipe.send(seed)
+
+    def is_late(self) -> bool:
+        """Return whether it works or waits longer than any file is worth."""
+        if time.monotonic() - self.started > WAITING:
+            return True
+        return self._worked() - self.worked > PATIENCE
+
+    def _worked(self) -> float:
+        """Return the seconds of processor time that it took so far."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text()
+        except OSError:
+            return 0.0
+        user, system = fields.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> str:
         """End it, and return how it ended."""
@@ -227,7 +246,7 @@ def outcomes(seeds: range, number: int) -> Iterator[Outcome]:
         for worker in busy:
             seed = worker.seed
             assert seed is not None
-            late = time.monotonic() - worker.started > PATIENCE
+            late = worker.is_late()
             if worker.pipe not in ready and not late:
                 continue
             try:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import h5py
 
 from tvjax.io.errors import FileError, reading
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.origins import check_sources, Origin, origins
 from tvjax.io.hdf5.tree import (
     Address,
@@ -377,7 +378,7 @@ def _missing_link(path: Path, group: h5py.Group, name: str) -> str:
             f"copy it to {holder.resolve().parent}."
         )
     with reading(data_file):
-        h5py.File(data_file, "r").close()
+        open_file(data_file).close()
     return (
         f"{data_file} lacks the images {link.path} that {path} "
         "expects in it: copy it again from its source."

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Num
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import find_images
 from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, place_of_frame
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.ownership import Named, Ownership, walk_names
 from tvjax.io.hdf5.tree import (
     address,
@@ -179,7 +180,7 @@ def read_pixel_mask(
     Raises:
         FileError: There is none, or there are several that differ.
     """
-    with reading(path), h5py.File(path, "r") as file:
+    with reading(path), open_file(path) as file:
         named = [n for n in walk_names(file) if len(n.item.shape) >= 2]
         for pattern in (PIXEL_MASK, ANY_MASK):
             found = [n for n in named if pattern.search(n.name)]

@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.chunks import check_chunks
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.tree import (
     Address,
     address,
@@ -184,7 +185,7 @@ def _open(
     if path is None:
         return None, None
     with reading(path):
-        return path, find_dataset(h5py.File(path, "r"), dataset_name)
+        return path, find_dataset(open_file(path), dataset_name)
 
 
 def _with(name: str, block: int | None) -> str:
@@ -207,7 +208,7 @@ def _blocks(images: h5py.Dataset, holder: Path, part: VDSmap) -> range:
         path, _ = _open(images, holder, part.file_name, part.dset_name)
         names, pattern = [], Path(part.dset_name).name
         if path is not None:
-            with reading(path), h5py.File(path, "r") as file:
+            with reading(path), open_file(path) as file:
                 group = find_item(file, str(Path(part.dset_name).parent))
                 names = names_in(group) if isinstance(group, h5py.Group) else []
     number = re.compile(r"(\d+)".join(map(re.escape, pattern.split(_BLOCK, 1))) + "$")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the decompressors
 import numpy as np
 from jaxtyping import Num
 
@@ -16,6 +15,7 @@ from tvjax.io.hdf5.declared import find_declared
 from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, Layout
 from tvjax.io.hdf5.masks import find_masks
 from tvjax.io.hdf5.metadata import read_metadata
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.origins import frame_check, stored_in
 from tvjax.io.hdf5.ownership import find_ownership
 from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
@@ -46,7 +46,7 @@ def open_hdf5(
         FileError: The file is damaged or incomplete, or holds no images, or several.
     """
     with reading(path):
-        file = h5py.File(path, "r")
+        file = open_file(path)
         try:
             return _open_frames(path, file, dataset, partial)
         except BaseException:
@@ -126,7 +126,7 @@ def read_dataset(
     Raises:
         FileError: The dataset is not there.
     """
-    with reading(path), h5py.File(path, "r") as file:
+    with reading(path), open_file(path) as file:
         item = find_dataset(file, name)
         if item is None:
             raise FileError(f"{path} has no dataset {name}: check the path in it.")

@@ -10,7 +10,8 @@ import h5py.h5o
 import numpy as np
 from jaxtyping import Shaped
 
-from tvjax.io.errors import check_kind, FileError
+from tvjax.io.errors import FileError
+from tvjax.io.hdf5.opening import open_file
 
 # Names of the links that lead from a DECTRIS master to its data files.
 NUMBERED = re.compile(r"data_\d+$")
@@ -199,7 +200,8 @@ def _check_links(parent: h5py.Group, path: str, left: int) -> None:
         left: Links that may still be followed; HDF5 refuses more.
     """
     group = parent.file if path.startswith("/") else parent
-    for name in filter(None, path.split("/")):
+    names = [name for name in path.split("/") if name]
+    for place, name in enumerate(names, 1):
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.SoftLink) and left:
             _check_links(group, link.path, left - 1)
@@ -207,12 +209,9 @@ def _check_links(parent: h5py.Group, path: str, left: int) -> None:
             target = linked_file(Path(group.file.filename), link.filename)
             if target is None:
                 return
-            check_kind(target)
-            with h5py.File(target, "r") as file:
+            with open_file(target) as file:
                 _check_links(file, link.path, left - 1)
-        if name == path.rpartition("/")[2]:
-            return
-        below = group[name]
+        below = group[name] if place < len(names) else None
         if not isinstance(below, h5py.Group):
             return
         group = below
