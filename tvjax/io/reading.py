@@ -22,6 +22,7 @@ from tvjax.io.file_names import (
 from tvjax.io.formats import format_of, is_hdf5, ReadableFormat
 from tvjax.io.hdf5.masks import read_pixel_mask
 from tvjax.io.hdf5.read import open_hdf5
+from tvjax.io.limits import check_beside
 from tvjax.io.series import judge_values, Series
 
 # The input as a user names it: a file or a pattern, or several.
@@ -116,7 +117,12 @@ def _mask_values(
     path: Path, shape: tuple[int, int]
 ) -> Num[np.ndarray, "..."] | Bool[np.ndarray, "..."]:
     if path.suffix == ".npy":
-        return np.load(path)
+        # which refuses a file that claims more than it has, before memory is asked for
+        values = np.load(path, mmap_mode="r")
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
+            raise ValueError("no array of numbers is in it")
+        check_beside(path, "its mask", values.nbytes)
+        return np.asarray(values)
     if is_hdf5(path):
         return read_pixel_mask(path, shape)
     source = format_of(path)
