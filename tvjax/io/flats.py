@@ -113,7 +113,8 @@ def _from_images(series: Series, name: str, stack: Stack) -> Flats:
     for image, _ in series.read(0, series.num_frames):
         total += image
     series.close()
-    mean = (total / series.num_frames).astype(np.float32)
+    with np.errstate(over="ignore"):  # what single precision lacks is infinite, a gap
+        mean = (total / series.num_frames).astype(np.float32)
     return Flats(lambda _, rows: mean[None, rows], series.num_frames, series.files)
 
 

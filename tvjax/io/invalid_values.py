@@ -76,7 +76,9 @@ class InvalidValues(NamedTuple):
     def valid(self, data: Num[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
         """Return True where the stored value is a reading."""
         if data.dtype.kind == "f":
-            valid = np.isfinite(data)
+            # what single precision lacks is no reading: a fill value, or damage
+            with np.errstate(over="ignore"):
+                valid = np.isfinite(data.astype(np.float32, copy=False))
         else:
             valid = np.ones(data.shape, bool)
         with np.errstate(over="ignore"):  # a mark may be beyond the type of the data

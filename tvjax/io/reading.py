@@ -49,7 +49,10 @@ def open_series(
     Raises:
         FileError: Something cannot be read; the message says what to do.
     """
-    names = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    names = [paths] if isinstance(paths, str | PathLike) else paths
+    if not isinstance(names, Iterable):
+        raise ValueError(f"`paths` must be a path, or several, got {names!r}.")
+    names = list(names)
     files = [file for name in names for file in expand(fspath(name))]
     if not files:
         raise FileError("No input is named: pass at least one file.")
@@ -143,6 +146,11 @@ def _open_images(
     with reading(files[0]):
         description = source.describe(files[0])
         first, _ = next(source.read(files[0], 0, 1))
+    if first.ndim != 2:
+        raise FileError(
+            f"{files[0]} holds no image of rows and columns, but an array of "
+            f"{first.shape}: convert it."
+        )
     if first.dtype.kind not in "uif":
         raise FileError(
             f"{files[0]} holds no numbers: convert it to integers or floats."

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Num
 
 from tvjax.io.hdf5.tree import group_at
-from tvjax.io.hdf5.values import read_values
+from tvjax.io.hdf5.values import read_stored
 
 # The usual order of axes in a dataset of images: frame (or energy), row, column.
 FRAMES_FIRST = "EYX"
@@ -47,7 +47,7 @@ class FrameDataset(NamedTuple):
         """Return what is at a place, of the frames from `start` to `stop`."""
         if self.check is not None and self.axes == FRAMES_FIRST:
             self.check(start, stop)
-        return read_values(self.images, place)
+        return read_stored(self.images, place)
 
 
 def place_of_frame(

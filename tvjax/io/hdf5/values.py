@@ -9,6 +9,7 @@ from jaxtyping import Shaped
 
 from tvjax.io.errors import check_kind
 from tvjax.io.hdf5.chunks import check_chunks, Place
+from tvjax.io.hdf5.origins import check_sources, stored_in
 from tvjax.io.hdf5.tree import path_of
 from tvjax.io.limits import check_beside
 
@@ -17,9 +18,19 @@ def read_values(item: h5py.Dataset, place: Place = ()) -> Shaped[np.ndarray, "..
     """Return the values at a place of a dataset, by default all.
 
     Raises:
-        FileError: They take too much memory, or lie in a pipe or a device.
+        FileError: They take too much memory, lie in a pipe or a device, or are not
+            there.
         ValueError: A chunk is damaged.
     """
+    if item.is_virtual:
+        check_sources(Path(item.file.filename), item)
+        for each in stored_in(item):
+            check_chunks(each)
+    return read_stored(item, place)
+
+
+def read_stored(item: h5py.Dataset, place: Place) -> Shaped[np.ndarray, "..."]:
+    """Return the same of a dataset whose sources, if it is virtual, were looked at."""
     path = Path(item.file.filename)
     for name, *_ in item.external or ():
         check_kind(Path(name))
