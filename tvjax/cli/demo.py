@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tvjax import io, pipeline, report
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import keep_compiled, progress_bar, say, sentences
 from tvjax.settings import Settings, StackSettings
 
 
@@ -53,7 +53,7 @@ def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
         outcome = pipeline.denoise_files(
             raw, clean, Settings(overwrite=overwrite), progress=progress
         )
-    typer.echo(outcome.report())
+    say(outcome.report())
     index = outcome.example.frame
     page = report.report_frames(
         folder / "report",
@@ -62,7 +62,7 @@ def _demo_scan(folder: Path, num_frames: int, overwrite: bool) -> None:
         truth=scan.expected(index),
         errors=lambda alphas: true_errors(scan, index, alphas),
     )
-    typer.echo(f"report     {page}")
+    say(f"report     {page}")
 
 
 def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
@@ -87,12 +87,12 @@ def _demo_stack(folder: Path, num_energies: int, overwrite: bool) -> None:
         )
     errors = stack_errors(scene, outcome.components, outcome.mask)
     rank = outcome.components.rank
-    typer.echo(outcome.report())
-    typer.echo(
+    say(outcome.report())
+    say(
         f"truth      error {errors.by_rank[rank - 1]:.3g} of the noise's variance, "
         f"{errors.gain(rank):.1f} dB below the data's"
     )
     page = report.report_stack(
         folder / "report", outcome, overwrite=overwrite, scene=scene, errors=errors
     )
-    typer.echo(f"report     {page}")
+    say(f"report     {page}")

@@ -19,7 +19,7 @@ from tvjax.cli.options import (
     Scale,
     Weighting,
 )
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import keep_compiled, progress_bar, say, sentences
 from tvjax.settings import Settings, SettingsError
 
 
@@ -98,10 +98,10 @@ def denoise_command(
             outcome = pipeline.denoise_files(
                 inputs, output, settings, progress=progress, dry_run=dry_run
             )
-        typer.echo(outcome.report())
+        say(outcome.report())
         if report is not None:
             page = reports.report_frames(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+            say(f"report     {page}")
 
 
 def _parse_alpha(text: str) -> float | None:

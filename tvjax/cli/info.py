@@ -1,7 +1,5 @@
 """The command `info`: what is in a file."""
 
-import typer
-
 from tvjax import pipeline
 from tvjax.cli.options import (
     Axes,
@@ -14,7 +12,7 @@ from tvjax.cli.options import (
     Mask,
     Memory,
 )
-from tvjax.cli.running import keep_compiled, sentences, version_of
+from tvjax.cli.running import keep_compiled, say, sentences, version_of
 from tvjax.settings import parse_memory, StackSettings
 
 
@@ -51,4 +49,4 @@ def info_command(
         width = max(len(name) for name, _ in lines)
         for name, fact in lines:
             text = f"{fact:.5g}" if isinstance(fact, float) else fact
-            typer.echo(f"{name.replace('_', ' '):{width}}  {text}")
+            say(f"{name.replace('_', ' '):{width}}  {text}")

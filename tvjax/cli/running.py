@@ -13,12 +13,15 @@ from pathlib import Path
 
 import typer
 
-from tvjax.io.errors import FileError
+from tvjax.io.errors import FileError, printable
 from tvjax.settings import SettingsError
 
 # Exit codes: the data or the files do not allow it, the command makes no sense, or it
 # was interrupted, which shells report as 128 and the number of the signal.
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+# How the errors of JAX begin where memory is missing.
+_EXHAUSTED = "RESOURCE_EXHAUSTED"
 
 
 @contextmanager
@@ -30,18 +33,27 @@ def sentences() -> Iterator[None]:
         code, sentence = MISUSED, str(error)
     except (FileError, ValueError) as error:
         code, sentence = FAILED, str(error)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        # JAX has no error of its own for memory, that of an accelerator included
+        if isinstance(error, RuntimeError) and _EXHAUSTED not in str(error):
+            raise
         code = FAILED
         sentence = (
             "There is not enough memory: take fewer frames with --frames, or a "
-            "computer with more."
+            "computer with more; where an accelerator has too little, "
+            "JAX_PLATFORMS=cpu does without."
         )
     except KeyboardInterrupt:
         code, sentence = INTERRUPTED, "Interrupted: nothing was written."
     else:
         return
-    typer.echo(f"tvjax: {sentence}", err=True)
+    say(f"tvjax: {sentence}", err=True)
     raise typer.Exit(code)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines; of names from files, nothing that a terminal would obey."""
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=err)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tvjax.cli.options import (
     StackOutput,
     StackType,
 )
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import keep_compiled, progress_bar, say, sentences
 from tvjax.settings import parse_memory, SettingsError, StackSettings
 
 
@@ -96,10 +96,10 @@ def stack_command(
                 progress=progress,
                 dry_run=dry_run,
             )
-        typer.echo(outcome.report())
+        say(outcome.report())
         if report is not None:
             page = reports.report_stack(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+            say(f"report     {page}")
 
 
 def _parse_rank(text: str) -> int | None:

@@ -20,7 +20,7 @@ from tvjax.cli.options import (
     ReportFolder,
     Scale,
 )
-from tvjax.cli.running import INTERRUPTED, keep_compiled, progress_bar, sentences
+from tvjax.cli.running import INTERRUPTED, keep_compiled, progress_bar, say, sentences
 from tvjax.settings import SymmetrySettings, TrainingSettings
 
 
@@ -105,10 +105,10 @@ def symmetry_command(
             outcome = pipeline.denoise_symmetric_files(
                 inputs, output, settings, progress=progress, dry_run=dry_run
             )
-        typer.echo(outcome.report())
+        say(outcome.report())
         if report is not None:
             page = reports.report_symmetry(report, outcome, overwrite=overwrite)
-            typer.echo(f"report     {page}")
+            say(f"report     {page}")
 
 
 def predict_command(
@@ -194,10 +194,10 @@ def train_command(
                     inputs, output, settings, progress=progress
                 )
         except KeyboardInterrupt:
-            typer.echo(
+            say(
                 "tvjax: Interrupted: no weights were written; the same command goes on "
                 f"from {output.with_suffix('.checkpoint')}, if there is one.",
                 err=True,
             )
             raise typer.Exit(INTERRUPTED) from None
-        typer.echo(outcome.report())
+        say(outcome.report())

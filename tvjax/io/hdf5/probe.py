@@ -16,6 +16,9 @@ import h5py
 PATIENCE = 2.0
 ROOM = 2**32
 
+# Groups within groups that are read.
+DEEPEST = 64
+
 # Values of a dataset that are texts or lists, and kept apart from it.
 MOST_TEXTS = 2**16
 
@@ -33,16 +36,20 @@ def look(path: str) -> str:
     return "well"
 
 
-def _look_at(_: str, item: h5py.Group | h5py.Dataset) -> None:
+def _look_at(name: str, item: h5py.Group | h5py.Dataset) -> bool | None:
+    """Read what an object says; return True where none deeper is worth a look."""
+    if name.count("/") > DEEPEST:
+        return True  # each takes longer than the last, and nobody reads it
     signal.setitimer(signal.ITIMER_PROF, PATIENCE)  # the system ends what takes longer
-    for name in item.attrs:
+    for each in item.attrs:
         try:
-            item.attrs[name]
+            item.attrs[each]
         except (OSError, TypeError, ValueError, RuntimeError, KeyError):
             continue
     if isinstance(item, h5py.Dataset) and item.dtype.hasobject:
         if item.size is not None and item.size <= MOST_TEXTS and not item.is_virtual:
             item[()]
+    return None
 
 
 def main() -> None:

@@ -12,12 +12,10 @@ from jaxtyping import Shaped
 
 from tvjax.io.errors import FileError
 from tvjax.io.hdf5.opening import open_file
+from tvjax.io.hdf5.probe import DEEPEST
 
 # Names of the links that lead from a DECTRIS master to its data files.
 NUMBERED = re.compile(r"data_\d+$")
-
-# Groups within groups that are entered.
-DEEPEST = 64
 
 # Links behind links that are followed, as in HDF5.
 _MOST_LINKS = 16
