@@ -10,6 +10,7 @@ from tvjax.cli.running import (
     INTERRUPTED,
     MISUSED,
     progress_bar,
+    say,
     sentences,
     version_of,
 )
@@ -28,6 +29,12 @@ from tvjax.settings import SettingsError
             FAILED,
             "There is not enough memory: take fewer frames with --frames, or a "
             "computer with more.",
+        ),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+            FAILED,
+            "There is not enough memory for JAX: take fewer frames with --frames, or "
+            "set JAX_PLATFORMS=cpu where an accelerator has less than the computer.",
         ),
         (KeyboardInterrupt(), INTERRUPTED, "Interrupted: nothing was written."),
     ],
@@ -91,3 +98,13 @@ def test_a_folder_that_cannot_hold_the_cache_is_no_obstacle(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert tvjax("denoise", scan, "-o", tmp_path / "c.h5").exit_code == 0
+
+
+def test_another_error_of_jax_is_no_sentence():
+    with pytest.raises(RuntimeError, match="INTERNAL"), sentences():
+        raise RuntimeError("INTERNAL: a bug")
+
+
+def test_no_name_from_a_file_moves_the_terminal(capsys):
+    say("mean  5\nWARNING  /\x1b[31mred\r")
+    assert capsys.readouterr().out == "mean  5\nWARNING  /\\x1b[31mred\\r\n"

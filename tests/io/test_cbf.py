@@ -1,3 +1,5 @@
+import re
+
 import fabio
 import numpy as np
 import pytest
@@ -62,3 +64,15 @@ def test_steps_of_any_size_survive_the_compression(tmp_path):
         (frame,) = written.frames()
     expected = np.clip(image, 0, None)  # negative values are stored as zero
     np.testing.assert_array_equal(frame.data, expected)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(131072, 131072), (4096, 4096), (0, 30)])
+def test_a_claim_beyond_what_is_there_is_refused(tmp_path, image, rows, columns):
+    path = save_cbf(tmp_path / "a.cbf", image)
+    content = path.read_bytes()
+    for name, size in ((b"Second", rows), (b"Fastest", columns)):
+        field = rb"(X-Binary-Size-" + name + rb"-Dimension:) \d+"
+        content = re.sub(field, rb"\1 %d" % size, content)
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="GB of memory|bytes cannot hold"):
+        open_series(path)

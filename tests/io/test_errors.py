@@ -143,3 +143,8 @@ def test_a_failure_to_write_tells_what_to_do(number, sentence):
     found = str(cannot_write(PATH, OSError(number, "broken")))
     assert found.startswith("scan.h5 cannot be written")
     assert sentence in found
+
+
+def test_no_name_in_a_sentence_moves_the_terminal():
+    error = FileError("/\x1b[31mred\r\n\udcff has no \u00b5.")
+    assert str(error) == "/\\x1b[31mred\\r\\n\\udcff has no \u00b5."

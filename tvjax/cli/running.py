@@ -33,15 +33,19 @@ def sentences() -> Iterator[None]:
         code, sentence = MISUSED, str(error)
     except (FileError, ValueError) as error:
         code, sentence = FAILED, str(error)
-    except (MemoryError, RuntimeError) as error:
-        # JAX has no error of its own for memory, that of an accelerator included
-        if isinstance(error, RuntimeError) and _EXHAUSTED not in str(error):
-            raise
+    except MemoryError:
         code = FAILED
         sentence = (
             "There is not enough memory: take fewer frames with --frames, or a "
-            "computer with more; where an accelerator has too little, "
-            "JAX_PLATFORMS=cpu does without."
+            "computer with more."
+        )
+    except RuntimeError as error:
+        if _EXHAUSTED not in str(error):
+            raise
+        code = FAILED
+        sentence = (
+            "There is not enough memory for JAX: take fewer frames with --frames, or "
+            "set JAX_PLATFORMS=cpu where an accelerator has less than the computer."
         )
     except KeyboardInterrupt:
         code, sentence = INTERRUPTED, "Interrupted: nothing was written."

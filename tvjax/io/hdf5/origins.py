@@ -98,7 +98,8 @@ def frame_check(images: h5py.Dataset) -> Callable[[int, int], None] | None:
                     check_chunks(each)
                 return
             leading = np.unravel_index(index, item.shape[:-2])
-            check_chunks(item, tuple(int(each) for each in leading))
+            with reading(Path(file)):
+                check_chunks(item, tuple(int(each) for each in leading))
 
     return check
 
