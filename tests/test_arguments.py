@@ -235,9 +235,7 @@ def test_a_word_in_the_place_of_a_number_is_one_sentence(value):
         as_non_negative("alpha", value)
 
 
-@pytest.mark.parametrize(
-    ("noise", "got"), [("poisson", "'poisson'"), (tvjax.Poisson, "<cl")]
-)
+@pytest.mark.parametrize(("noise", "got"), [("poisson", "'poisson'"), (Poisson, "<cl")])
 def test_a_name_is_no_noise_model(noise, got):
     with pytest.raises(ValueError, match=f"`noise` must be a noise model, got {got}"):
         check_noise(noise)

@@ -84,7 +84,7 @@ def _stored(item: h5py.Dataset, place: Place) -> Iterator[StoreInfo]:
         return
     parts = (*place, *(slice(None),) * (len(item.shape) - len(place)))
     axes = []
-    for part, length, size in zip(parts, item.shape, item.chunks, strict=True):
+    for part, length, size in zip(parts, item.shape, item.chunks or (), strict=True):
         if isinstance(part, slice):
             first, last, _ = part.indices(length)
         else:

@@ -58,9 +58,10 @@ class _Probe:
     def ask(self, path: Path) -> str:
         """Return the answer for a file, empty if the program came to its end."""
         with self._lock:
-            if self._process is None or self._owner != os.getpid():
+            process = self._process
+            if process is None or self._owner != os.getpid():
                 self._owner = os.getpid()
-                self._process = subprocess.Popen(
+                process = self._process = subprocess.Popen(
                     [sys.executable, "-P", probe.__file__],
                     env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
                     stdin=subprocess.PIPE,
@@ -70,9 +71,10 @@ class _Probe:
                 )
             name = str(path).encode("unicode_escape").decode()
             answer = ""
-            with contextlib.suppress(BrokenPipeError):
-                print(name, file=self._process.stdin, flush=True)
-                answer = self._process.stdout.readline().strip()
+            if process.stdin and process.stdout:
+                with contextlib.suppress(BrokenPipeError):
+                    print(name, file=process.stdin, flush=True)
+                    answer = process.stdout.readline().strip()
         if not answer:
             self.end()
         return answer

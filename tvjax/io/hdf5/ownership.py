@@ -85,7 +85,7 @@ class Ownership(NamedTuple):
             for each in self.named
             if each.name == name
             and each.item.dtype.kind in "uif"
-            and 0 < each.item.size <= _MOST_ALIKE
+            and 0 < (each.item.size or 0) <= _MOST_ALIKE
         ]
         values = {
             float(value)

@@ -5,12 +5,14 @@ names of files, one a line, and answers each with a line when all objects and at
 were read. Its end instead of an answer tells of one that cannot be.
 """
 
+import contextlib
 import resource
 import signal
 import sys
 from pathlib import Path
 
 import h5py
+import h5py.h5o
 
 # Seconds of work for one object, however slow the disk is, and bytes of memory.
 PATIENCE = 2.0
@@ -23,33 +25,58 @@ DEEPEST = 64
 MOST_TEXTS = 2**16
 
 
+# What h5py raises at damage. Who reads the file meets it too, and says what it means.
+_DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError, NotImplementedError)
+
+
 def look(path: str) -> str:
     """Return how a look at a file ends: `well`, or `memory` where that was missing."""
     try:
+        _start_clock()
         with h5py.File(path, "r") as file:
-            _look_at("/", file)
-            file.visititems(_look_at)
+            _look_at(file, 0, set())
     except MemoryError:
         return "memory"
-    except Exception:  # who reads the file meets it too, and says what it means
+    except _DAMAGE:
         return "well"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return "well"
 
 
-def _look_at(name: str, item: h5py.Group | h5py.Dataset) -> bool | None:
-    """Read what an object says; return True where none deeper is worth a look."""
-    if name.count("/") > DEEPEST:
-        return True  # each takes longer than the last, and nobody reads it
-    signal.setitimer(signal.ITIMER_PROF, PATIENCE)  # the system ends what takes longer
-    for each in item.attrs:
-        try:
-            item.attrs[each]
-        except (OSError, TypeError, ValueError, RuntimeError, KeyError):
-            continue
-    if isinstance(item, h5py.Dataset) and item.dtype.hasobject:
-        if item.size is not None and item.size <= MOST_TEXTS and not item.is_virtual:
-            item[()]
-    return None
+def _start_clock() -> None:
+    """Let the system end this program unless the clock is started again in time."""
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+
+
+def _look_at(
+    item: h5py.Group | h5py.Dataset | h5py.Datatype, depth: int, seen: set[int]
+) -> None:
+    """Read what an object says, and all below it, whatever of that is damaged."""
+    _start_clock()
+    with contextlib.suppress(*_DAMAGE):
+        for name in item.attrs:
+            with contextlib.suppress(*_DAMAGE):
+                item.attrs[name]
+    with contextlib.suppress(*_DAMAGE):
+        if isinstance(item, h5py.Dataset) and item.dtype.hasobject:
+            if item.size is not None and item.size <= MOST_TEXTS:
+                _ = None if item.is_virtual else item[()]
+    if not isinstance(item, h5py.Group) or depth > DEEPEST:
+        return
+    with contextlib.suppress(*_DAMAGE):
+        for name in item:
+            with contextlib.suppress(*_DAMAGE):
+                _look_below(item, name, depth, seen)
+
+
+def _look_below(group: h5py.Group, name: str, depth: int, seen: set[int]) -> None:
+    if isinstance(group.get(name, getlink=True), h5py.HardLink):
+        below = group[name]
+        place = h5py.h5o.get_info(below.id).addr
+        if place not in seen:
+            seen.add(place)
+            _look_at(below, depth + 1, seen)
 
 
 def main() -> None:
