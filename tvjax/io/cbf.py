@@ -25,7 +25,7 @@ from tvjax.io.dectris_header import (
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
 from tvjax.io.file_names import numbered
-from tvjax.io.limits import check_frames, MOST_TEXT
+from tvjax.io.limits import check_images, MOST_TEXT
 from tvjax.io.provenance import Provenance
 from tvjax.io.series import Description, Frame, Selection, Series
 from tvjax.io.staging import Staging
@@ -90,7 +90,7 @@ def _frames(
     size = int(_field(fields, "X-Binary-Size"))
     rows = int(_field(fields, "X-Binary-Size-Second-Dimension"))
     columns = int(_field(fields, "X-Binary-Size-Fastest-Dimension"))
-    check_frames(path, "", 1, (rows, columns))
+    check_images(path, "", 1, (rows, columns))
     # a pixel takes a byte at least, and the last of its escapes eight
     if not 0 < rows * columns <= size <= _LONGEST * rows * columns:
         raise ValueError(f"{size} bytes cannot hold {rows} x {columns} pixels")

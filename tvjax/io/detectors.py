@@ -15,7 +15,7 @@ from jaxtyping import Num
 from tvjax.io.compressed import is_compressed, open_binary
 from tvjax.io.errors import FileError
 from tvjax.io.invalid_values import Declared
-from tvjax.io.limits import check_frames
+from tvjax.io.limits import check_images
 from tvjax.io.series import Description, Metadata
 
 _LOGGER = logging.getLogger("fabio")
@@ -80,7 +80,7 @@ def _open(path: Path) -> FabioImage:
         if "could not identify" not in str(error):
             raise
         raise _unknown(path, "") from error
-    check_frames(path, "", 1, image.shape)
+    check_images(path, "", 1, image.shape)
     if math.prod(image.shape) > _MOST_PACKED * size:
         image.close()
         raise ValueError(f"{size} bytes cannot hold an image of {image.shape}")

@@ -22,7 +22,7 @@ MOST_BESIDE = 2**31
 MOST_TEXT = 2**24
 
 
-def check_frames(path: Path, name: str, num_frames: int, shape: Sequence[int]) -> None:
+def check_images(path: Path, name: str, num_frames: int, shape: Sequence[int]) -> None:
     """Refuse frames that no computer of this size can hold.
 
     Args:

@@ -24,7 +24,7 @@ from tvjax.io.hdf5.tree import (
     names_in,
     path_of,
 )
-from tvjax.io.limits import check_frames
+from tvjax.io.limits import check_images
 
 # File, address in it, and position of a frame: the same for whatever shows it.
 Origin = tuple[str, int, int]
@@ -114,7 +114,7 @@ def check_sources(path: Path, images: h5py.Dataset) -> None:
 
 def _origins(images: h5py.Dataset, above: frozenset[Address]) -> list[Origin]:
     own = address(images)
-    check_frames(
+    check_images(
         Path(images.file.filename),
         f" at {path_of(images)}",
         _num_frames(images),

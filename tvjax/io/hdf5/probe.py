@@ -79,7 +79,7 @@ def _look_below(group: h5py.Group, name: str, depth: int, seen: set[int]) -> Non
             _look_at(below, depth + 1, seen)
 
 
-def main() -> None:
+def serve() -> None:
     """Answer the names that come, until there are no more."""
     room = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (room + ROOM, room + ROOM))
@@ -91,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

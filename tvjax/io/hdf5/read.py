@@ -20,7 +20,7 @@ from tvjax.io.hdf5.origins import frame_check, stored_in
 from tvjax.io.hdf5.ownership import find_ownership
 from tvjax.io.hdf5.tree import find_dataset, text_attribute, walk_datasets
 from tvjax.io.hdf5.values import read_values
-from tvjax.io.limits import check_frames
+from tvjax.io.limits import check_images
 from tvjax.io.series import judge_values, Series
 
 # Attribute of an image dataset that names the program that denoised it.
@@ -93,7 +93,7 @@ def arrange(series: Series, axes: str) -> Series:
             yield from ((frame, "") for frame in part)
 
     with reading(path):
-        check_frames(path, f" at {first.name}", sizes["E"], shape)
+        check_images(path, f" at {first.name}", sizes["E"], shape)
         if first.check is not None:  # each frame may be in all of what is stored
             first.check(0, first.num_frames)
         ownership = find_ownership(layout.file, (turned,))
