@@ -67,7 +67,7 @@ def _look_at(
     with contextlib.suppress(*_DAMAGE):
         for name in item:
             with contextlib.suppress(*_DAMAGE):
-                _look_below(item, name, depth, seen)
+                _look_below(item, str(name), depth, seen)
 
 
 def _look_below(group: h5py.Group, name: str, depth: int, seen: set[int]) -> None:
