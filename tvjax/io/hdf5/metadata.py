@@ -1,15 +1,12 @@
 """The metadata of a measurement, as an HDF5 file keeps it."""
 
-import math
-
 import h5py
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from tvjax.io.hdf5.ownership import Ownership, walk_names
 from tvjax.io.hdf5.tree import text, text_attribute
 from tvjax.io.hdf5.values import read_values
-from tvjax.io.limits import MOST_FRAMES
 from tvjax.io.series import Metadata
 
 # Factors to SI units, by the unit that a dataset names; a length must name one.
@@ -26,6 +23,9 @@ _SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "millisecond": 1e-3}
 
 # Names of the axes that a crystal may turn about.
 _AXES = ("omega", "phi", "chi", "kappa")
+
+# Angles of an axis that are looked at for its start and its step.
+_MOST_ANGLES = 2**20
 
 # Characters of a text that is metadata, and bytes of one that is stored.
 _LONGEST = 200
@@ -82,12 +82,13 @@ def read_angles(
     axis = _scanned(_fields(file, ownership))
     if axis is None or len(axis.shape) != 1 or axis.shape[0] < 2:
         return None
-    angles = np.ravel(read_values(axis)).astype(float)
-    if len(angles) == num_frames:
-        return angles
-    if first is not None and 0 < first <= len(angles) - num_frames + 1:
-        return angles[int(first) - 1 :][:num_frames]
-    return np.full(num_frames, np.nan)
+    if len(axis) == num_frames:
+        begin = 0
+    elif first is not None and 0 < first <= len(axis) - num_frames + 1:
+        begin = int(first) - 1
+    else:
+        return np.full(num_frames, np.nan)
+    return read_values(axis, (slice(begin, begin + num_frames),)).astype(float)
 
 
 def _fields(file: h5py.File, ownership: Ownership | None) -> _Fields:
@@ -175,7 +176,7 @@ def _scanned(fields: _Fields) -> h5py.Dataset | None:
         if name in fields and _may_be_angles(fields[name])
     }
     for item in known.values():
-        if item.shape and np.ptp(read_values(item)):
+        if item.shape and np.ptp(_first_angles(item)):
             return item
     for name, item in known.items():
         if item.size == 1 and _width(fields, name):
@@ -184,9 +185,14 @@ def _scanned(fields: _Fields) -> h5py.Dataset | None:
 
 
 def _may_be_angles(item: h5py.Dataset) -> bool:
-    """Return whether a dataset is a number, or a list as long as a scan can be."""
-    numbers = item.dtype.kind in "uif" and len(item.shape) < 2
-    return numbers and math.prod(item.shape) <= MOST_FRAMES
+    """Return whether a dataset is a number, or a list of them."""
+    return item.dtype.kind in "uif" and len(item.shape) < 2
+
+
+def _first_angles(item: h5py.Dataset) -> Num[np.ndarray, " frame"]:
+    """Return the angles in a dataset, the first of them where there are too many."""
+    place = (slice(_MOST_ANGLES),) if item.shape else ()
+    return np.ravel(read_values(item, place))
 
 
 def _width(fields: _Fields, name: str) -> float | None:
@@ -199,7 +205,7 @@ def _rotation(fields: _Fields) -> tuple[float | None, float | None]:
     axis = _scanned(fields)
     if axis is None:
         return None, None
-    angles = np.ravel(read_values(axis))
+    angles = _first_angles(axis)
     if len(angles) > 1:
         return float(angles[0]), float(angles[1] - angles[0])
     name = next(name for name in _AXES if fields.get(name) == axis)
