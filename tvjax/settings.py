@@ -35,6 +35,7 @@ class Settings:
         dtype: Type of the output: `uint32`, `int32` or `float32`.
         scale: Stored value of one count.
         overwrite: Whether an existing output is replaced.
+        resume: Whether to go on from what an unfinished run to this output has kept.
         force: Whether to denoise what tvjax denoised before.
         emit: Integration programs to write input lines for.
     """
@@ -51,6 +52,7 @@ class Settings:
     dtype: str | None = None
     scale: int | None = None
     overwrite: bool = False
+    resume: bool = False
     force: bool = False
     emit: tuple[str, ...] = ()
 
@@ -129,6 +131,7 @@ class TrainingSettings:
         frames: Range of frames `A:B` as Python slices, from 0 and without B.
         dataset: Path of the images in an HDF5 file that holds several stacks.
         overwrite: Whether an existing output is replaced.
+        resume: Whether to go on from what an unfinished run to this output has kept.
         force: Whether to learn from what tvjax denoised before.
     """
 
@@ -143,6 +146,7 @@ class TrainingSettings:
     frames: str | None = None
     dataset: str | None = None
     overwrite: bool = False
+    resume: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -176,6 +180,7 @@ class StackSettings:
         memory: Greatest number of bytes that parts of the stack take in memory.
         dtype: Type of the output: `float32` or `float64`.
         overwrite: Whether an existing output is replaced.
+        resume: Whether to go on from what an unfinished run to this output has kept.
         force: Whether to denoise what tvjax denoised before.
     """
 
@@ -194,6 +199,7 @@ class StackSettings:
     memory: int = 2 * 10**9
     dtype: str | None = None
     overwrite: bool = False
+    resume: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:

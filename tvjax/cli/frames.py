@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tvjax import pipeline, report as reports
+from tvjax import io, pipeline, report as reports
 from tvjax.cli.options import (
     Dataset,
     Force,
@@ -16,10 +16,11 @@ from tvjax.cli.options import (
     Noise,
     Overwrite,
     ReportFolder,
+    Resume,
     Scale,
     Weighting,
 )
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import keep_compiled, progress_bar, sentences, tell_unfinished
 from tvjax.settings import Settings, SettingsError
 
 
@@ -67,6 +68,7 @@ def denoise_command(
         ),
     ] = "",
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
     dry_run: Annotated[
         bool,
@@ -88,11 +90,14 @@ def denoise_command(
             dtype=dtype,
             scale=scale,
             overwrite=overwrite,
+            resume=resume,
             force=force,
             emit=_parse_emit(emit),
         )
         if report is not None:
             reports.refuse_report(report, overwrite=overwrite)
+        if not resume:
+            tell_unfinished(io.unfinished_run(output))
         keep_compiled()
         with progress_bar("choosing the strength") as progress:
             outcome = pipeline.denoise_files(

@@ -36,12 +36,19 @@ def sentences() -> Iterator[None]:
             "There is not enough memory: take fewer frames with --frames, or a "
             "computer with more."
         )
-    except KeyboardInterrupt:
-        code, sentence = INTERRUPTED, "Interrupted: nothing was written."
+    except KeyboardInterrupt as error:
+        # where something was kept, the pipeline says so
+        code, sentence = INTERRUPTED, str(error) or "Interrupted: nothing was written."
     else:
         return
     typer.echo(f"tvjax: {sentence}", err=True)
     raise typer.Exit(code)
+
+
+def tell_unfinished(sentence: str | None) -> None:
+    """Say that an earlier run could be resumed, as long as it is not too late."""
+    if sentence is not None:
+        typer.echo(f"tvjax: {sentence}", err=True)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tvjax import pipeline, report as reports
+from tvjax import io, pipeline, report as reports
 from tvjax.cli.options import (
     Axes,
     Dark,
@@ -18,10 +18,11 @@ from tvjax.cli.options import (
     NoiseByEnergy,
     Overwrite,
     ReportFolder,
+    Resume,
     StackOutput,
     StackType,
 )
-from tvjax.cli.running import keep_compiled, progress_bar, sentences
+from tvjax.cli.running import keep_compiled, progress_bar, sentences, tell_unfinished
 from tvjax.settings import parse_memory, SettingsError, StackSettings
 
 
@@ -58,6 +59,7 @@ def stack_command(
     memory: Memory = "2GB",
     dtype: StackType = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
     dry_run: Annotated[
         bool,
@@ -82,10 +84,13 @@ def stack_command(
             memory=parse_memory(memory),
             dtype=dtype,
             overwrite=overwrite,
+            resume=resume,
             force=force,
         )
         if report is not None:
             reports.refuse_report(report, overwrite=overwrite)
+        if not resume:
+            tell_unfinished(io.unfinished_run(output))
         keep_compiled()
         with progress_bar("reading", "steps") as progress:
             outcome = pipeline.denoise_stack_files(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tvjax import pipeline, report as reports
+from tvjax import io, pipeline, report as reports
 from tvjax.cli.options import (
     Dataset,
     Force,
@@ -18,9 +18,15 @@ from tvjax.cli.options import (
     Noise,
     Overwrite,
     ReportFolder,
+    Resume,
     Scale,
 )
-from tvjax.cli.running import INTERRUPTED, keep_compiled, progress_bar, sentences
+from tvjax.cli.running import (
+    keep_compiled,
+    progress_bar,
+    sentences,
+    tell_unfinished,
+)
 from tvjax.settings import SymmetrySettings, TrainingSettings
 
 
@@ -76,6 +82,7 @@ def symmetry_command(
     dtype: FrameType = None,
     scale: Scale = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Find the symmetry, write nothing.")
@@ -96,10 +103,13 @@ def symmetry_command(
             dtype=dtype,
             scale=scale,
             overwrite=overwrite,
+            resume=resume,
             force=force,
         )
         if report is not None:
             reports.refuse_report(report, overwrite=overwrite)
+        if not resume:
+            tell_unfinished(io.unfinished_run(output))
         keep_compiled()
         with progress_bar("finding the symmetry") as progress:
             outcome = pipeline.denoise_symmetric_files(
@@ -125,6 +135,7 @@ def predict_command(
     dtype: FrameType = None,
     scale: Scale = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
 ) -> None:
     """Denoise scattering patterns with a network from `tvjax train`."""
@@ -143,6 +154,7 @@ def predict_command(
         dtype=dtype,
         scale=scale,
         overwrite=overwrite,
+        resume=resume,
         force=force,
     )
 
@@ -169,6 +181,7 @@ def train_command(
     frames: Frames = None,
     dataset: Dataset = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
 ) -> None:
     """Train a network on noisy patterns, which have nothing but their symmetry."""
@@ -185,19 +198,14 @@ def train_command(
             frames=frames,
             dataset=dataset,
             overwrite=overwrite,
+            resume=resume,
             force=force,
         )
+        if not resume:
+            tell_unfinished(pipeline.unfinished_training(output))
         keep_compiled()
-        try:
-            with progress_bar("finding the symmetry", "steps") as progress:
-                outcome = pipeline.train_on_files(
-                    inputs, output, settings, progress=progress
-                )
-        except KeyboardInterrupt:
-            typer.echo(
-                "tvjax: Interrupted: no weights were written; the same command goes on "
-                f"from {output.with_suffix('.checkpoint')}, if there is one.",
-                err=True,
+        with progress_bar("finding the symmetry", "steps") as progress:
+            outcome = pipeline.train_on_files(
+                inputs, output, settings, progress=progress
             )
-            raise typer.Exit(INTERRUPTED) from None
         typer.echo(outcome.report())

@@ -13,6 +13,9 @@ from .flats import (
 from .hdf5.write_stack import (
     write_maps as write_maps,
 )
+from .journal import (
+    unfinished_run as unfinished_run,
+)
 from .provenance import (
     Json as Json,
     Provenance as Provenance,
@@ -69,5 +72,6 @@ __all__ = [
     "Stack",
     "stack_of",
     "Tally",
+    "unfinished_run",
     "write_maps",
 ]

@@ -16,6 +16,9 @@ from .symmetry import (
 from .training import (
     train_on_files as train_on_files,
 )
+from .training_checkpoint import (
+    unfinished_training as unfinished_training,
+)
 
 __all__ = [
     "denoise_files",
@@ -24,4 +27,5 @@ __all__ = [
     "inspect_files",
     "noise_model",
     "train_on_files",
+    "unfinished_training",
 ]

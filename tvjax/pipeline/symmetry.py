@@ -19,7 +19,7 @@ from tvjax.io.reading import Paths
 from tvjax.learning import CountNetwork, load_counts, predict
 from tvjax.noise import estimate_noise, Noise
 from tvjax.pipeline.frames import denoise_files
-from tvjax.pipeline.frames_outcome import FramesOutcome
+from tvjax.pipeline.frames_outcome import DenoisedPatterns, FramesOutcome
 from tvjax.pipeline.input import open_input
 from tvjax.pipeline.outcome import AbstractOutcome
 from tvjax.pipeline.streaming import no_progress, Progress
@@ -92,9 +92,12 @@ def denoise_symmetric_files(
         inputs, output, settings, denoise=denoiser, progress=progress, dry_run=dry_run
     )
     warnings = denoised.warnings
-    if denoiser.num_alone:
+    num_alone = sum(record.alone for record in denoised.records)
+    if not denoised.records and isinstance(denoised.choice, DenoisedPatterns):
+        num_alone = int(np.count_nonzero(denoised.choice.alone))
+    if num_alone:
         alone = (
-            f"{denoiser.num_alone} frames refuse the symmetry that the first ones "
+            f"{num_alone} frames refuse the symmetry that the first ones "
             "have: TV alone has denoised them"
         )
         warnings = (alone, *warnings)
@@ -105,7 +108,7 @@ def denoise_symmetric_files(
         seconds=denoised.seconds,
         denoised=denoised,
         choice=denoiser.choice,
-        num_alone=denoiser.num_alone,
+        num_alone=num_alone,
     )
 
 
@@ -202,6 +205,7 @@ class _Pattern(NamedTuple):
     relative_gap: float
     converged: bool
     at_bound: bool
+    alone: bool  # whether it refused the symmetry that the others have
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +217,7 @@ class _Patterns:
     relative_gap: Float[np.ndarray, " frame"]
     converged: Bool[np.ndarray, " frame"]
     at_bound: Bool[np.ndarray, " frame"]
+    alone: Bool[np.ndarray, " frame"]
     curve: Curve | None = None
     alpha_error: None = None
     protection: None = None
@@ -236,6 +241,7 @@ class _Patterns:
             relative_gap=np.array([pattern.relative_gap for pattern in patterns]),
             converged=np.array([pattern.converged for pattern in patterns]),
             at_bound=np.array([pattern.at_bound for pattern in patterns]),
+            alone=np.array([pattern.alone for pattern in patterns]),
         )
 
 
@@ -246,7 +252,6 @@ class _SymmetricDenoiser:
         self, settings: SymmetrySettings, centre: str | tuple[float, float]
     ) -> None:
         self.choice = Choice(None, None)
-        self.num_alone = 0
         self._num_settled = 0  # frames that settled it
         self._settings = settings
         self._centre = centre
@@ -290,6 +295,7 @@ class _SymmetricDenoiser:
         self, frame: Num[np.ndarray, "height width"], noise: Noise, mask: Mask
     ) -> _Pattern:
         centre, agreement = self.choice
+        alone = False
         if centre is None or agreement is None:
             found = denoise_image(frame, noise=noise, mask=mask)
         else:
@@ -307,13 +313,14 @@ class _SymmetricDenoiser:
                     raise
                 # one frame of many, that is not like the others
                 found = denoise_image(frame, noise=noise, mask=mask)
-                self.num_alone += 1
+                alone = True
         return _Pattern(
             np.asarray(found.image),
             float(found.alpha),
             float(found.relative_gap),
             bool(found.converged),
             bool(found.at_bound),
+            alone,
         )
 
     def _by_network(
@@ -333,4 +340,4 @@ class _SymmetricDenoiser:
             mask=mask,
             average=self._settings.average,
         )
-        return _Pattern(np.asarray(image), 0.0, 0.0, True, False)
+        return _Pattern(np.asarray(image), 0.0, 0.0, True, False, False)
