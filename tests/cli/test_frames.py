@@ -180,10 +180,11 @@ def test_a_signal_in_the_middle_of_writing_ends_it_cleanly(tmp_path):
     )
     assert done.stdout == "5 130\n" * 2, done.stderr
     first, unfinished, second = done.stderr.splitlines()
-    assert first == second == (
+    sentence = (
         "tvjax: Interrupted: clean/scan_master.h5 was not written yet, 3 of 8 frames "
         "are kept, and the same command with --resume goes on."
     )
+    assert first == second == sentence
     assert unfinished.startswith(
         "tvjax: An earlier run to clean/scan_master.h5 was not finished, and 3 of 8 "
         "frames of it are kept: --resume goes on from there"

@@ -79,7 +79,8 @@ def write_weights(
     }
     text = json.dumps(sizes)
     own = {"format": version, "sizes": text, "sha256": _digest(arrays, text)}
-    replace_file(Path(path), save(arrays, metadata=dict(facts) | own))
+    content = save(arrays, metadata=dict(facts) | own)
+    replace_file(Path(path), _in_order(content))
 
 
 def read_weights(path: str | os.PathLike[str], *, version: str) -> Contents:
@@ -127,6 +128,19 @@ def name_leaves(tree: PyTree) -> dict[str, Any]:
         jax.tree_util.keystr(path, simple=True, separator="."): leaf
         for path, leaf in leaves
     }
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors file with the facts of its header in alphabetic order.
+
+    The library leaves their order to chance, and equal weights would differ.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _parse_sizes(

@@ -42,6 +42,8 @@ _FILES = frozenset({"mask", "weights", "start", "flat", "dark", "energies"})
 # Share of the time of a run that keeping its work may take. Where frames are denoised
 # faster than they can be kept, some are computed again.
 SHARE = 0.05
+# Seconds that keeping may take in any case, so that short runs keep all.
+FREE = 0.5
 
 
 def recorded(settings: AnySettings) -> dict[str, Any]:
@@ -117,7 +119,7 @@ class FrameKeeper:
         """Keep what became of the next frame, if there is time for its batch."""
         now = time.monotonic()
         if self._seen % self._batch_size == 0:
-            self._keeping = self._spent <= SHARE * (now - self._start)
+            self._keeping = self._spent <= max(FREE, SHARE * (now - self._start))
         self._seen += 1
         if self._keeping:
             stored, tally, record = encoded
