@@ -77,9 +77,9 @@ def digest_of(given: PyTree) -> str:
     leaves, structure = jax.tree.flatten(given)
     digest = hashlib.sha256(str(structure).encode())
     for leaf in leaves:
-        array = np.ascontiguousarray(leaf)
+        array: np.ndarray = np.ascontiguousarray(leaf)
         digest.update(f"{array.dtype.str} {np.shape(leaf)}".encode())
-        digest.update(array)
+        digest.update(array.data)
     return digest.hexdigest()
 
 
@@ -142,7 +142,7 @@ class FrameKeeper:
         return Encoded(entry.arrays[0], tally, record)
 
 
-class Memory:
+class ResultKeeper:
     """Keeps results in a journal, and gives them back where the same is asked."""
 
     def __init__(self, journal: Journal) -> None:
@@ -208,10 +208,12 @@ def kept_frames(
 
 
 @contextmanager
-def kept_results(output: Path, header: Header, *, resume: bool) -> Iterator[Memory]:
+def kept_results(
+    output: Path, header: Header, *, resume: bool
+) -> Iterator[ResultKeeper]:
     """Give a run what remembers its results, as `journal_of` gives its journal."""
     with journal_of(output, header, resume=resume) as journal:
-        yield Memory(journal)
+        yield ResultKeeper(journal)
 
 
 @contextmanager
