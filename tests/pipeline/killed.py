@@ -17,7 +17,7 @@ START = "from tvjax.cli import main; main()"
 PATTERNS = ("patterns_master.h5", "--group", "friedel", "--centre", "23.5,23.5")
 COMMANDS = {
     "denoise": (
-        *("denoise", "patterns_master.h5", "-o", "{}/clean_master.h5"),
+        *("denoise", "scan_master.h5", "-o", "{}/clean_master.h5"),
         *("--alpha", "2", "--noise", "poisson"),
     ),
     "stack": ("stack", "stack.h5", "-o", "{}/clean.h5"),
@@ -30,12 +30,14 @@ COMMANDS = {
 
 
 def save_inputs(folder):
-    """Write a series of patterns and a stack for the commands."""
+    """Write a scan, a series of patterns and a stack for the commands."""
     rng = np.random.default_rng(0)
     y, x = np.indices((48, 48)) - 23.5
     rings = 20 + 10 * np.cos(np.hypot(y, x) / 3)
     counts = rng.poisson(rings, (40, 48, 48)).astype(np.uint32)
     save_series(folder / "patterns_master.h5", series_of(counts))
+    scan = rng.poisson(2.0, (150, 160, 160)).astype(np.uint32)
+    save_series(folder / "scan_master.h5", series_of(scan))
     energies = np.linspace(8300, 8400, 20)
     edges = 8340 + 5 * np.arange(3)[:, None]
     spectra = 1 / (1 + np.exp((edges - energies) / 3))
@@ -66,9 +68,36 @@ def finish(command, folder, output, *options):
     return text
 
 
-def kill_after(seconds, command, folder, output):
-    """Start a command and end it by SIGKILL; return whether it was still running."""
+def kept_in(folder):
+    """Whether a run has begun to keep its work."""
+    return any(folder.glob(".*.journal")) or any(folder.glob("*.checkpoint"))
+
+
+def time_of(command, folder, output):
+    """Seconds of a run until it keeps something, and from then to its end."""
+    began = time.monotonic()
     running = start(command, folder, output)
+    while running.poll() is None and not kept_in(folder / output):
+        time.sleep(0.01)
+    kept = time.monotonic()
+    text = running.communicate()[0]
+    assert running.returncode == 0, text
+    return kept - began, time.monotonic() - kept
+
+
+def kill_after(seconds, command, folder, output, *, kept):
+    """Start a command and end it by SIGKILL; return whether it was still running.
+
+    Args:
+        seconds: When, from its start, or from where it has kept something.
+        command: Name of the command.
+        folder: Where it runs.
+        output: Where it writes.
+        kept: Whether to wait until it has kept something.
+    """
+    running = start(command, folder, output)
+    while kept and running.poll() is None and not kept_in(folder / output):
+        time.sleep(0.01)
     time.sleep(seconds)
     running.kill()
     running.communicate()

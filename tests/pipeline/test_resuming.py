@@ -3,14 +3,20 @@ import errno
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from tests.pipeline.killed import COMMANDS, contents, finish, kill_after, save_inputs
+from tests.pipeline.killed import (
+    COMMANDS,
+    contents,
+    finish,
+    kill_after,
+    save_inputs,
+    time_of,
+)
 from tests.pipeline.stand_ins import Halve, save_frames, Truncate
 from tvjax.io import FileError, save_stack, series_of, stack_of, Tally
 from tvjax.io.hdf5.write_frames import Hdf5Sink
@@ -390,15 +396,16 @@ def test_a_record_does_not_say_whether_a_run_was_resumed():
 def test_a_run_that_is_killed_and_resumed_gives_the_same_bytes(command, tmp_path):
     save_inputs(tmp_path)
     finish(command, tmp_path, "warm")  # compiles
-    started = time.monotonic()
-    finish(command, tmp_path, "whole")
-    length = time.monotonic() - started
+    before, after = time_of(command, tmp_path, "whole")
     whole = contents(tmp_path / "whole")
-    moments = np.random.default_rng(0).uniform(0.1, 0.95, MOMENTS) * length
+    rng = np.random.default_rng(0)
     resumed, ended = [], 0
-    for number, moment in enumerate(moments.tolist()):
+    for number in range(MOMENTS):
         folder = tmp_path / f"cut{number}"
-        killed = kill_after(moment, command, tmp_path, folder.name)
+        # every third one before anything is kept, and the others while it is
+        kept = number % 3 > 0
+        moment = rng.uniform(0, 0.9) * (after if kept else before)
+        killed = kill_after(moment, command, tmp_path, folder.name, kept=kept)
         left = contents(folder) if folder.exists() else {}
         if not killed or whole.keys() <= left.keys():
             # it was complete, and only had to say so
