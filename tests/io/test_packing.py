@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tvjax.io.packing import pack, SMALL, unpack
+from tvjax.io.packing import pack_array, SMALL, unpack_array
 
 RNG = np.random.default_rng(0)
 
@@ -21,8 +21,8 @@ RNG = np.random.default_rng(0)
 )
 def test_arrays_come_back_to_the_bit(array):
     array = np.asarray(array)
-    packing, content = pack(array)
-    again = unpack(packing, content)
+    packing, content = pack_array(array)
+    again = unpack_array(packing, content)
     assert (again.dtype, again.shape) == (array.dtype, array.shape)
     assert again.tobytes() == array.tobytes()
     again[...] = 0  # it is nobody else's
@@ -31,10 +31,10 @@ def test_arrays_come_back_to_the_bit(array):
 def test_counts_take_little_room():
     counts = RNG.poisson(3, (1000, 1000)).astype(np.uint32)
     assert counts.nbytes > SMALL
-    assert len(pack(counts)[1]) < counts.nbytes / 5
+    assert len(pack_array(counts)[1]) < counts.nbytes / 5
 
 
 def test_other_bytes_are_refused():
-    packing, content = pack(np.arange(6.0))
+    packing, content = pack_array(np.arange(6.0))
     with pytest.raises(ValueError, match="40 bytes are no"):
-        unpack(packing, content[:-8])
+        unpack_array(packing, content[:-8])

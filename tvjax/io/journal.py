@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tvjax.io.errors import cannot_write, FileError
-from tvjax.io.packing import pack, unpack
+from tvjax.io.packing import pack_array, unpack_array
 from tvjax.io.staging import hidden_file, NO_LOCKS
 
 # Before each entry: the sizes of its head and of its arrays, and the checksums of the
@@ -117,7 +117,7 @@ class Journal:
         """Add an entry; once one cannot be written, no other is."""
         if self.error is not None:
             return
-        packed = [pack(array) for array in arrays]
+        packed = [pack_array(array) for array in arrays]
         head = {
             "key": key,
             "facts": dict(facts),
@@ -142,7 +142,7 @@ class Journal:
             arrays, start = [], 0
             for description in place.head["arrays"]:
                 stop = start + description["size"]
-                arrays.append(unpack(description, content[start:stop]))
+                arrays.append(unpack_array(description, content[start:stop]))
                 start = stop
         # what a computer that lost its power has left may be anything
         except (OSError, KeyError, TypeError, ValueError, RuntimeError):

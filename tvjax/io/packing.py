@@ -15,7 +15,7 @@ Packing: TypeAlias = Mapping[str, Any]
 SMALL = 4096
 
 
-def pack(array: np.ndarray) -> tuple[Packing, bytes]:
+def pack_array(array: np.ndarray) -> tuple[Packing, bytes]:
     """Return how an array is packed, and the bytes."""
     array = np.asarray(array)
     squeezed = array.nbytes > SMALL and array.dtype.kind in "iuf"
@@ -29,8 +29,8 @@ def pack(array: np.ndarray) -> tuple[Packing, bytes]:
     return packing, content
 
 
-def unpack(packing: Packing, content: bytes) -> np.ndarray:
-    """Return the array that `pack` has made into bytes.
+def unpack_array(packing: Packing, content: bytes) -> np.ndarray:
+    """Return the array that `pack_array` has made into bytes.
 
     Raises:
         ValueError: The bytes are not what the packing says.
