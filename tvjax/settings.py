@@ -36,6 +36,7 @@ class Settings:
         dtype: Type of the output: `uint32`, `int32` or `float32`.
         scale: Stored value of one count.
         overwrite: Whether an existing output is replaced.
+        resume: Whether to go on from what an unfinished run to this output has kept.
         force: Whether to denoise what tvjax denoised before.
         emit: Integration programs to write input lines for.
     """
@@ -52,6 +53,7 @@ class Settings:
     dtype: str | None = None
     scale: int | None = None
     overwrite: bool = False
+    resume: bool = False
     force: bool = False
     emit: tuple[str, ...] = ()
 
@@ -132,6 +134,7 @@ class TrainingSettings:
         frames: Range of frames `A:B` as Python slices, from 0 and without B.
         dataset: Path of the images in an HDF5 file that holds several stacks.
         overwrite: Whether an existing output is replaced.
+        resume: Whether to go on from what an unfinished run to this output has kept.
         force: Whether to learn from what tvjax denoised before.
     """
 
@@ -146,6 +149,7 @@ class TrainingSettings:
     frames: str | None = None
     dataset: str | None = None
     overwrite: bool = False
+    resume: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -179,6 +183,7 @@ class StackSettings:
         memory: Greatest number of bytes that parts of the stack take in memory.
         dtype: Type of the output: `float32` or `float64`.
         overwrite: Whether an existing output is replaced.
+        resume: Whether to go on from what an unfinished run to this output has kept.
         force: Whether to denoise what tvjax denoised before.
     """
 
@@ -197,6 +202,7 @@ class StackSettings:
     memory: int = 2 * 10**9
     dtype: str | None = None
     overwrite: bool = False
+    resume: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:

@@ -202,5 +202,15 @@ def test_a_signal_in_the_middle_of_writing_ends_it_cleanly(tmp_path):
         [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.stdout == "5 130\n" * 2, done.stderr
-    assert done.stderr == "tvjax: Interrupted: nothing was written.\n" * 2
-    assert not list((tmp_path / "clean").iterdir())
+    first, unfinished, second = done.stderr.splitlines()
+    sentence = (
+        "tvjax: Interrupted: clean/scan_master.h5 was not written yet, 3 of 8 frames "
+        "are kept, and the same command with --resume goes on."
+    )
+    assert first == second == sentence
+    assert unfinished.startswith(
+        "tvjax: An earlier run to clean/scan_master.h5 was not finished, and 3 of 8 "
+        "frames of it are kept: --resume goes on from there"
+    )
+    left = {path.name for path in (tmp_path / "clean").iterdir()}
+    assert left == {".scan.h5.journal", ".scan.h5.earlier.journal"}

@@ -3,10 +3,13 @@ import json
 import jax
 import numpy as np
 import pytest
+from jax import numpy as jnp
 
+from tests.learning.patterns import tiny
 from tvjax import symmetry
 from tvjax.io import open_series, save_series, series_of
 from tvjax.learning import CountNetwork, save_counts
+from tvjax.learning.checkpoint import save_checkpoint, TrainingState
 from tvjax.pipeline import symmetry as patterns_by_symmetry, training
 
 SHAPE, CENTRE = (48, 64), (23.5, 31.0)
@@ -86,14 +89,27 @@ def test_a_network_is_trained_and_used(tvjax, patterns, tmp_path, monkeypatch):
 def test_an_interrupted_training_says_how_to_go_on(
     tvjax, patterns, tmp_path, monkeypatch
 ):
-    def interrupt(*_, **__):
+    def interrupt(*_, checkpoint, **__):
+        log = [{"step": 50.0}]
+        zero, least = jnp.zeros((), "int32"), jnp.ones((), "float32")
+        state = TrainingState(tiny(1), (), tiny(1), least, zero, zero)
+        save_checkpoint(checkpoint, state, log, fingerprint={})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "train", interrupt)
-    centre = ("--group", "friedel", "--centre", "23.5,31")
-    result = tvjax("train", patterns, "-o", tmp_path / "w.safetensors", *centre)
+    output = tmp_path / "w.safetensors"
+    train = "train", patterns, "-o", output, "--group", "friedel", "--centre", "23.5,31"
+    result = tvjax(*train)
     assert result.exit_code == 130
-    assert "the same command goes on from" in result.stderr
+    assert result.stderr == (
+        f"tvjax: Interrupted: {output} was not written yet, 50 steps are kept, and the "
+        "same command with --resume goes on.\n"
+    )
+    again = tvjax(*train)
+    assert again.stderr.startswith(
+        f"tvjax: An earlier training of {output} was not finished, and 50 steps of it "
+        "are kept: --resume goes on from there"
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,18 @@ import pytest
 from tests.learning.patterns import assert_same, CENTRE, counts, KEY, OPTIONS, tiny
 from tvjax.learning import train, TrainingSeries
 from tvjax.learning.checkpoint import (
+    count_steps,
     Hyperparameters,
     log_file,
     make_fingerprint,
+    OtherTraining,
     read_checkpoint,
     save_checkpoint,
     TrainingState,
     write_log,
 )
 
+THIS = {"data": "a", "key": "1"}
 WANTED = Hyperparameters(12, 2, 16, 2e-3, 4, 20)
 
 
@@ -28,8 +31,8 @@ def state():
 
 def test_state_comes_back_to_the_bit(state, tmp_path):
     file, log = tmp_path / "training", [{"step": 3, "loss": 1.0, "held_out": 0.5}]
-    save_checkpoint(file, state, log, fingerprint="this one")
-    again, lines = read_checkpoint(file, lambda: state, fingerprint="this one")
+    save_checkpoint(file, state, log, fingerprint=THIS)
+    again, lines = read_checkpoint(file, lambda: state, fingerprint=THIS)
     assert lines == log
     assert jax.tree.structure(again) == jax.tree.structure(state)
     for new, old in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
@@ -40,26 +43,39 @@ def test_log_grows_by_a_line_a_checkpoint(state, tmp_path):
     file, log = tmp_path / "training", [{"step": 4.0}, {"step": 8.0}, {"step": 12.0}]
     write_log(file, log[:1])
     for num in (2, 3):
-        save_checkpoint(file, state, log[:num], fingerprint="this one")
+        save_checkpoint(file, state, log[:num], fingerprint=THIS)
     assert log_file(file) == tmp_path / "training.jsonl"
     assert [json.loads(row) for row in log_file(file).read_text().splitlines()] == log
 
 
 def test_checkpoint_of_another_fingerprint_is_refused(state, tmp_path):
     file = tmp_path / "training"
-    save_checkpoint(file, state, [{"step": 4.0}], fingerprint="this one")
-    with pytest.raises(ValueError, match="training with other data, options or key"):
-        read_checkpoint(file, lambda: state, fingerprint="another one")
+    save_checkpoint(file, state, [{"step": 4.0}], fingerprint=THIS)
+    with pytest.raises(
+        ValueError, match="is of a training with other data, key: repeat it"
+    ):
+        read_checkpoint(
+            file, lambda: state, fingerprint=THIS | {"key": "2", "data": "b"}
+        )
+
+
+def test_a_checkpoint_tells_its_steps_unless_it_is_damaged(state, tmp_path):
+    file = tmp_path / "training"
+    assert count_steps(file) is None
+    save_checkpoint(file, state, [{"step": 4.0}, {"step": 8.0}], fingerprint=THIS)
+    assert count_steps(file) == 8
+    file.write_bytes(file.read_bytes()[:-1])
+    assert count_steps(file) is None
 
 
 def test_damaged_checkpoint_is_refused(state, tmp_path):
     file = tmp_path / "training"
-    save_checkpoint(file, state, [{"step": 4.0}], fingerprint="this one")
+    save_checkpoint(file, state, [{"step": 4.0}], fingerprint=THIS)
     content = bytearray(file.read_bytes())
     content[-100] ^= 1
     file.write_bytes(content)
     with pytest.raises(ValueError, match="is damaged.*anew"):
-        read_checkpoint(file, lambda: state, fingerprint="this one")
+        read_checkpoint(file, lambda: state, fingerprint=THIS)
 
 
 def test_fingerprint_follows_from_all_that_decides_the_result(series):
@@ -80,7 +96,7 @@ def test_fingerprint_follows_from_all_that_decides_the_result(series):
             {"seed": [0, 6]},
         )
     ]
-    assert len(set(fingerprints)) == len(fingerprints)
+    assert len({json.dumps(each) for each in fingerprints}) == len(fingerprints)
     assert make_fingerprint(**told) == fingerprints[0]
 
 
@@ -113,12 +129,12 @@ def test_checkpoint_of_another_training_is_refused(series, tmp_path):
     others = TrainingSeries.of(
         counts(6, 2.0, seed=9)[0], group="friedel", centre=CENTRE
     )
-    for changed in (
-        {"series": [others], "key": KEY},
-        {"series": [series], "key": jax.random.key(6)},
-        {"series": [series], "key": KEY, "num_steps": 13},
+    for changed, what in (
+        ({"series": [others], "key": KEY}, "data"),
+        ({"series": [series], "key": jax.random.key(6)}, "key"),
+        ({"series": [series], "key": KEY, "num_steps": 13}, "options"),
     ):
-        with pytest.raises(ValueError, match="is of a training with other data"):
+        with pytest.raises(OtherTraining, match=f"is of a training with other {what}:"):
             train(**(keeping | changed))
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(ValueError, match="is cut short"):

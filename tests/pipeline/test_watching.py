@@ -223,6 +223,11 @@ def test_an_output_that_is_there_is_told_before_the_work(fill, tmp_path):
 
 
 def test_a_setting_that_makes_no_sense_is_refused(tmp_path):
-    for settings, timeout in ((SETTINGS, 0.0), (Settings(frames="0:3"), 5.0)):
+    refused = (
+        (SETTINGS, 0.0),
+        (Settings(frames="0:3"), 5.0),
+        (Settings(resume=True), 5.0),
+    )
+    for settings, timeout in refused:
         with pytest.raises(SettingsError):
             denoise_watched(tmp_path, tmp_path / "c.h5", settings, timeout=timeout)

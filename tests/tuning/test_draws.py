@@ -8,7 +8,7 @@ from tvjax.noise import Correlated, Gaussian, Poisson
 from tvjax.simulate import diffraction_image
 from tvjax.solvers import solve
 from tvjax.tuning.dealing import RepeatedFrames, SplitFrames
-from tvjax.tuning.draws import choose_by_draws, risks_by_draws
+from tvjax.tuning.draws import _Descent, _width, choose_by_draws, risks_by_draws
 
 SHAPE = (96, 96)
 
@@ -53,6 +53,16 @@ def test_another_key_moves_the_strength_by_its_chance(spots):
     assert logs.std(ddof=1) < 2.5 * chance
     assert np.ptp(logs) < np.log(1.15)
     assert all(choice.chance < choice.error for choice in found)
+
+
+def test_at_a_wall_chance_reaches_to_where_the_sign_is_certain():
+    at = [float(np.log(alpha)) for alpha in (0.67, 0.72, 0.9, 1.0)]
+    slopes, chances = [-1900.0, 470.0, 500.0, 650.0], [300.0, 250.0, 250.0, 80.0]
+    steep = 3e4  # between the first two: by that, chance were below one in a hundred
+    descent = _Descent(at, [0.0] * 4, at[1], steep, slopes, chances, True)
+    assert at[2] - at[1] < _width(descent) < at[3] - at[0]
+    certain = descent._replace(chances=[chance / 10 for chance in chances])
+    assert _width(certain) < at[1] - at[0]
 
 
 @pytest.mark.slow

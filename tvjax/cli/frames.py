@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tvjax import pipeline, report as reports
+from tvjax import io, pipeline, report as reports
 from tvjax.cli.many import denoise_inputs, tell_outcome
 from tvjax.cli.optional_value import PATIENCE, WATCH
 from tvjax.cli.options import (
@@ -19,6 +19,7 @@ from tvjax.cli.options import (
     Noise,
     Overwrite,
     ReportFolder,
+    Resume,
     Scale,
     Weighting,
 )
@@ -27,6 +28,7 @@ from tvjax.cli.running import (
     progress_bar,
     report_folder,
     sentences,
+    tell_unfinished,
 )
 from tvjax.settings import Settings, SettingsError
 
@@ -87,6 +89,7 @@ def denoise_command(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
     dry_run: Annotated[
         bool,
@@ -108,6 +111,7 @@ def denoise_command(
             dtype=dtype,
             scale=scale,
             overwrite=overwrite,
+            resume=resume,
             force=force,
             emit=_parse_emit(emit),
         )
@@ -117,6 +121,8 @@ def denoise_command(
             names: list[str], output: str | Path, report: Path | None, waiting: str
         ) -> Any:
             """Denoise one input."""
+            if not resume:
+                tell_unfinished(io.unfinished_run(Path(output)))
             with report_folder(report, overwrite=overwrite) as reserved:
                 with progress_bar(waiting) as progress:
                     if watch is None:

@@ -86,6 +86,10 @@ Scale = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an existing output.")
 ]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on where a run to this output was interrupted."),
+]
 Force = Annotated[
     bool, typer.Option("--force", help="Denoise what tvjax has denoised before.")
 ]

@@ -35,8 +35,9 @@ def sentences() -> Iterator[None]:
         if not lacks_memory(error):
             raise
         code, sentence = FAILED, failure(error)
-    except KeyboardInterrupt:
-        code, sentence = INTERRUPTED, "Interrupted: nothing was written."
+    except KeyboardInterrupt as error:
+        # where something was kept, the pipeline says so
+        code, sentence = INTERRUPTED, str(error) or "Interrupted: nothing was written."
     else:
         return
     tell(f"tvjax: {sentence}", err=True)
@@ -58,6 +59,12 @@ def report_folder(folder: Path | None, *, overwrite: bool) -> Iterator[Any]:
 
     with reserve_report(folder, overwrite=overwrite) as reserved:
         yield reserved
+
+
+def tell_unfinished(sentence: str | None) -> None:
+    """Say that an earlier run could be resumed, as long as it is not too late."""
+    if sentence is not None:
+        tell(f"tvjax: {sentence}", err=True)
 
 
 @contextmanager

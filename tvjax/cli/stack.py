@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tvjax import pipeline, report as reports
+from tvjax import io, pipeline, report as reports
 from tvjax.cli.many import denoise_inputs
 from tvjax.cli.options import (
     Axes,
@@ -20,6 +20,7 @@ from tvjax.cli.options import (
     NoiseByEnergy,
     Overwrite,
     ReportFolder,
+    Resume,
     StackOutput,
     StackType,
 )
@@ -28,6 +29,7 @@ from tvjax.cli.running import (
     progress_bar,
     report_folder,
     sentences,
+    tell_unfinished,
 )
 from tvjax.settings import parse_memory, SettingsError, StackSettings
 
@@ -65,6 +67,7 @@ def stack_command(
     memory: Memory = "2GB",
     dtype: StackType = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
     dry_run: Annotated[
         bool,
@@ -89,6 +92,7 @@ def stack_command(
             memory=parse_memory(memory),
             dtype=dtype,
             overwrite=overwrite,
+            resume=resume,
             force=force,
         )
         keep_compiled()
@@ -97,6 +101,8 @@ def stack_command(
             names: list[str], output: Path, report: Path | None, waiting: str
         ) -> Any:
             """Denoise one stack."""
+            if not resume:
+                tell_unfinished(io.unfinished_run(output))
             with report_folder(report, overwrite=overwrite) as reserved:
                 with progress_bar(waiting, "steps") as progress:
                     outcome = pipeline.denoise_stack_files(

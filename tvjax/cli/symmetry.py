@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tvjax import pipeline, report as reports
+from tvjax import io, pipeline, report as reports
 from tvjax.cli.many import denoise_inputs
 from tvjax.cli.options import (
     Dataset,
@@ -19,15 +19,16 @@ from tvjax.cli.options import (
     Noise,
     Overwrite,
     ReportFolder,
+    Resume,
     Scale,
 )
 from tvjax.cli.running import (
-    INTERRUPTED,
     keep_compiled,
     progress_bar,
     report_folder,
     sentences,
     tell,
+    tell_unfinished,
 )
 from tvjax.settings import SymmetrySettings, TrainingSettings
 
@@ -84,6 +85,7 @@ def symmetry_command(
     dtype: FrameType = None,
     scale: Scale = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Find the symmetry, write nothing.")
@@ -104,6 +106,7 @@ def symmetry_command(
             dtype=dtype,
             scale=scale,
             overwrite=overwrite,
+            resume=resume,
             force=force,
         )
         keep_compiled()
@@ -112,6 +115,8 @@ def symmetry_command(
             names: list[str], output: Path, report: Path | None, waiting: str
         ) -> Any:
             """Denoise the patterns of one input."""
+            if not resume:
+                tell_unfinished(io.unfinished_run(output))
             with report_folder(report, overwrite=overwrite) as reserved:
                 with progress_bar(waiting) as progress:
                     outcome = pipeline.denoise_symmetric_files(
@@ -140,6 +145,7 @@ def predict_command(
     dtype: FrameType = None,
     scale: Scale = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
 ) -> None:
     """Denoise scattering patterns with a network from `tvjax train`."""
@@ -158,6 +164,7 @@ def predict_command(
         dtype=dtype,
         scale=scale,
         overwrite=overwrite,
+        resume=resume,
         force=force,
     )
 
@@ -184,6 +191,7 @@ def train_command(
     frames: Frames = None,
     dataset: Dataset = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     force: Force = False,
 ) -> None:
     """Train a network on noisy patterns, which have nothing but their symmetry."""
@@ -200,19 +208,14 @@ def train_command(
             frames=frames,
             dataset=dataset,
             overwrite=overwrite,
+            resume=resume,
             force=force,
         )
+        if not resume:
+            tell_unfinished(pipeline.unfinished_training(output))
         keep_compiled()
-        try:
-            with progress_bar("finding the symmetry", "steps") as progress:
-                outcome = pipeline.train_on_files(
-                    inputs, output, settings, progress=progress
-                )
-        except KeyboardInterrupt:
-            tell(
-                "tvjax: Interrupted: no weights were written; the same command goes on "
-                f"from {output.with_suffix('.checkpoint')}, if there is one.",
-                err=True,
+        with progress_bar("finding the symmetry", "steps") as progress:
+            outcome = pipeline.train_on_files(
+                inputs, output, settings, progress=progress
             )
-            raise typer.Exit(INTERRUPTED) from None
         tell(outcome.report())

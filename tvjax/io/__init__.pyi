@@ -19,6 +19,9 @@ from .inputs import (
     names_several as names_several,
     single_input as single_input,
 )
+from .journal import (
+    unfinished_run as unfinished_run,
+)
 from .output_names import (
     is_folder as is_folder,
 )
@@ -87,5 +90,6 @@ __all__ = [
     "Stack",
     "stack_of",
     "Tally",
+    "unfinished_run",
     "write_maps",
 ]

@@ -1,11 +1,14 @@
 """The record of how an output came about."""
 
 import dataclasses
+import functools
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, UTC
 from importlib.metadata import version
+from pathlib import Path
 
 # Name of the program, and of its group in an HDF5 file.
 PROGRAM = "tvjax"
@@ -17,6 +20,17 @@ Json = Mapping[str, str | int | float | bool | Sequence | Mapping | None]
 def program() -> str:
     """Return program and version, as written into every output."""
     return f"{PROGRAM} {version(PROGRAM)}"
+
+
+@functools.cache
+def program_digest() -> str:
+    """Return what tells this program from any with another line in it."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256(program().encode())
+    for file in sorted(package.rglob("*.py")):
+        digest.update(file.relative_to(package).as_posix().encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)

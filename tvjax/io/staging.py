@@ -20,7 +20,7 @@ from tvjax.io.errors import cannot_write, FileError
 from tvjax.io.file_names import unnumbered_stem
 
 # Errors of file systems that have no locks, and of those that have no hard links.
-_NO_LOCKS = frozenset(
+NO_LOCKS = frozenset(
     {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 )
 _NO_LINKS = frozenset(
@@ -53,7 +53,7 @@ class Claim:
         """
         self.token = secrets.token_hex(8)
         self._output = output
-        self._file = _lock_file(output)
+        self._file = hidden_file(output, "lock")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._acquire()
@@ -100,10 +100,10 @@ class Claim:
                     "end, or choose another name."
                 ) from None
             except OSError as error:
-                if created and error.errno in _NO_LOCKS:
+                if created and error.errno in NO_LOCKS:
                     return descriptor
                 os.close(descriptor)
-                if error.errno in _NO_LOCKS:
+                if error.errno in NO_LOCKS:
                     raise FileError(
                         f"{self._output} may be being written by another run, since "
                         f"{self._file} is there: remove it if there is none."
@@ -437,13 +437,14 @@ def _exists(path: Path) -> FileError:
     return FileError(f"{path} exists: choose another name or pass --overwrite.")
 
 
-def _lock_file(output: Path) -> Path:
-    """Return one name for outputs that write the same files.
+def hidden_file(output: Path, kind: str) -> Path:
+    """Return the name beside an output of what a run holds or keeps for itself.
 
-    `x.cbf` and `x_####.cbf` do, as do `x.h5` and `x_master.h5`.
+    It is one for outputs that write the same files: `x.cbf` and `x_####.cbf` do, as do
+    `x.h5` and `x_master.h5`.
     """
     stem = unnumbered_stem(output).removesuffix("_master")
-    return output.with_name(f".{stem}{output.suffix}.lock")
+    return output.with_name(f".{stem}{output.suffix}.{kind}")
 
 
 def unfinished_name(path: Path, token: str) -> Path:

@@ -91,7 +91,22 @@ class SeriesWriter:
         Raises:
             FileError: The disk is full, or cannot be written for another reason.
         """
-        stored, tally = self.encoding.encode(image, frame, self._like.invalid_values)
+        self.append(*self.encode(image, frame), frame)
+
+    def encode(
+        self, image: Num[np.ndarray, "height width"], frame: Frame
+    ) -> tuple[Num[np.ndarray, "height width"], Tally]:
+        """Return `image`, denoised from `frame`, as stored, and what that did to it."""
+        return self.encoding.encode(image, frame, self._like.invalid_values)
+
+    def append(
+        self, stored: Num[np.ndarray, "height width"], tally: Tally, frame: Frame
+    ) -> None:
+        """Write the next frame, which is encoded, perhaps by an earlier run.
+
+        Raises:
+            FileError: The disk is full, or cannot be written for another reason.
+        """
         self.tally = self.tally.plus(tally)
         self._ledger.note(stored, frame)
         self._sink.append(stored, frame)

@@ -158,7 +158,7 @@ class _Plan(NamedTuple):
     checks: list[TrainingPair]  # pairs of the frames that are held out
     optimizer: optax.GradientTransformation
     seed: list[int]
-    fingerprint: str
+    fingerprint: dict[str, str]
 
     def rng(self, step: int) -> np.random.Generator:
         """Random numbers that depend on nothing but the key and the step."""

@@ -98,7 +98,8 @@ def write_weights(
             difference = "it has other numbers"
         raise lost(Path(path), difference)
 
-    replace_file(Path(path), save(arrays, metadata=dict(facts) | own), prove)
+    content = save(arrays, metadata=dict(facts) | own)
+    replace_file(Path(path), _in_order(content), prove)
 
 
 def read_weights(path: str | os.PathLike[str], *, version: str) -> Contents:
@@ -146,6 +147,19 @@ def name_leaves(tree: PyTree) -> dict[str, Any]:
         jax.tree_util.keystr(path, simple=True, separator="."): leaf
         for path, leaf in leaves
     }
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors file with the facts of its header in alphabetic order.
+
+    The library leaves their order to chance, and equal weights would differ.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _parse_sizes(

@@ -19,6 +19,9 @@ from .symmetry import (
 from .training import (
     train_on_files as train_on_files,
 )
+from .training_checkpoint import (
+    unfinished_training as unfinished_training,
+)
 from .watching import (
     denoise_watched as denoise_watched,
 )
@@ -32,4 +35,5 @@ __all__ = [
     "inspect_files",
     "noise_model",
     "train_on_files",
+    "unfinished_training",
 ]

@@ -5,11 +5,10 @@ scan. Then frames stream: one thread reads ahead, this one denoises, one compres
 and writes, and memory holds a handful of frames however long the scan is.
 """
 
-import dataclasses
 import functools
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -31,13 +30,16 @@ from tvjax.io import (
     SeriesWriter,
     Tally,
 )
+from tvjax.io.journal import check_journal, Header, unfinished_run
 from tvjax.io.reading import Paths
 from tvjax.noise import describe_noise, Noise
 from tvjax.pipeline.frames_outcome import (
     DenoisedFrames,
+    DenoisedPatterns,
     Example,
     FramesOutcome,
     Record,
+    RECORDED,
 )
 from tvjax.pipeline.input import (
     describe_series,
@@ -49,7 +51,18 @@ from tvjax.pipeline.input import (
     sample_frames,
 )
 from tvjax.pipeline.left import leave, leave_all, LEFT
+from tvjax.pipeline.resuming import (
+    describe_run,
+    digest_of,
+    Encoded,
+    FrameKeeper,
+    kept_frames,
+    recorded,
+    resumed_in_words,
+    telling_what_is_kept,
+)
 from tvjax.pipeline.streaming import no_progress, Progress, read_ahead, write_behind
+from tvjax.result import short
 from tvjax.settings import Settings
 
 # Strengths at which the risk is computed for the report: enough for a smooth curve.
@@ -120,8 +133,31 @@ def denoise_files(
         FileError: A file cannot be read or written; nothing is left behind.
         ValueError: The frames cannot be denoised, or a setting makes no sense.
     """
+    with telling_what_is_kept(Path(output)):
+        return _denoise_files(
+            inputs,
+            Path(output),
+            settings or Settings(),
+            denoise,
+            open_frames,
+            choose_sample,
+            progress,
+            dry_run,
+        )
+
+
+def _denoise_files(
+    inputs: Paths,
+    output: Path,
+    settings: Settings,
+    denoise: DenoiseFrames,
+    open_frames: OpenFrames,
+    choose_sample: ChooseSample,
+    progress: Progress,
+    dry_run: bool,
+) -> FramesOutcome:
+    """Denoise files of frames into files."""
     start_time = time.monotonic()
-    settings = settings or Settings()
     if settings.alpha == 0:
         denoise = leave
     with open_frames(inputs, settings) as series:
@@ -140,6 +176,12 @@ def denoise_files(
         # What would fail at the start of writing shall fail before the work.
         with create(scale=settings.scale) as rehearsal:
             integers = rehearsal.encoding.dtype.kind != "f"
+            run = describe_run(series, settings)
+            unfinished = None
+            if settings.resume:
+                check_journal(output, run)
+            else:
+                unfinished = unfinished_run(output)
         if settings.repeats and len(frames) < 2:
             raise FileError(
                 f"{series.names[0]} gives one frame, and `--repeats` needs two or more "
@@ -168,28 +210,34 @@ def denoise_files(
         scale = settings.scale
         if scale is None and integers:
             scale = _fit_scale(series, sample, choice)
-        with create(scale=scale) as writer:
+        batch_size = _batch_size(series.shape)
+        run["the choice of noise and strength"] = _choice_in_words(noise, choice, scale)
+        header = Header(run, "frames", len(frames))
+        with (
+            (
+                nullcontext()
+                if dry_run
+                else kept_frames(output, header, batch_size, resume=settings.resume)
+            ) as keeper,
+            create(scale=scale) as writer,
+        ):
             records: list[Record] = []
-            if not dry_run:
+            if keeper is not None:
                 alpha = None if settings.per_frame else float(choice.alpha)
                 # what the sample chose for its spots holds for all
                 protect = choice.protection
                 if settings.per_frame or protect is None:
                     protect = protects(settings)
-                batch_size = _batch_size(series.shape)
+                method = _Method(denoise, noise, alpha, protect, batch_size, settings)
                 done = (
                     _unstack(sample, choice)
                     if len(sample) == len(frames)
-                    else _denoise_all(
-                        series,
-                        frames,
-                        _Method(denoise, noise, alpha, protect, batch_size, settings),
-                    )
+                    else _denoise_all(series, frames, method, keeper)
                 )
                 records = _write_all(
-                    done, writer, lambda count: progress(count, len(frames))
+                    done, writer, keeper, lambda count: progress(count, len(frames))
                 )
-                resolved = dataclasses.asdict(settings) | {
+                resolved = recorded(settings) | {
                     "dtype": writer.encoding.dtype.name,
                     "scale": writer.encoding.scale,
                 }
@@ -201,7 +249,7 @@ def denoise_files(
                         noise=describe_noise(noise),
                         results={
                             name: [getattr(record, name) for record in records]
-                            for name in Record._fields
+                            for name in RECORDED
                         },
                     )
                 )
@@ -210,9 +258,11 @@ def denoise_files(
             *(() if diagnosis is None else diagnosis.warnings),
             *choice.warnings,
             *_warnings(sample, choice, noise, records, writer.tally),
+            *(() if unfinished is None else (unfinished,)),
+            *(() if keeper is None else keeper.warnings()),
         )
         return FramesOutcome(
-            output=Path(output),
+            output=output,
             source=describe_series(series),
             frames=(frames.start, frames.stop),
             noise=noise,
@@ -224,6 +274,11 @@ def denoise_files(
             warnings=warnings,
             seconds=time.monotonic() - start_time,
             example=_example(sample, choice),
+            resumed=(
+                resumed_in_words(keeper.num_recalled, "frames")
+                if keeper is not None and settings.resume
+                else None
+            ),
         )
 
 
@@ -232,8 +287,13 @@ def protects(settings: Settings) -> bool:
     return settings.protect and settings.alpha is None
 
 
-# A frame, what it becomes, and how.
-_Done: TypeAlias = tuple[Frame, Num[np.ndarray, "height width"], Record]
+class _Done(NamedTuple):
+    """A frame, and what it becomes; or what it became in an earlier run."""
+
+    frame: Frame
+    image: Num[np.ndarray, "height width"] | None
+    record: Record
+    encoded: Encoded | None = None
 
 
 class _Method(NamedTuple):
@@ -267,31 +327,54 @@ def _example(sample: list[Frame], choice: DenoisedFrames) -> Example:
     return Example(sample[middle].index, images[middle], after, mask[middle])
 
 
+def _choice_in_words(noise: Noise, choice: DenoisedFrames, scale: int | None) -> str:
+    """Return what was chosen, to the last bit of the images that it gave."""
+    chosen = (noise, choice.image, choice.alpha, choice.protection)
+    alpha = short(np.asarray(choice.alpha))
+    return f"alpha {alpha}, scale {scale}, {digest_of(chosen)[:12]}"
+
+
 def _denoise_all(
-    series: Series, frames: range, method: _Method
+    series: Series, frames: range, method: _Method, keeper: FrameKeeper
 ) -> Generator[_Done, None, None]:
-    """Yield each frame with what it becomes, reading ahead."""
+    """Yield each frame with what it becomes or has become, reading ahead."""
     all_frames = series.frames(frames.start, frames.stop)
     if method.alpha == 0:
-        yield from leave_all(all_frames)
+        for frame, image, record in leave_all(all_frames):
+            yield _Done(frame, image, record)
         return
     source = _batches(all_frames, method.batch_size)
     with closing(read_ahead(source)) as batches:
         for batch in batches:
-            yield from _denoised(batch, method)
+            kept = keeper.recall(batch)
+            if kept is None:
+                yield from _denoised(batch, method)
+            else:
+                for frame, encoded in zip(batch, kept, strict=True):
+                    yield _Done(frame, None, encoded.record, encoded)
 
 
 def _write_all(
     done: Generator[_Done, None, None],
     writer: SeriesWriter,
+    keeper: FrameKeeper,
     progress: Callable[[int], None],
 ) -> list[Record]:
     """Write frames while the next ones are denoised, and return their records."""
     records: list[Record] = []
-    with closing(done), write_behind(writer.write) as write:
-        for frame, image, record in done:
-            write(image, frame)
-            records.append(record)
+
+    def write(each: _Done) -> None:
+        frame, image, record, encoded = each
+        if image is not None:
+            encoded = Encoded(*writer.encode(image, frame), record)
+            keeper.keep(frame, encoded)
+        assert encoded is not None
+        writer.append(encoded.stored, encoded.tally, frame)
+
+    with closing(done), write_behind(write) as write_later:
+        for each in done:
+            write_later(each)
+            records.append(each.record)
             progress(len(records))
     return records
 
@@ -319,7 +402,7 @@ def _denoised(batch: list[Frame], method: _Method) -> Iterator[_Done]:
         if frame.mask.any():
             yield next(done)
         else:
-            yield frame, np.zeros(frame.data.shape), LEFT
+            yield _Done(frame, np.zeros(frame.data.shape), LEFT)
 
 
 def _unstack(
@@ -331,9 +414,22 @@ def _unstack(
         np.broadcast_to(np.asarray(value), len(images))
         for value in (result.alpha, result.relative_gap, result.converged)
     )
+    alone = np.zeros(len(images), bool)
+    told: Sequence[tuple[str, ...]] = [()] * len(images)
+    if isinstance(result, DenoisedPatterns):
+        alone, told = result.alone, result.told
     for index, frame in enumerate(frames):
-        record = Record(float(alpha[index]), float(gap[index]), bool(converged[index]))
-        yield frame, images[index], record
+        yield _Done(
+            frame,
+            images[index],
+            Record(
+                float(alpha[index]),
+                float(gap[index]),
+                bool(converged[index]),
+                bool(alone[index]),
+                told[index],
+            ),
+        )
 
 
 def _batch_size(shape: tuple[int, int]) -> int:

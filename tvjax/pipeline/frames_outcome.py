@@ -1,5 +1,6 @@
 """The outcome of denoising a scan, frame by frame."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -64,12 +65,33 @@ class DenoisedFrames(Protocol):
         ...
 
 
+@runtime_checkable
+class DenoisedPatterns(DenoisedFrames, Protocol):
+    """What files need to know of frames that were denoised by their symmetry."""
+
+    @property
+    def alone(self) -> Bool[np.ndarray, " frame"]:
+        """Whether each refused the symmetry, and was denoised by itself."""
+        ...
+
+    @property
+    def told(self) -> Sequence[tuple[str, ...]]:
+        """What deserves a second look in each."""
+        ...
+
+
 class Record(NamedTuple):
     """How one frame was denoised."""
 
     alpha: float  # in the unit of the data; 0 for a frame without a valid pixel
     relative_gap: float  # certified, over the objective
     converged: bool
+    alone: bool = False  # whether it refused the symmetry that the others have
+    told: tuple[str, ...] = ()  # what deserves a second look in it alone
+
+
+# What an output records of each frame.
+RECORDED = ("alpha", "relative_gap", "converged")
 
 
 class Example(NamedTuple):
@@ -94,6 +116,8 @@ class FramesOutcome(AbstractOutcome):
         tally: What writing did to the valid pixels.
         scale: Stored value of one count.
         example: One frame of the sample before and after.
+        resumed: What was taken from an earlier run, in words; None where that was not
+            asked for.
     """
 
     frames: tuple[int, int]
@@ -104,6 +128,7 @@ class FramesOutcome(AbstractOutcome):
     tally: Tally
     scale: int
     example: Example
+    resumed: str | None = None
 
     def facts(self) -> dict[str, str]:
         """Input, noise, strength and what writing did, a sentence each."""
@@ -128,6 +153,8 @@ class FramesOutcome(AbstractOutcome):
                 "pixels": f"{negative} negative, {saturated} saturated",
                 "time": f"{self.seconds:.1f} s, {speed:.3g} frames/s",
             }
+        if self.resumed is not None:
+            facts["resumed"] = self.resumed
         facts["output"] = str(self.output)
         if self.scale != 1:
             facts["scale"] = (

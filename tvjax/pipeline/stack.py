@@ -24,6 +24,7 @@ from tvjax.io import (
     SeriesWriter,
     Stack,
 )
+from tvjax.io.journal import Header, unfinished_run
 from tvjax.io.reading import Paths
 from tvjax.io.stack import Cut
 from tvjax.noise import Gaussian, Noise
@@ -38,6 +39,13 @@ from tvjax.pipeline.input import (
     sample_frames,
 )
 from tvjax.pipeline.maps import attach_map, map_stack, read_references
+from tvjax.pipeline.resuming import (
+    describe_run,
+    kept_results,
+    recorded,
+    resumed_in_words,
+    telling_what_is_kept,
+)
 from tvjax.pipeline.stack_outcome import (
     component_values,
     evidence_of,
@@ -49,6 +57,7 @@ from tvjax.pipeline.stack_outcome import (
 from tvjax.pipeline.streaming import no_progress, Progress, read_ahead, write_behind
 from tvjax.settings import SettingsError, StackSettings
 from tvjax.stack import Components, fit_components
+from tvjax.stack.denoise import Remember
 
 # Deviations of the residual over the noise between these are not worth a warning.
 PLAUSIBLE = 0.8, 1.1
@@ -70,6 +79,7 @@ class FitStack(Protocol):
         mask: Bool[np.ndarray, "height width"],
         memory: int,
         progress: Progress,
+        remember: Remember | None,
     ) -> Components:
         """Find the components of a stack and denoise them."""
         ...
@@ -106,13 +116,42 @@ def denoise_stack_files(
             nothing is left behind.
         ValueError: The data make no sense, or a setting.
     """
+    with telling_what_is_kept(Path(output)):
+        return _denoise_stack_files(
+            inputs,
+            Path(output),
+            settings or StackSettings(),
+            fit=fit,
+            compare=compare,
+            progress=progress,
+            dry_run=dry_run,
+        )
+
+
+def _denoise_stack_files(
+    inputs: Paths,
+    output: Path,
+    settings: StackSettings,
+    *,
+    fit: FitStack,
+    compare: bool,
+    progress: Progress,
+    dry_run: bool,
+) -> StackOutcome:
+    """Denoise the files of an energy stack into a file."""
     start_time = time.monotonic()
-    settings = settings or StackSettings()
     with ExitStack() as files:
         stack = files.enter_context(open_energies(inputs, settings))
         references = read_references(settings, stack)
         with _create(output, stack, settings):
             pass  # what would fail at the start of writing shall fail before the work
+        unfinished = None if settings.resume else unfinished_run(output)
+        memory = None
+        if not dry_run:
+            header = Header(describe_run(stack.series, settings), "steps")
+            memory = files.enter_context(
+                kept_results(output, header, resume=settings.resume)
+            )
         counts, lights = stack, []
         if settings.flat is not None:
             lights = [
@@ -131,7 +170,9 @@ def denoise_stack_files(
         def denoise(
             stack: Stack, mask: Bool[np.ndarray, "height width"], rank: int | None
         ) -> Components:
-            return _fit(fit, stack, mask, rank, noise, density, settings, progress)
+            return _fit(
+                fit, stack, mask, rank, noise, density, settings, progress, memory
+            )
 
         jitter = None
         if settings.register:
@@ -158,7 +199,7 @@ def denoise_stack_files(
         lost = int(np.count_nonzero(stack.series.mask & ~mask))
         warnings = _warnings(components, settings, lost, jitter, residuals)
         return StackOutcome(
-            output=Path(output),
+            output=output,
             source=describe_series(counts.series),
             shape=stack.shape,
             energies=stack.energies,
@@ -178,6 +219,13 @@ def denoise_stack_files(
                 *components.warnings,
                 *warnings,
                 *maps.notes,
+                *(() if unfinished is None else (unfinished,)),
+                *(() if memory is None else memory.warnings()),
+            ),
+            resumed=(
+                resumed_in_words(memory.num_recalled, "steps")
+                if memory is not None and settings.resume
+                else None
             ),
             seconds=time.monotonic() - start_time,
         )
@@ -284,6 +332,7 @@ def _fit(
     density: DensityNoise | None,
     settings: StackSettings,
     progress: Progress,
+    remember: Remember | None,
 ) -> Components:
     """Denoise; where the noise of a density is known, in units of its levels."""
     if density is not None:
@@ -296,6 +345,7 @@ def _fit(
         rank=rank,
         memory=settings.memory,
         progress=progress,
+        remember=remember,
     )
     return found if density is None else _multiplied(found, density.levels)
 
@@ -339,7 +389,7 @@ def _provenance(
         results["shifts"] = jitter.shifts.tolist()
         results["shift_confidence"] = jitter.confidence.tolist()
     return Provenance(
-        settings=dataclasses.asdict(settings),
+        settings=recorded(settings),
         inputs=stack.series.names,
         frames=(0, stack.shape[0]),
         noise=noise_values(noise),

@@ -84,6 +84,8 @@ class StackOutcome(AbstractOutcome):
         chemistry: Maps of the denoised stack, where there are any.
         chemistry_before: The same maps of the stack before.
         map: The file with the maps, if one was written.
+        resumed: What was taken from an earlier run, in words; None where that was not
+            asked for.
     """
 
     shape: tuple[int, int, int]
@@ -99,6 +101,7 @@ class StackOutcome(AbstractOutcome):
     chemistry: Chemistry | None
     chemistry_before: Chemistry | None
     map: Path | None
+    resumed: str | None = None
 
     def facts(self) -> dict[str, str]:
         """Input, noise, components, shifts, map and residual, a sentence each."""
@@ -133,6 +136,8 @@ class StackOutcome(AbstractOutcome):
                 f"{self.residuals.deviation:.3f} of the noise, neighbors "
                 f"correlate by {self.residuals.correlation:.3f}"
             )
+        if self.resumed is not None:
+            facts["resumed"] = self.resumed
         facts["time"] = f"{self.seconds:.1f} s"
         facts["output"] = str(self.output)
         return facts

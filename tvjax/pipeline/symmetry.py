@@ -4,6 +4,7 @@ Group and centre are settled once, on the sum of a few frames, which tells them 
 Then the frames stream as those of any scan do.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -19,7 +20,7 @@ from tvjax.io.reading import Paths
 from tvjax.learning import CountNetwork, load_counts, predict
 from tvjax.noise import estimate_noise, Noise
 from tvjax.pipeline.frames import denoise_files
-from tvjax.pipeline.frames_outcome import FramesOutcome
+from tvjax.pipeline.frames_outcome import DenoisedPatterns, FramesOutcome
 from tvjax.pipeline.input import open_input
 from tvjax.pipeline.outcome import AbstractOutcome
 from tvjax.pipeline.streaming import no_progress, Progress
@@ -91,14 +92,19 @@ def denoise_symmetric_files(
     denoised = denoise_files(
         inputs, output, settings, denoise=denoiser, progress=progress, dry_run=dry_run
     )
+    records, choice = denoised.records, denoised.choice
+    num_alone = sum(record.alone for record in records)
+    told = [record.told for record in records]
+    if not records and isinstance(choice, DenoisedPatterns):
+        num_alone, told = int(np.count_nonzero(choice.alone)), choice.told
     return SymmetryOutcome(
         output=denoised.output,
         source=denoised.source,
-        warnings=(*denoiser.warnings(), *denoised.warnings),
+        warnings=(*_doubts(num_alone, told), *denoised.warnings),
         seconds=denoised.seconds,
         denoised=denoised,
         choice=denoiser.choice,
-        num_alone=denoiser.doubts.num_alone,
+        num_alone=num_alone,
     )
 
 
@@ -195,44 +201,8 @@ class _Pattern(NamedTuple):
     relative_gap: float
     converged: bool
     at_bound: bool
-    warnings: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     alone: bool = False  # it refuses the symmetry that the others have
-
-
-class _Doubts(NamedTuple):
-    """What deserves a second look in several frames.
-
-    Attributes:
-        told: For each kind of warning, that of the first frame, and in how many.
-        num_frames: Number of frames.
-        num_alone: Number of those that refuse the symmetry of the others.
-    """
-
-    told: dict[str, tuple[str, int]] = {}
-    num_frames: int = 0
-    num_alone: int = 0
-
-    def plus(self, pattern: _Pattern) -> "_Doubts":
-        """Return these with those of one more frame."""
-        told = dict(self.told)
-        for warning in pattern.warnings:
-            kind = warning.partition(":")[0]  # behind it are the numbers of a frame
-            first, count = told.get(kind, (warning, 0))
-            told[kind] = first, count + 1
-        return _Doubts(told, self.num_frames + 1, self.num_alone + pattern.alone)
-
-    def sentences(self) -> Iterator[str]:
-        """Yield a sentence for each kind of warning."""
-        if self.num_alone:
-            yield (
-                f"{self.num_alone} frames refuse the symmetry that the first ones "
-                "have: TV alone has denoised them"
-            )
-        for warning, count in self.told.values():
-            if self.num_frames == 1:
-                yield warning
-            else:
-                yield f"in {count} of {self.num_frames} frames {warning}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,10 +214,12 @@ class _Patterns:
     relative_gap: Float[np.ndarray, " frame"]
     converged: Bool[np.ndarray, " frame"]
     at_bound: Bool[np.ndarray, " frame"]
+    alone: Bool[np.ndarray, " frame"]
     curve: Curve | None = None
     alpha_error: None = None
     protection: None = None
-    # the denoiser tells those of all frames at the end
+    told: Sequence[tuple[str, ...]] = ()  # warnings about each
+    # those of all frames are told at the end
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -259,7 +231,32 @@ class _Patterns:
             relative_gap=np.array([pattern.relative_gap for pattern in patterns]),
             converged=np.array([pattern.converged for pattern in patterns]),
             at_bound=np.array([pattern.at_bound for pattern in patterns]),
+            alone=np.array([pattern.alone for pattern in patterns]),
+            told=[pattern.told for pattern in patterns],
         )
+
+
+def _doubts(num_alone: int, told: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield a sentence for each kind of warning about single frames.
+
+    Args:
+        num_alone: Number of frames that refuse the symmetry of the others.
+        told: Warnings about each frame.
+    """
+    if num_alone:
+        yield (
+            f"{num_alone} frames refuse the symmetry that the first ones "
+            "have: TV alone has denoised them"
+        )
+    kinds: dict[str, list[str]] = {}
+    for warning in itertools.chain.from_iterable(told):
+        kind = warning.partition(":")[0]  # behind it are the numbers of a frame
+        kinds.setdefault(kind, []).append(warning)
+    for warnings in kinds.values():
+        if len(told) == 1:
+            yield warnings[0]
+        else:
+            yield f"in {len(warnings)} of {len(told)} frames {warnings[0]}"
 
 
 class _SymmetricDenoiser:
@@ -269,8 +266,6 @@ class _SymmetricDenoiser:
         self, settings: SymmetrySettings, centre: str | tuple[float, float]
     ) -> None:
         self.choice = Choice(None, None)
-        self.doubts = _Doubts()
-        self._streams = False  # whether the frames that settled it come again
         self._num_settled = 0  # frames that settled it
         self._settings = settings
         self._centre = centre
@@ -301,9 +296,6 @@ class _SymmetricDenoiser:
                 y, mask, self._settings.group, self._centre, noise
             )
             self._num_settled = len(y)
-        elif not self._streams:
-            self._streams = True
-            self.doubts = _Doubts()
         patterns: list[_Pattern] = []
         for index, (frame, valid) in enumerate(zip(y, mask, strict=True)):
             if index and np.array_equal(frame, y[index - 1]):
@@ -314,13 +306,8 @@ class _SymmetricDenoiser:
                 if self._network is None
                 else self._by_network(self._network, frame, valid)
             )
-            self.doubts = self.doubts.plus(pattern)
             patterns.append(pattern)
         return _Patterns.of(patterns)
-
-    def warnings(self) -> tuple[str, ...]:
-        """What deserves a second look in the frames denoised so far."""
-        return tuple(self.doubts.sentences())
 
     def _by_orbits(
         self, frame: Num[np.ndarray, "height width"], noise: Noise, mask: Mask

@@ -31,6 +31,7 @@ from tvjax.pipeline.symmetry import (
     settle_symmetry,
     wanted_centre,
 )
+from tvjax.pipeline.training_checkpoint import checkpoint_of, unfinished_training
 from tvjax.settings import TrainingSettings
 from tvjax.symmetry import Choice
 
@@ -49,11 +50,14 @@ class TrainingOutcome(AbstractOutcome):
         num_frames: Number of frames that were learned from.
         choice: The symmetry that the frames have.
         log: Losses, a record a check.
+        resumed: What was taken from an earlier run, in words; None where that was not
+            asked for.
     """
 
     num_frames: int
     choice: Choice
     log: tuple[dict[str, float], ...]
+    resumed: str | None = None
 
     def facts(self) -> dict[str, str]:
         """Input, symmetry and losses, a sentence each."""
@@ -61,6 +65,8 @@ class TrainingOutcome(AbstractOutcome):
         facts = {"input": f"{self.source}, {self.num_frames} frames"}
         if self.choice.agreement is not None:
             facts["symmetry"] = self.choice.agreement.report()
+        if self.resumed is not None:
+            facts["resumed"] = self.resumed
         return facts | {
             "training": f"{self.log[-1]['step']} steps, best after {best['step']}",
             "held out": f"{self.log[0]['held_out']:.5g} at first, "
@@ -89,7 +95,7 @@ def train_on_files(
     """Train a network on a series of patterns that have a symmetry.
 
     A checkpoint and the log lie beside the output. An interrupted training goes on from
-    them, to the same result, when it is started again; the checkpoint goes in the end.
+    them, to the same result, when it is resumed; the checkpoint goes in the end.
 
     Args:
         inputs: As for `denoise_files`.
@@ -101,9 +107,10 @@ def train_on_files(
         What was done.
 
     Raises:
-        FileError: A file cannot be read or written.
-        ValueError: The data refuse the symmetry, are no counts or too few; a
-            checkpoint is of another training; there is no such device.
+        FileError: A file cannot be read or written, or what is to be resumed is of
+            another training.
+        ValueError: The data refuse the symmetry, are no counts or too few; there is no
+            such device.
     """
     start_time = time.monotonic()
     settings, output = settings or TrainingSettings(), Path(output)
@@ -133,8 +140,12 @@ def train_on_files(
             "the data refuse every symmetry, and there is nothing to learn from: check "
             "the mask, or name group and centre."
         )
-    checkpoint = output.with_suffix(".checkpoint")
-    with _writable(output), Claim(output):
+    unfinished = None if settings.resume else unfinished_training(output)
+    with (
+        _writable(output),
+        Claim(output),
+        checkpoint_of(output, resume=settings.resume) as (checkpoint, resumed),
+    ):
         staging.refuse([output])  # another run may have ended in the meantime
         trained = train(
             TrainingSeries.of(
@@ -160,7 +171,6 @@ def train_on_files(
             centre=str(facts["centre"]),
             steps=str(trained.log[-1]["step"]),
         )
-        checkpoint.unlink(missing_ok=True)
     seconds = time.monotonic() - start_time
     return TrainingOutcome(
         output=output,
@@ -169,7 +179,8 @@ def train_on_files(
         num_frames=len(frames),
         choice=choice,
         log=tuple(trained.log),
-        warnings=warnings,
+        warnings=(*warnings, *(() if unfinished is None else (unfinished,))),
+        resumed=resumed,
     )
 
 
@@ -181,7 +192,7 @@ def _writable(output: Path) -> Iterator[None]:
     except OSError as error:
         raise FileError(
             f"{output} or its checkpoint cannot be written: {error.strerror}; free the "
-            "disk or choose another folder, and the same command goes on."
+            "disk or choose another folder; the same command with --resume goes on."
         ) from error
     except FloatingPointError as error:
         raise ValueError(str(error)) from error

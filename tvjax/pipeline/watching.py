@@ -192,6 +192,10 @@ def _check(settings: Settings, timeout: float) -> None:
         )
     if settings.frames is not None:
         raise SettingsError("`frames` are not known while they come: drop it or watch.")
+    if settings.resume:
+        raise SettingsError(
+            "`resume` goes on with files that are complete: drop it or watch."
+        )
 
 
 def _begin(

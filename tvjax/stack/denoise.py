@@ -2,13 +2,14 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Num, PRNGKeyArray
+from jaxtyping import Bool, Float, Num, PRNGKeyArray, PyTree
 
 from tvjax.arguments import as_numpy, check_noise, is_traced
 from tvjax.noise import Gaussian, Noise
@@ -38,6 +39,12 @@ SURPLUS = 2
 NUM_DRAWS = 24
 # Bytes that a block of a stack in memory may take: larger blocks are no faster.
 BLOCK_MEMORY = 2**27
+
+# Returns what a function makes of the arrays and numbers given, which it may know from
+# before; both by their names.
+Remember: TypeAlias = Callable[
+    [PyTree, Callable[[], dict[str, np.ndarray]]], dict[str, np.ndarray]
+]
 
 
 def denoise_stack(
@@ -131,6 +138,7 @@ def fit_components(
     key: PRNGKeyArray | None = None,
     memory: int = 2**30,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    remember: Remember | None = None,
 ) -> Components:
     """Denoise a stack that need not fit in memory, as `denoise_stack` does.
 
@@ -148,6 +156,9 @@ def fit_components(
         memory: Bytes that a block of rows may take.
         progress: Called with the number of rows read so far, and with all that will be
             read.
+        remember: Asked for each component, which takes long to denoise; not where
+            there are `extra` denoisers, which it cannot tell apart. By default nothing
+            is remembered.
 
     Raises:
         ValueError: As `denoise_stack`.
@@ -155,6 +166,8 @@ def fit_components(
     valid = _check(y, mask, rank)
     if noise is not None:
         check_noise(noise)
+    if remember is None or extra:
+        remember = _compute_anew
     key = jax.random.key(0) if key is None else key
     blocks = Blocks(y, valid, memory, progress, num_passes=num_passes(y))
     found = survey(y, blocks, noise, key)
@@ -166,13 +179,25 @@ def fit_components(
         )
     parts = _find_components(blocks, found, noise, rank, key)
     denoised = _denoise_each(
-        parts, rank, shared_edges=shared_edges, extra=extra, mask=valid
+        parts,
+        rank,
+        shared_edges=shared_edges,
+        extra=extra,
+        mask=valid,
+        remember=remember,
     )
     check = None
     if noise is None:
         by_frame = not tells_its_noise(blocks)
         check = check_noise_levels(y, found.sigma, valid, by_frame=by_frame)
     return _gather(denoised, parts, found, noise, check, blocks.num_valid, rank, valid)
+
+
+def _compute_anew(
+    given: PyTree, compute: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Remember nothing."""
+    return compute()
 
 
 class _Parts(NamedTuple):
@@ -258,6 +283,7 @@ def _denoise_each(
     shared_edges: bool,
     extra: Sequence[Denoiser],
     mask: Bool[np.ndarray, "height width"] | None,
+    remember: Remember,
 ) -> list[Denoised]:
     """The coefficient images denoised, the leading one first: the others follow it."""
     images, variances = parts.images, parts.variances
@@ -272,21 +298,33 @@ def _denoise_each(
         )
     denoised: list[Denoised] = []
     for k, origin in enumerate(parts.origins[:rank]):
-        one = denoise_coefficients(
-            images[k],
-            origin,
-            leading=denoised[0].image if denoised else None,
-            variance=None if variances is None else variances[k],
-            draws=jax.tree.map(operator.itemgetter(k), parts.draws),
-            correlation=1 / parts.independent,
-            mask=mask,
-            shared=together[k : k + 1],
-            extra=extra,
+        given = {
+            "image": images[k],
+            "origin": origin,
+            "leading": denoised[0].image if denoised else None,
+            "variance": None if variances is None else variances[k],
+            "draws": jax.tree.map(operator.itemgetter(k), parts.draws),
+            "correlation": 1 / parts.independent,
+            "mask": mask,
+            "shared": together[k : k + 1],
+        }
+        found = remember(given, partial(_denoise_one, extra=extra, **given))
+        one = Denoised(
+            found["image"],
+            found["alpha"].item(),
+            found["coefficients"],
+            found["cost"].item(),
         )
         denoised.append(one)
         if rank is None and not origin.clear and not one.coefficients.any():
             break  # what is fainter than noise is not worth its time
     return denoised
+
+
+def _denoise_one(**given: Any) -> dict[str, np.ndarray]:
+    """A coefficient image denoised, its parts by name."""
+    found = denoise_coefficients(given.pop("image"), given.pop("origin"), **given)
+    return {name: np.asarray(part) for name, part in found._asdict().items()}
 
 
 def _gather(
