@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tvjax.io import FileError, open_series
-from tvjax.io.errors import cannot_write, printable, reading
+from tvjax.io.errors import cannot_write, failure, printable, reading
 from tvjax.io.hdf5.read import read_dataset
 
 PATH = Path("scan.h5")
@@ -160,3 +160,10 @@ def test_characters_that_command_a_terminal_are_shown(text, shown):
 def test_no_name_in_a_sentence_moves_the_terminal():
     error = FileError("/\x1b[31mred\r\n\udcff has no \u00b5.")
     assert str(error) == "/\\x1b[31mred\\r\\n\\udcff has no \u00b5."
+
+
+def test_missing_memory_of_an_accelerator_is_told_as_such():
+    exhausted = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+    assert "JAX_PLATFORMS=cpu" in failure(exhausted)
+    assert "JAX" not in failure(MemoryError())
+    assert "RuntimeError: INTERNAL" in failure(RuntimeError("INTERNAL: a bug"))

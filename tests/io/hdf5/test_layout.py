@@ -39,3 +39,19 @@ def test_the_group_is_the_one_that_names_the_images(tmp_path, name, group):
         file[name] = FRAMES
         dataset = FrameDataset(name, file[name], 2, None)
         assert Layout(path, file, (dataset,)).group.name == group
+
+
+def test_of_several_images_a_frame_only_the_one_that_is_read_is_checked(tmp_path):
+    checked = []
+    with h5py.File(tmp_path / "stack.h5", "w") as file:
+        file["data"] = np.arange(5 * 3 * 4 * 4).reshape(5, 3, 4, 4)
+        frames = FrameDataset(
+            "/data",
+            file["data"],
+            5,
+            None,
+            channel=1,
+            check=lambda start, stop: checked.extend(range(start, stop)),
+        )
+        np.testing.assert_array_equal(frames.read(2), file["data"][2, 1])
+    assert checked == [7]  # two whole frames of three images, and one

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tvjax.io import FileError, open_series
+from tvjax.io.hdf5 import opening
 from tvjax.io.hdf5.opening import open_file
+from tvjax.io.hdf5.tree import find_dataset
 
 
 def stuck(path):
@@ -55,3 +57,18 @@ def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "scan.h5")
     with pytest.raises(FileError, match="is a pipe or a device"):
         open_file(tmp_path / "scan.h5")
+
+
+def test_a_file_that_is_being_written_is_not_looked_at(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "scan.h5", "w", libver="latest") as writer:
+        shape, most = (1, 24, 20), (None, 24, 20)
+        images = writer.create_dataset("data", shape, "f4", maxshape=most)
+        with h5py.File(tmp_path / "master.h5", "w", libver="latest") as master:
+            master["images"] = h5py.ExternalLink("scan.h5", "data")
+        writer.swmr_mode = True
+        images[0] = 1.0
+        images.flush()
+        monkeypatch.setattr(opening, "_check", None)
+        with open_file(tmp_path / "master.h5", swmr=True) as file:
+            found = find_dataset(file, "images")
+            assert found is not None and np.all(found[0] == 1.0)
