@@ -11,10 +11,12 @@ from tvjax.arguments import (
     as_image,
     as_mask,
     as_non_negative,
+    as_numpy,
     as_positive,
     check_choice,
     check_finite,
     check_noise,
+    check_share,
     is_traced,
 )
 from tvjax.denoisers import Mixture, Network, Wavelet
@@ -192,3 +194,55 @@ def test_every_integer_is_taken_by_value(face):
         found = face(steps.astype(kind))
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, expected)
+
+
+NUMBERS = np.arange(12, dtype=np.int32).reshape(3, 4)
+
+
+@pytest.mark.parametrize("kind", [">i4", ">u2", ">f4", ">f8", np.longdouble])
+def test_numbers_of_any_byte_order_and_width_are_the_same_numbers(kind):
+    assert np.array_equal(as_image(NUMBERS.astype(kind)), NUMBERS)
+    assert as_numpy(NUMBERS.astype(kind)).dtype.isnative
+
+
+def test_nothing_masked_is_an_array_and_a_mask_is_asked_for():
+    assert np.array_equal(as_image(np.ma.array(NUMBERS)), NUMBERS)
+    with pytest.raises(ValueError, match="`y` has masked values: pass y.data, and"):
+        as_image(np.ma.masked_equal(NUMBERS, 3))
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        *("abc", b"abc", None, {1, 2}, [[1, 2], [3]], NUMBERS.astype("M8[s]")),
+        *(NUMBERS.astype(object), NUMBERS.astype(str)),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_one_sentence(y):
+    with pytest.raises(ValueError, match="`y` must be an array of numbers"):
+        as_image(y)
+
+
+def test_of_a_structured_array_a_field_is_asked_for():
+    fields = np.zeros(3, [("a", "f4"), ("b", "i4")])
+    with pytest.raises(ValueError, match="choose one of its fields"):
+        as_image(fields)
+
+
+@pytest.mark.parametrize("value", ["auto", None, 1j, object()])
+def test_a_word_in_the_place_of_a_number_is_one_sentence(value):
+    with pytest.raises(ValueError, match="`alpha` must be a number, got"):
+        as_non_negative("alpha", value)
+
+
+@pytest.mark.parametrize(("noise", "got"), [("poisson", "'poisson'"), (Poisson, "<cl")])
+def test_a_name_is_no_noise_model(noise, got):
+    with pytest.raises(ValueError, match=f"`noise` must be a noise model, got {got}"):
+        check_noise(noise)
+
+
+@pytest.mark.parametrize("value", ["x", 2, None, -0.1, float("nan")])
+def test_a_share_lies_between_0_and_1(value):
+    check_share("protect", True, "a share")
+    with pytest.raises(ValueError, match="`protect` must be a share, got"):
+        check_share("protect", value, "a share")

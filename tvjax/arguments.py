@@ -13,14 +13,47 @@ from jax import Array, core, dtypes, numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
+# What to do with a structured array.
+_FIELDS = "; choose one of its fields"
 
-def as_array(y: ArrayLike) -> Array:
+
+def as_numpy(y: ArrayLike, *, name: str = "y") -> np.ndarray:
+    """The same values as an array of NumPy, in the byte order of this computer.
+
+    Raises:
+        ValueError: They are no numbers, no array, or some of them are masked.
+    """
+    if np.ma.is_masked(y):
+        raise ValueError(
+            f"`{name}` has masked values: pass {name}.data, and "
+            f"mask=~numpy.ma.getmaskarray({name})."
+        )
+    try:
+        values = np.asarray(y)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"`{name}` must be an array of numbers: {error}.") from error
+    if not (jnp.issubdtype(values.dtype, np.number) or values.dtype == bool):
+        raise ValueError(
+            f"`{name}` must be an array of numbers, got {type(y).__name__} of "
+            f"{values.dtype}" + _FIELDS * (values.dtype.names is not None) + "."
+        )
+    if values.dtype.itemsize > 8 and values.dtype.kind == "f":
+        values = values.astype(np.float64)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def as_array(y: ArrayLike, *, name: str = "y") -> Array:
     """The same values as an array of JAX, which would wrap integers of 64 bits.
 
     Those that 32 bits hold stay integers; if one does not, all become floating point.
+
+    Raises:
+        ValueError: They are no numbers, or some of them are masked.
     """
-    if hasattr(y, "__array__") and not isinstance(y, Array):
-        y = np.asarray(y)
+    if isinstance(y, bool | int | float):
+        return jnp.asarray(y)  # of no type of its own, as JAX has it
+    if not isinstance(y, Array):
+        y = as_numpy(y, name=name)
         kind = dtypes.canonicalize_dtype(y.dtype)
         if y.dtype.kind in "iu" and kind != y.dtype and not _fits(y, kind):
             y = y.astype(np.float64)
@@ -36,7 +69,7 @@ def as_floating(y: ArrayLike, *, name: str = "y") -> Float[Array, "*shape"]:
     Raises:
         ValueError: The values are complex.
     """
-    y = as_array(y)
+    y = as_array(y, name=name)
     if jnp.iscomplexobj(y):
         raise ValueError(f"`{name}` must be real, got complex values.")
     return y.astype(jnp.promote_types(y.dtype, jnp.float32))
@@ -56,7 +89,7 @@ def as_image(
     Raises:
         ValueError: The array is complex, empty, or has another number of axes.
     """
-    y = as_array(y)
+    y = as_array(y, name=name)
     axes = {2: "an image (height, width)", 3: "frames (frame, height, width)"}
     if jnp.iscomplexobj(y) or y.ndim not in ndim or y.size == 0:
         expected = " or ".join(axes[n] for n in ndim)
@@ -84,7 +117,7 @@ def as_mask(
     """
     if mask is None:
         return None
-    mask = jnp.asarray(mask, dtype=bool)
+    mask = as_array(mask, name=name).astype(bool)
     _check_shape(mask, shapes, name)
     some = jnp.any(mask)  # inside `jax.jit` even a known mask's is traced
     if not is_traced(some) and not bool(some):
@@ -111,7 +144,7 @@ def as_full_mask(
     """
     if mask is None:
         return jnp.ones(shape, bool)
-    mask = jnp.asarray(mask, dtype=bool)
+    mask = as_array(mask, name=name).astype(bool)
     _check_shape(mask, (shape, *alternatives), name)
     return jnp.broadcast_to(mask, shape)
 
@@ -140,7 +173,7 @@ def as_non_negative(name: str, value: ArrayLike) -> Float[Array, "*shape"]:
     Raises:
         ValueError: A value is negative or NaN.
     """
-    value = jnp.asarray(value, dtype=float)
+    value = _as_number(name, value)
     fits = jnp.all(value >= 0)
     if not is_traced(fits) and not bool(fits):
         raise ValueError(f"`{name}` must not be negative, got {jnp.min(value)}.")
@@ -153,11 +186,21 @@ def as_positive(name: str, value: ArrayLike) -> Float[Array, "*shape"]:
     Raises:
         ValueError: A value is zero, negative or NaN.
     """
-    value = jnp.asarray(value, dtype=float)
+    value = _as_number(name, value)
     fits = jnp.all(value > 0)
     if not is_traced(fits) and not bool(fits):
         raise ValueError(f"`{name}` must be positive, got {jnp.min(value)}.")
     return value
+
+
+def _as_number(name: str, value: ArrayLike) -> Float[Array, "*shape"]:
+    try:
+        found = as_array(value, name=name)
+        if not jnp.iscomplexobj(found):
+            return found.astype(float)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"`{name}` must be a number, got {value!r}.")
 
 
 def check_noise(noise: Any) -> None:
@@ -166,9 +209,10 @@ def check_noise(noise: Any) -> None:
     Raises:
         ValueError: A number was given, or anything else without a variance.
     """
-    if not callable(getattr(noise, "variance", None)):
+    if isinstance(noise, type) or not callable(getattr(noise, "variance", None)):
+        got = repr(noise) if isinstance(noise, str | type) else type(noise).__name__
         raise ValueError(
-            f"`noise` must be a noise model, got {type(noise).__name__}; a standard "
+            f"`noise` must be a noise model, got {got}; a standard "
             "deviation is tvjax.Gaussian(sigma), counts are tvjax.Poisson(gain)."
         )
 
@@ -181,6 +225,17 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {tuple(choices)}, got {value!r}.")
+
+
+def check_share(name: str, value: bool | float, meaning: str) -> None:
+    """Refuse what is no number between 0 and 1.
+
+    Raises:
+        ValueError: It is none; the sentence says with `meaning` what it should be.
+    """
+    known = isinstance(value, bool | int | float | np.number) and 0 <= value <= 1
+    if not known:
+        raise ValueError(f"`{name}` must be {meaning}, got {value!r}.")
 
 
 def is_traced(value: Any) -> bool:

@@ -31,6 +31,12 @@ from tvjax.settings import SettingsError
             "There is not enough memory: take fewer frames with --frames, or a "
             "computer with more.",
         ),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+            FAILED,
+            "There is not enough memory for JAX: take fewer frames with --frames, or "
+            "set JAX_PLATFORMS=cpu where an accelerator has less than the computer.",
+        ),
         (KeyboardInterrupt(), INTERRUPTED, "Interrupted: nothing was written."),
     ],
 )
@@ -113,3 +119,8 @@ def test_a_folder_that_cannot_hold_the_cache_is_no_obstacle(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert tvjax("denoise", scan, "-o", tmp_path / "c.h5").exit_code == 0
+
+
+def test_another_error_of_jax_is_no_sentence():
+    with pytest.raises(RuntimeError, match="INTERNAL"), sentences():
+        raise RuntimeError("INTERNAL: a bug")

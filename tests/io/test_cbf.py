@@ -1,3 +1,5 @@
+import re
+
 import fabio
 import numpy as np
 import pytest
@@ -72,3 +74,15 @@ def test_one_frame_gets_its_number_where_the_name_has_room_for_it(tmp_path, imag
     with open_series(str(tmp_path / "raw_#.cbf")) as series:
         files = output_files(tmp_path / "clean_##.cbf", series, Selection(1, 2, 2))
     assert files == [tmp_path / "clean_08.cbf"]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(131072, 131072), (4096, 4096), (0, 30)])
+def test_a_claim_beyond_what_is_there_is_refused(tmp_path, image, rows, columns):
+    path = save_cbf(tmp_path / "a.cbf", image)
+    content = path.read_bytes()
+    for name, size in ((b"Second", rows), (b"Fastest", columns)):
+        field = rb"(X-Binary-Size-" + name + rb"-Dimension:) \d+"
+        content = re.sub(field, rb"\1 %d" % size, content)
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="GB of memory|bytes cannot hold"):
+        open_series(path)

@@ -155,3 +155,8 @@ def test_a_failure_to_write_tells_what_to_do(number, sentence):
 )
 def test_characters_that_command_a_terminal_are_shown(text, shown):
     assert printable(text) == shown
+
+
+def test_no_name_in_a_sentence_moves_the_terminal():
+    error = FileError("/\x1b[31mred\r\n\udcff has no \u00b5.")
+    assert str(error) == "/\\x1b[31mred\\r\\n\\udcff has no \u00b5."

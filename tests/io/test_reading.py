@@ -220,3 +220,20 @@ def test_a_mask_that_leaves_no_pixel_is_refused(tmp_path):
 def test_a_missing_mask_is_refused(tmp_path):
     with pytest.raises(FileError, match="does not exist"):
         read_mask(tmp_path / "mask.npy", (4, 5))
+
+
+@pytest.mark.parametrize("shape", [(131072, 131072), (2**40, 4)])
+def test_a_numpy_mask_that_claims_more_than_it_has_is_refused(tmp_path, shape):
+    path = tmp_path / "mask.npy"
+    with path.open("wb") as file:
+        header = {"descr": "|b1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(100))
+    with pytest.raises(FileError, match="mask.npy is truncated or damaged"):
+        read_mask(path, (24, 20))
+
+
+@pytest.mark.parametrize("paths", [3, None])
+def test_what_is_no_path_is_a_sentence(paths):
+    with pytest.raises(ValueError, match="`paths` must be a path, or several, got"):
+        open_series(paths)

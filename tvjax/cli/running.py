@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from tvjax.io.errors import failure, FileError, printable
+from tvjax.io.errors import failure, FileError, lacks_memory, printable
 from tvjax.settings import SettingsError
 
 # Exit codes: the data or the files do not allow it, the command makes no sense, or it
@@ -30,6 +30,10 @@ def sentences() -> Iterator[None]:
     except SettingsError as error:
         code, sentence = MISUSED, str(error)
     except (FileError, ValueError, MemoryError) as error:
+        code, sentence = FAILED, failure(error)
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
         code, sentence = FAILED, failure(error)
     except KeyboardInterrupt as error:
         # where something was kept, the pipeline says so

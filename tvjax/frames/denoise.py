@@ -17,6 +17,7 @@ from tvjax.arguments import (
     check_choice,
     check_finite,
     check_noise,
+    check_share,
     is_traced,
 )
 from tvjax.frames.choice import choose_strengths, dealers_of, warnings_of
@@ -217,10 +218,11 @@ def _check_options(
     check_choice("norm", norm, get_args(Norm))
     if noise is not None:
         check_noise(noise)
-    if protect is not None and not 0 <= protect <= 1:
-        raise ValueError(
-            "`protect` must be a truth value, or a multiple of the strength between 0 "
-            f"and 1, got {protect:g}."
+    if protect is not None:
+        check_share(
+            "protect",
+            protect,
+            "a truth value, or a multiple of the strength between 0 and 1",
         )
     if not repeats:
         return

@@ -15,7 +15,7 @@ import numpy as np
 from fabio.compression import compByteOffset, decByteOffset
 from jaxtyping import Int
 
-from tvjax.io.compressed import open_binary
+from tvjax.io.compressed import open_binary, read_most
 from tvjax.io.dectris_header import (
     amend_header,
     compose_header,
@@ -25,6 +25,7 @@ from tvjax.io.dectris_header import (
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
 from tvjax.io.file_names import numbered
+from tvjax.io.limits import check_images, MOST_TEXT
 from tvjax.io.provenance import Provenance
 from tvjax.io.series import Description, Frame, Selection, Series
 from tvjax.io.staging import Staging
@@ -38,6 +39,9 @@ KEEPS_PROVENANCE = False
 
 _SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
 _STARTER = b"\x0c\x1a\x04\xd5"
+# Bytes that are read at once, and the most that a pixel can take: 1 + 2 + 4 + 8.
+_PIECE = 2**16
+_LONGEST = 15
 _ELEMENTS = {
     "signed 8-bit integer": "i1",
     "signed 16-bit integer": "<i2",
@@ -50,7 +54,8 @@ _ELEMENTS = {
 
 def describe(path: Path) -> Description:
     """Return the metadata in the text before the image."""
-    text = _split(path)[0]
+    with open_binary(path) as file:
+        text = _split(file)[0]
     return Description(1, parse_header(text), read_denoised_by(text))
 
 
@@ -63,25 +68,42 @@ def read(
         FileError: The compression is not byte offset, the only one in use.
         ValueError: The image is incomplete or does not match its checksum.
     """
-    text, fields, rest = _split(path)
+    with open_binary(path) as file:
+        text, fields, rest = _split(file)
+        yield from _frames(path, file, text, fields, rest, stop - start)
+
+
+def _frames(
+    path: Path,
+    file: io.BufferedIOBase,
+    text: str,
+    fields: str,
+    rest: bytes,
+    number: int,
+) -> Iterator[tuple[Int[np.ndarray, "height width"], str]]:
+    """Yield the image `number` times, of which `rest` was read of the file so far."""
     if "x-CBF_BYTE_OFFSET" not in fields:
         raise FileError(
             f"{path} is compressed in another way than byte offset: "
             "convert it with the CBF library first."
         )
     size = int(_field(fields, "X-Binary-Size"))
-    packed = rest[:size]
+    rows = int(_field(fields, "X-Binary-Size-Second-Dimension"))
+    columns = int(_field(fields, "X-Binary-Size-Fastest-Dimension"))
+    check_images(path, "", 1, (rows, columns))
+    # a pixel takes a byte at least, and the last of its escapes eight
+    if not 0 < rows * columns <= size <= _LONGEST * rows * columns:
+        raise ValueError(f"{size} bytes cannot hold {rows} x {columns} pixels")
+    packed = rest[:size] + read_most(file, size - len(rest))
     if len(packed) < size:
         raise ValueError(f"{len(packed)} of {size} bytes are there")
     checksum = re.search(r"Content-MD5:\s*(\S+)", fields)
     if checksum and checksum[1] != _checksum(packed):
         raise ValueError("the checksum does not match")
-    rows = int(_field(fields, "X-Binary-Size-Second-Dimension"))
-    columns = int(_field(fields, "X-Binary-Size-Fastest-Dimension"))
     dtype = np.dtype(_ELEMENTS[_field(fields, "X-Binary-Element-Type")])
     # fabio declares `dtype` a string, and takes a type of NumPy
     image = decByteOffset(packed, size=rows * columns, dtype=dtype)  # type: ignore
-    for _ in range(start, stop):
+    for _ in range(number):
         yield image.reshape(rows, columns), text
 
 
@@ -175,10 +197,14 @@ def _new_text(name: str, header: str) -> str:
     )
 
 
-def _split(path: Path) -> tuple[str, str, bytes]:
-    """Return the text, the fields of the binary section and what follows them."""
-    with open_binary(path) as file:
-        content = file.read()
+def _split(file: io.BufferedIOBase) -> tuple[str, str, bytes]:
+    """Return the text, the fields of the binary section and what was read behind."""
+    content = b""
+    while _STARTER not in content and len(content) < MOST_TEXT:
+        part = file.read(_PIECE)
+        if not part:
+            break
+        content += part
     text, found, rest = content.partition(_SECTION)
     fields, starter, packed = rest.partition(_STARTER)
     if not (found and starter):

@@ -1,6 +1,7 @@
 """SMV, Oxford, Nonius, EDF and the other detectors' formats, as fabio reads them."""
 
 import contextlib
+import io
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -11,14 +12,19 @@ import numpy as np
 from fabio.fabioimage import FabioImage
 from jaxtyping import Num
 
-from tvjax.io.compressed import open_binary
+from tvjax.io.compressed import is_compressed, open_binary
 from tvjax.io.errors import NoImages
 from tvjax.io.invalid_values import Declared
+from tvjax.io.limits import check_images
 from tvjax.io.series import Description, Metadata
 
 _LOGGER = logging.getLogger("fabio")
 # Without a handler, remarks would reach the terminal beside the one sentence.
 _LOGGER.addHandler(logging.NullHandler())
+
+# Bytes that are read at once, and pixels that a byte may hold where images are packed.
+_PIECE = 2**20
+_MOST_PACKED = 256
 
 # Name of the format, and the first bytes of its files: fabio takes all that is left.
 NAME = "detectors"
@@ -65,6 +71,7 @@ def read(
 def _open(path: Path) -> FabioImage:
     with open_binary(path) as file:
         start = file.read(8)
+        size = _size(path, file)
     for magic, kind in _UNREAD.items():
         if start.startswith(magic):
             raise _unknown(path, f" ({kind})")
@@ -75,10 +82,26 @@ def _open(path: Path) -> FabioImage:
         if "could not identify" not in str(error):
             raise
         raise _unknown(path, "") from error
+    check_images(path, "", 1, image.shape)
+    if math.prod(image.shape) > _MOST_PACKED * size:
+        image.close()
+        raise ValueError(f"{size} bytes cannot hold an image of {image.shape}")
     if 0 in image.shape:  # as of a file whose first two bytes are by chance a format's
         image.close()
         raise _unknown(path, "")
     return image
+
+
+def _size(path: Path, file: io.BufferedIOBase) -> int:
+    """Return the number of bytes in a file, unpacked where it is compressed.
+
+    fabio unpacks all of it into the memory, and does not ask how much that is.
+    """
+    if not is_compressed(path):
+        return path.stat().st_size
+    while file.read(_PIECE):
+        pass
+    return file.tell()
 
 
 def _unknown(path: Path, what: str) -> NoImages:

@@ -6,11 +6,12 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Num
 
-from tvjax.io.errors import FileError
+from tvjax.io.errors import FileError, reading
 from tvjax.io.file_names import missing_numbers, split_path
 from tvjax.io.hdf5.layout import Layout
 from tvjax.io.hdf5.read import read_dataset
 from tvjax.io.hdf5.tree import (
+    find_item,
     join,
     names_in,
     number_attribute,
@@ -18,6 +19,7 @@ from tvjax.io.hdf5.tree import (
     text_attribute,
     walk,
 )
+from tvjax.io.hdf5.values import read_values
 from tvjax.io.series import Series
 from tvjax.io.tables import in_ev, is_energy, read_table
 
@@ -78,7 +80,9 @@ def listed_energies(layout: Layout) -> dict[str, h5py.Dataset]:
     """
     group = layout.group
     images = layout.datasets[0].images
-    near = [(join(path_of(group), name), group.get(name)) for name in names_in(group)]
+    near = [
+        (join(path_of(group), name), find_item(group, name)) for name in names_in(group)
+    ]
     for items in (near, walk(layout.file)):
         found = {
             name: item
@@ -98,7 +102,7 @@ def axis_groups(layout: Layout) -> dict[int, h5py.Group]:
     """Return the groups `axis-N` in which HyperSpy describes the axes of a stack."""
     group = layout.group
     shape = layout.datasets[0].images.shape
-    found = {n: group.get(f"axis-{n}") for n in range(len(shape))}
+    found = {n: find_item(group, f"axis-{n}") for n in range(len(shape))}
     return {
         n: item
         for n, item in found.items()
@@ -144,8 +148,15 @@ def _declared_energies(series: Series) -> Float[np.ndarray, " energy"] | None:
     layout = series.layout
     if layout is None:
         return None
+    with reading(layout.path):
+        return _found_energies(series, layout)
+
+
+def _found_energies(
+    series: Series, layout: Layout
+) -> Float[np.ndarray, " energy"] | None:
     found = {
-        name: _in_ev(name, item[()], text_attribute(item, "units"))
+        name: _in_ev(name, read_values(item), text_attribute(item, "units"))
         for name, item in listed_energies(layout).items()
         if item.shape == (series.num_frames,)
     }

@@ -38,6 +38,10 @@ _COMMANDS = frozenset({"Cc", "Cf", "Cs"})
 class FileError(Exception):
     """A file cannot be read or written: one sentence with the cause and the remedy."""
 
+    def __init__(self, sentence: str = "") -> None:
+        """Keep the sentence, with names from files as a terminal may show them."""
+        super().__init__(printable(sentence).replace("\n", "\\n"))
+
 
 class NoImages(FileError):
     """A file can be read, and holds no images."""
@@ -48,6 +52,20 @@ NO_MEMORY = (
     "There is not enough memory: take fewer frames with --frames, or a computer with "
     "more."
 )
+NO_MEMORY_OF_JAX = (
+    "There is not enough memory for JAX: take fewer frames with --frames, or set "
+    "JAX_PLATFORMS=cpu where an accelerator has less than the computer."
+)
+
+# How the errors of JAX begin where memory is missing.
+_EXHAUSTED = "RESOURCE_EXHAUSTED"
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Return whether an error tells that memory is missing."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _EXHAUSTED in str(error)
+    )
 
 
 def failure(error: Exception) -> str:
@@ -57,8 +75,8 @@ def failure(error: Exception) -> str:
     """
     if isinstance(error, FileError | ValueError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return NO_MEMORY
+    if lacks_memory(error):
+        return NO_MEMORY if isinstance(error, MemoryError) else NO_MEMORY_OF_JAX
     return (
         f"tvjax failed ({type(error).__name__}: {error}): denoise this input alone, "
         "and report what that prints."
@@ -82,7 +100,7 @@ def printable(text: str) -> str:
 def reading(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into a `FileError` that names `path`."""
     try:
-        _check_kind(path)
+        check_kind(path)
         yield
     except FileError:
         raise
@@ -92,8 +110,12 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(f"{path} {_explain(path, error)}") from error
 
 
-def _check_kind(path: Path) -> None:
-    """Refuse what may never end, or never begin: a pipe, a socket, a device."""
+def check_kind(path: Path) -> None:
+    """Refuse what may never end, or never begin: a pipe, a socket, a device.
+
+    Raises:
+        FileError: It is one of these.
+    """
     with contextlib.suppress(OSError):
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

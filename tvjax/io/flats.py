@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Num
 
-from tvjax.io.errors import FileError
+from tvjax.io.errors import FileError, reading
 from tvjax.io.file_names import split_path
 from tvjax.io.formats import is_hdf5
-from tvjax.io.hdf5.layout import FRAMES_FIRST
+from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout
 from tvjax.io.hdf5.read import arrange, read_dataset
 from tvjax.io.hdf5.tree import walk_datasets
 from tvjax.io.reading import holds_images, open_series
@@ -80,6 +80,11 @@ def find_flats(stack: Stack) -> dict[str, str]:
     layout = stack.series.layout
     if layout is None:
         return {}
+    with reading(layout.path):
+        return _find_flats(stack, layout)
+
+
+def _find_flats(stack: Stack, layout: Layout) -> dict[str, str]:
     images = layout.datasets[0].images
     frame = stack.series.shape
     found: dict[str, str] = {}
@@ -108,7 +113,8 @@ def _from_images(series: Series, name: str, stack: Stack) -> Flats:
     for image, _ in series.read(0, series.num_frames):
         total += image
     series.close()
-    mean = (total / series.num_frames).astype(np.float32)
+    with np.errstate(over="ignore"):  # what single precision lacks is infinite, a gap
+        mean = (total / series.num_frames).astype(np.float32)
     return Flats(lambda _, rows: mean[None, rows], series.num_frames, series.files)
 
 

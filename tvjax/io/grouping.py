@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import h5py
-
 from tvjax.io.errors import FileError, reading
 from tvjax.io.file_names import frame_name, frame_number
 from tvjax.io.formats import format_of
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.tree import linked_files
 
 
@@ -80,7 +79,7 @@ def roots_among(files: list[Path]) -> tuple[list[Path], list[Path]]:
 def files_led_to(path: Path) -> set[Path]:
     """Return the files that an HDF5 file leads to, none if it cannot be read."""
     try:
-        with reading(path), h5py.File(path, "r") as file:
+        with reading(path), open_file(path) as file:
             return {each.resolve() for each in linked_files(file)}
     except FileError:
         return set()  # who opens it is told

@@ -76,7 +76,10 @@ class InvalidValues(NamedTuple):
     def valid(self, data: Num[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
         """Return True where the stored value is a reading."""
         if data.dtype.kind == "f":
-            valid, bottom, top = np.isfinite(data), -np.inf, np.inf
+            # what single precision lacks is no reading: a fill value, or damage
+            with np.errstate(over="ignore"):
+                valid = np.isfinite(data.astype(np.float32, copy=False))
+            bottom, top = -np.inf, np.inf
         else:
             valid = np.ones(data.shape, bool)
             bottom, top = np.iinfo(data.dtype).min, np.iinfo(data.dtype).max

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
@@ -18,6 +17,7 @@ from tvjax.io.dectris_header import start_angle
 from tvjax.io.errors import FileError, lost, reading
 from tvjax.io.hdf5.datasets import SMALLEST
 from tvjax.io.hdf5.layout import FRAMES_FIRST
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.proof import (
     arrays_differ,
     chosen_images,
@@ -205,7 +205,7 @@ def prove_maps(
     Raises:
         FileError: It cannot be read, or a map differs.
     """
-    with reading(output), h5py.File(shown, "r") as file:
+    with reading(output), open_file(shown) as file:
         for name, values in maps.items():
             clause = next(numbers_differ(file, f"entry/{name}/data", values), None)
             if clause is not None:

@@ -23,6 +23,7 @@ from tvjax.io.file_names import (
 from tvjax.io.formats import format_of, is_hdf5, ReadableFormat
 from tvjax.io.hdf5.masks import read_pixel_mask
 from tvjax.io.hdf5.read import open_hdf5
+from tvjax.io.limits import check_beside
 from tvjax.io.series import judge_values, Series
 
 # The input as a user names it: a file or a pattern, or several.
@@ -49,7 +50,10 @@ def open_series(
     Raises:
         FileError: Something cannot be read; the message says what to do.
     """
-    names = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    names = [paths] if isinstance(paths, str | PathLike) else paths
+    if not isinstance(names, Iterable):
+        raise ValueError(f"`paths` must be a path, or several, got {names!r}.")
+    names = list(names)
     files = [file for name in names for file in expand(fspath(name))]
     if not files:
         raise FileError("No input is named: pass at least one file.")
@@ -117,7 +121,12 @@ def _mask_values(
     path: Path, shape: tuple[int, int]
 ) -> Num[np.ndarray, "..."] | Bool[np.ndarray, "..."]:
     if path.suffix == ".npy":
-        return np.load(path)
+        # which refuses a file that claims more than it has, before memory is asked for
+        values = np.load(path, mmap_mode="r")
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
+            raise ValueError("no array of numbers is in it")
+        check_beside(path, "its mask", values.nbytes)
+        return np.asarray(values)
     if is_hdf5(path):
         return read_pixel_mask(path, shape)
     source = format_of(path)
@@ -139,6 +148,11 @@ def _open_images(
         description = source.describe(files[0])
         first, _ = next(source.read(files[0], 0, 1))
     _check_companions(files, description.files)
+    if first.ndim != 2:
+        raise FileError(
+            f"{files[0]} holds no image of rows and columns, but an array of "
+            f"{first.shape}: convert it."
+        )
     if first.dtype.kind not in "uif":
         raise FileError(
             f"{files[0]} holds no numbers: convert it to integers or floats."

@@ -211,6 +211,11 @@ def series_of(
         mask: True where a pixel is valid; by default everywhere.
         metadata: What is known of the experiment.
     """
+    if np.ndim(frames) != 3:
+        raise ValueError(
+            "`frames` must have the axes frame, height and width, got the shape "
+            f"{np.shape(frames)}."
+        )
     num_frames, height, width = frames.shape
 
     def read(

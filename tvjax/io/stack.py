@@ -163,7 +163,8 @@ def open_stack(
         if series.layout is not None:
             told = None if energies in (None, "none") else told_energies(energies)
             num_told = None if told is None else len(told)
-            axes = axes or find_axes(series.layout, num_told)
+            with reading(series.layout.path):
+                axes = axes or find_axes(series.layout, num_told)
         elif axes not in (None, FRAMES_FIRST):
             raise FileError(
                 f"{series.names[0]} is no HDF5 file, and its frames are images: "

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tvjax.io.errors import FileError, reading
+from tvjax.io.limits import MOST_TEXT
 
 # Energies without a unit are in keV where none is above this number: those of soft
 # X-rays in eV lie above it, those of hard X-rays in keV below.
@@ -66,6 +67,10 @@ def read_table(path: Path) -> Table:
         FileError: There is no table in it.
     """
     with reading(path):
+        if path.stat().st_size > MOST_TEXT:
+            raise FileError(
+                f"{path} is too large for a table: name a file of energies and values."
+            )
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     rows: list[list[float]] = []
     names: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from tvjax.io.dectris_header import amend_header, compose_header, parse_header
 from tvjax.io.encoding import Encoding
 from tvjax.io.errors import FileError
 from tvjax.io.file_names import numbered
+from tvjax.io.limits import check_images
 from tvjax.io.ome import find_planes, other_files
 from tvjax.io.provenance import PROGRAM, Provenance
 from tvjax.io.series import Description, Frame, Selection, Series
@@ -282,6 +283,11 @@ def _behind(
 
 def _decoded(path: Path, page: tifffile.TiffPage) -> Shaped[np.ndarray, "..."]:
     """Return the image of a page, which has one value a pixel."""
+    check_images(path, "", 1, page.shape[:2])
+    held = sum(page.databytecounts)
+    # zlib packs bytes of one value a thousandfold, and nothing does more
+    if not held or page.nbytes > 1100 * held or held > 2 * page.nbytes + 2**16:
+        raise ValueError(f"{held} bytes cannot hold an image of {page.shape}")
     try:
         image = page.asarray()
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from tvjax.io.errors import FileError, lost, reading
 from tvjax.io.file_names import numbered, unnumbered_stem
 from tvjax.io.formats import output_format, Sink
 from tvjax.io.hdf5 import write_frames
+from tvjax.io.hdf5.layout import Layout
 from tvjax.io.hdf5.tree import linked_files
 from tvjax.io.hdf5.write_frames import Hdf5Sink
 from tvjax.io.hdf5.write_stack import StackSink
@@ -258,7 +260,7 @@ def create_series(
         staging.claim()
         return target.create_sink(staging, files, like, selection, encoding, by)
 
-    sink = _start(create, staging)
+    sink = _start(create, staging, like.layout)
     ledger = Ledger(
         output=path,
         files=files,
@@ -332,7 +334,7 @@ def create_stack(
         staging.refuse(target.output_files(path, series, selection))
         return Hdf5Sink(staging, path, series, selection, encoding, by, like.unit)
 
-    sink = _start(create, staging)
+    sink = _start(create, staging, series.layout)
     ledger = Ledger(
         output=path,
         files=files,
@@ -364,11 +366,14 @@ def _stack_images(path: Path, series: Series) -> list[Path]:
     return [path] if one else numbered(path, series.numbers_of(selection))
 
 
-def _start(create: Callable[[], Sink], staging: Staging) -> Sink:
-    """Return the sink that `create` makes, or leave nothing."""
+def _start(create: Callable[[], Sink], staging: Staging, layout: Layout | None) -> Sink:
+    """Return the sink that `create` makes for an input, or leave nothing."""
+    source = None if layout is None else layout.path
     sink: Sink | None = None
     try:
-        sink = create()
+        # what is copied of an input may be damaged, and only that can fail in HDF5
+        with nullcontext() if source is None else reading(source):
+            sink = create()
         staging.check()
         return sink
     except BaseException:

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 from scipy import ndimage
 
-from tvjax.arguments import as_full_mask
+from tvjax.arguments import as_full_mask, as_numpy
 from tvjax.noise.blocks import block_statistics
 from tvjax.noise.choice import choose_law, is_whole, LawName, unevenness
 from tvjax.noise.correlated import Correlated
@@ -326,7 +326,7 @@ def _variance_map(
     y: ArrayLike, mask: Mask, law: Law
 ) -> Float[np.ndarray, "*stack height width"]:
     """The variance that a law gives to the mean around each pixel."""
-    values = np.asarray(y)
+    values = as_numpy(y)
     valid = np.asarray(as_full_mask(mask, values.shape, values.shape[-2:]))
     axes = (values.ndim - 2, values.ndim - 1)
 

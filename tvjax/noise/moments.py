@@ -4,7 +4,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 
-from tvjax.arguments import as_full_mask
+from tvjax.arguments import as_full_mask, as_numpy
 from tvjax.noise.sample import Mask
 
 
@@ -16,7 +16,7 @@ def moments_of_repeats(
     Bool[np.ndarray, "height width"],
 ]:
     """Mean and variance of each pixel over repeated exposures, and what is valid."""
-    images = np.asarray(y)
+    images = as_numpy(y)
     if images.ndim != 3 or len(images) < 2:
         raise ValueError(
             "repeats need at least two exposures (repeat, height, width), got "

@@ -6,7 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Num
 
-from tvjax.arguments import as_full_mask
+from tvjax.arguments import as_full_mask, as_numpy
 from tvjax.noise.lone import lone_pixels
 
 # One mask for all images, or one for each.
@@ -58,7 +58,7 @@ def take_sample(y: Num[ArrayLike, "*stack height width"], mask: Mask = None) -> 
     Raises:
         ValueError: The images have less than 2 x 2 pixels, or no valid one.
     """
-    values = np.asarray(y)
+    values = as_numpy(y)
     shape = values.shape
     if len(shape) < 2 or min(shape[-2:]) < 2:
         raise ValueError(

@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num, PRNGKeyArray, PyTree
 
-from tvjax.arguments import check_noise, is_traced
+from tvjax.arguments import as_numpy, check_noise, is_traced
 from tvjax.noise import Gaussian, Noise
 from tvjax.stack.blocks import Blocks, project, Sliceable
 from tvjax.stack.coefficients import denoise_coefficients, Denoised, Denoiser, Probed
@@ -110,7 +110,7 @@ def denoise_stack(
             "which JAX cannot trace: inside jit, vmap or grad use `tvjax.SUM`."
         )
     in_numpy = not isinstance(y, jax.Array)
-    data = np.asarray(y)
+    data = as_numpy(y)
     found = fit_components(
         data,
         noise=noise,

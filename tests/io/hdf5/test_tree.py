@@ -1,11 +1,15 @@
+import os
+
 import h5py
 import numpy as np
 import pytest
 
+from tvjax.io import FileError, open_series
 from tvjax.io.hdf5.tree import (
     address,
     dataset_at,
     find_dataset,
+    find_item,
     group_at,
     join,
     names_in,
@@ -79,3 +83,46 @@ def test_no_string_is_an_empty_one(stored):
 def test_an_attribute_that_is_missing_is_an_empty_string(file):
     assert text_attribute(group_at(file, "a"), "NX_class") == "NXdata"
     assert text_attribute(group_at(file, "b"), "NX_class") == ""
+
+
+def test_a_link_to_a_pipe_is_refused_behind_other_links(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["entry/data/data"] = h5py.ExternalLink("pipe", "/x")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["far"] = h5py.ExternalLink("b.h5", "/entry/data/data")
+        file["soft"] = h5py.SoftLink("/far")
+        for name in ("far", "/soft"):
+            with pytest.raises(FileError, match="pipe is a pipe or a device"):
+                find_item(file, name)
+
+
+def test_links_in_a_ring_lead_nowhere(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["one"], file["two"] = h5py.SoftLink("/two"), h5py.SoftLink("/one")
+        file["own"] = h5py.ExternalLink("a.h5", "/own")
+        assert [find_item(file, name) for name in ("one", "two", "own")] == [None] * 3
+
+
+def test_groups_within_groups_have_an_end(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = np.ones((2, 9, 9))
+        group = file
+        for _ in range(1500):
+            group = group.create_group("g")
+    with pytest.raises(FileError, match="a.h5 has groups within groups, more than 64"):
+        open_series(tmp_path / "a.h5")
+
+
+def test_a_damaged_object_is_named_and_a_missing_one_is_none(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = np.ones((2, 9, 9))
+        file["entry/log"] = 1.0
+        place = h5py.h5o.get_info(file["entry/log"].id).addr
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    content[place : place + 64] = b"\xff" * 64
+    (tmp_path / "a.h5").write_bytes(content)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert find_item(file, "entry/none") is None
+        with pytest.raises(FileError, match="a.h5 is truncated or damaged at /en"):
+            find_item(file, "entry/log")

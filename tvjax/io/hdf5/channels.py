@@ -20,6 +20,7 @@ from tvjax.io.hdf5.tree import (
     text,
     walk,
 )
+from tvjax.io.hdf5.values import read_values
 
 # The group of a detector that describes one of its channels, as NXmx names it.
 _GROUP = re.compile(r"(?P<name>\w+)_channel$")
@@ -194,7 +195,9 @@ def _texts(item: h5py.Group | h5py.Dataset | h5py.Datatype | None) -> tuple[str,
     """Return the texts in a list of them; none of what is something else."""
     if not isinstance(item, h5py.Dataset) or len(item.shape or ()) != 1:
         return ()
-    return tuple(text(each) for each in item[()]) if item.dtype.kind in "OS" else ()
+    if item.dtype.kind not in "OS":
+        return ()
+    return tuple(text(each) for each in read_values(item))
 
 
 def _groups(file: h5py.File, number: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Int, Num
 
 from tvjax.io.encoding import Encoding
-from tvjax.io.errors import FileError
+from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.channels import drop_channel_axis
 from tvjax.io.hdf5.corrections import CORRECTIONS
 from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout, place_of_frame
@@ -38,6 +38,7 @@ from tvjax.io.hdf5.tree import (
     walk,
 )
 from tvjax.io.hdf5.unknown_types import is_known
+from tvjax.io.hdf5.values import read_values
 from tvjax.io.series import Selection
 
 
@@ -118,8 +119,9 @@ class Clone:
     def copy(self, target: h5py.File) -> None:
         """Copy everything to `target`."""
         copied = {address(self.source): "/"}
-        self.copy_group(self.source, target, copied)
-        lead_references(self.source, target, copied)
+        with reading(Path(self.source.filename)):
+            self.copy_group(self.source, target, copied)
+            lead_references(self.source, target, copied)
 
     def copy_group(
         self, source: h5py.Group, target: h5py.Group, copied: dict[Address, str]
@@ -194,7 +196,7 @@ class Clone:
             **hdf5plugin.Bitshuffle(cname="lz4"),
         )
         for index in range(self.selection.num_frames):
-            planes[index] = item[self.selection.start + index]
+            planes[index] = read_values(item, (self.selection.start + index,))
         copy_attributes(item, planes)
 
     def _copy_link(
@@ -427,16 +429,19 @@ class Clone:
         if correct and math.prod(item.shape or ()) > math.prod(self.shape):
             return None  # no limit of pixels, whatever its name
         if correct:
-            return correct(item[()], self.encoding)
+            return correct(read_values(item), self.encoding)
         if not self.selection.partial:
             return None
         if name in ("nimages", "ntrigger"):
             count = self.selection.num_frames if name == "nimages" else 1
             return np.full(item.shape, count, item.dtype)
         if name.endswith("_range_total"):
-            return item[()] * (self.selection.num_frames / self.selection.total)
+            return read_values(item) * (
+                self.selection.num_frames / self.selection.total
+            )
         if self._is_per_frame(item):
-            return item[self.selection.start : self.selection.stop]
+            wanted = slice(self.selection.start, self.selection.stop)
+            return read_values(item, (wanted,))
         return None
 
     def _has_planes(self, item: h5py.Dataset) -> bool:

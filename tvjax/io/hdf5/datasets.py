@@ -8,6 +8,7 @@ import h5py
 
 from tvjax.io.errors import FileError, NoImages, reading
 from tvjax.io.file_names import missing_numbers
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.origins import check_sources, Origin, origins
 from tvjax.io.hdf5.prefixes import linked_file, Reference
 from tvjax.io.hdf5.tree import (
@@ -437,7 +438,7 @@ def _missing_link(path: Path, group: h5py.Group, name: str) -> str:
             f"copy it to {holder.resolve().parent}."
         )
     with reading(data_file):
-        h5py.File(data_file, "r").close()
+        open_file(data_file).close()
     return (
         f"{data_file} lacks the images {link.path} that {path} "
         "expects in it: copy it again from its source."

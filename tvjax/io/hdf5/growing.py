@@ -10,6 +10,7 @@ import numpy as np
 from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.origins import origins, stored_in
 from tvjax.io.hdf5.tree import address, walk_datasets
+from tvjax.io.hdf5.values import read_values
 
 # Version of a file's first block from which it tells of writers, and the bits that do.
 _MARKED, _WRITING = 3, 0b101
@@ -21,7 +22,7 @@ def announced_frames(file: h5py.File) -> int:
     for name, item in walk_datasets(file):
         own = name.rpartition("/")[2]
         if own in counts and item.size == 1 and item.dtype.kind in "ui":
-            counts[own] = int(np.ravel(item[()])[0])
+            counts[own] = int(np.ravel(read_values(item))[0])
     return counts["nimages"] * counts["ntrigger"]
 
 

@@ -1,5 +1,6 @@
 """The datasets in which an HDF5 file keeps its frames, and where each frame lies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Num
 
 from tvjax.io.hdf5.tree import Address, group_at
+from tvjax.io.hdf5.values import read_stored
 
 # The usual order of axes in a dataset of images: frame (or energy), row, column.
 FRAMES_FIRST = "EYX"
@@ -23,6 +25,7 @@ class FrameDataset(NamedTuple):
     data_file: Path | None  # the file it is linked from, if not the one opened
     axes: str = FRAMES_FIRST  # or another order of these three
     channel: int | None = None  # which of several images a frame is read
+    check: Callable[[int, int], None] | None = None  # refuses damaged images
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -36,11 +39,29 @@ class FrameDataset(NamedTuple):
             return index, self.channel, slice(None), slice(None)
         return place_of_frame(self.images.shape, index, self.axes)
 
+    def read(self, index: int) -> Num[np.ndarray, "height width"]:
+        """Return frame `index`."""
+        return self._values(self.place(index), index, index + 1)
+
     def cut(self, frames: slice, rows: slice) -> Num[np.ndarray, "frame height width"]:
         """Return some rows of some frames of a dataset with three axes."""
         parts = {"E": frames, "Y": rows, "X": slice(None)}
-        part = self.images[tuple(parts[axis] for axis in self.axes)]
+        place = tuple(parts[axis] for axis in self.axes)
+        part = self._values(place, *frames.indices(self.num_frames)[:2])
         return part.transpose([self.axes.index(axis) for axis in FRAMES_FIRST])
+
+    def _values(
+        self, place: tuple[int | slice, ...], start: int, stop: int
+    ) -> Num[np.ndarray, "*shape"]:
+        """Return what is at a place, of the frames from `start` to `stop`."""
+        if self.check is not None and self.axes == FRAMES_FIRST:
+            if self.channel is None:
+                self.check(start, stop)
+            else:  # every frame has an image for each channel
+                for index in range(start, stop):
+                    position = index * self.images.shape[1] + self.channel
+                    self.check(position, position + 1)
+        return read_stored(self.images, place)
 
 
 def place_of_frame(

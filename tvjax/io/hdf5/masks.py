@@ -14,15 +14,18 @@ from tvjax.io.errors import FileError, reading
 from tvjax.io.hdf5.datasets import find_images
 from tvjax.io.hdf5.layout import FrameDataset, FRAMES_FIRST, place_of_frame
 from tvjax.io.hdf5.mask_bits import told_by_bits, valid_by_bits
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.ownership import Named, Ownership, walk_names
 from tvjax.io.hdf5.tree import (
     address,
+    find_item,
     join,
     names_in,
     path_of,
     text_attribute,
     walk,
 )
+from tvjax.io.hdf5.values import read_values
 from tvjax.io.series import warn_if_scarce
 
 # Names of masks as NeXus has them, also numbered.
@@ -81,11 +84,11 @@ class _Part(NamedTuple):
         place = self._index(index - self.first) or ()
         item = self.mask.item
         if self.planes and self.axes != FRAMES_FIRST:
-            plane = item[place_of_frame(item.shape, index, self.axes)]
+            plane = read_values(item, place_of_frame(item.shape, index, self.axes))
         else:
             # axes of length one, which no frame needs
             leading = (0,) * (len(item.shape) - 2 - len(place))
-            plane = item[(*leading, *place)]
+            plane = read_values(item, (*leading, *place))
         turned = self.axes.index("X") < self.axes.index("Y")
         return plane.T if turned else plane
 
@@ -191,7 +194,7 @@ def read_pixel_mask(
     Raises:
         FileError: There is none, or there are several that differ.
     """
-    with reading(path), h5py.File(path, "r") as file:
+    with reading(path), open_file(path) as file:
         named = [n for n in walk_names(file) if len(n.item.shape) >= 2]
         for pattern in (PIXEL_MASK, ANY_MASK):
             found = [n for n in named if pattern.search(n.name)]
@@ -215,7 +218,7 @@ def _only_plane(
     Raises:
         FileError: They differ.
     """
-    planes = np.reshape(item[()], (-1, *item.shape[-2:]))
+    planes = np.reshape(read_values(item), (-1, *item.shape[-2:]))
     if np.any((planes != 0) != (planes[:1] != 0)):
         raise FileError(
             f"{path} has {len(planes)} masks in {name} that differ: "
@@ -274,7 +277,7 @@ def _stated(datasets: Sequence[FrameDataset], ownership: Ownership) -> Iterator[
         if each.data_file:
             place, _, name = path_of(each.images).rpartition("/")
             # the name can be one by which only the master reaches the images
-            group = each.images.file.get(place or "/")
+            group = find_item(each.images.file, place or "/")
             if not isinstance(group, h5py.Group):
                 continue
             for mask in _beside(group, [each.images], [name]):
@@ -289,10 +292,7 @@ def _beside(
     """Yield the masks of some images in one group."""
     told = {text_attribute(each, "mask") for each in (group, *images)}
     for name in sorted({"mask", *(f"{name}_mask" for name in names), *told} - {""}):
-        try:
-            item = group[name]
-        except (KeyError, OSError):
-            continue
+        item = find_item(group, name)
         if isinstance(item, h5py.Dataset) and _may_be_mask(item):
             here = address(group)
             yield Named(join(path_of(group), name), item, here, here, False)
@@ -311,7 +311,7 @@ def _alike(path: Path, masks: Sequence[Named]) -> bool:
     if len({item.shape for item in distinct.values()}) > 1:
         return False
     with reading(path):
-        first, *others = (item[()] != 0 for item in distinct.values())
+        first, *others = (read_values(item) != 0 for item in distinct.values())
         return all(np.array_equal(first, other) for other in others)
 
 
@@ -345,18 +345,11 @@ def _broken(path: Path, group: h5py.Group) -> Iterator[str]:
     for place, item in walk(group):
         if isinstance(item, h5py.Group):
             for name in names_in(item):
-                if PIXEL_MASK.match(name) and not _leads_somewhere(item, name):
+                if PIXEL_MASK.match(name) and find_item(item, name) is None:
                     yield (
                         f"{path} has a link {join(place, name)} that leads nowhere: "
                         "copy what it leads to beside it, or pass the mask by --mask."
                     )
-
-
-def _leads_somewhere(group: h5py.Group, name: str) -> bool:
-    try:
-        return group[name] is not None
-    except (KeyError, OSError):
-        return False
 
 
 def _unused(

@@ -1,11 +1,15 @@
 """The metadata of a measurement, as an HDF5 file keeps it."""
 
+import math
+
 import h5py
 import numpy as np
 from jaxtyping import Float
 
 from tvjax.io.hdf5.ownership import Ownership, walk_names
 from tvjax.io.hdf5.tree import text, text_attribute
+from tvjax.io.hdf5.values import read_values
+from tvjax.io.limits import MOST_FRAMES
 from tvjax.io.series import Metadata
 
 # Factors to SI units, by the unit that a dataset names; a length must name one.
@@ -78,7 +82,7 @@ def read_angles(
     axis = _scanned(_fields(file, ownership))
     if axis is None or len(axis.shape) != 1 or axis.shape[0] < 2:
         return None
-    angles = np.ravel(axis[()]).astype(float)
+    angles = np.ravel(read_values(axis)).astype(float)
     if len(angles) == num_frames:
         return angles
     if first is not None and 0 < first <= len(angles) - num_frames + 1:
@@ -127,7 +131,9 @@ def _text(fields: _Fields, name: str) -> str | None:
     item = fields.get(name)
     if item is None or item.size != 1 or item.dtype.kind not in "OS":
         return None
-    return text(item[()])[:_LONGEST] if item.dtype.itemsize <= _LARGEST else None
+    if item.dtype.itemsize > _LARGEST:
+        return None
+    return text(read_values(item))[:_LONGEST]
 
 
 def _number(fields: _Fields, *names: str, units: _Units = None) -> float | None:
@@ -140,7 +146,7 @@ def _number(fields: _Fields, *names: str, units: _Units = None) -> float | None:
         # a capital letter changes what a symbol means, not what a word does
         factor = 1.0 if units is None else units.get(unit, units.get(unit.lower()))
         if factor is not None:
-            return float(np.ravel(item[()])[0]) * factor
+            return float(np.ravel(read_values(item))[0]) * factor
     return None
 
 
@@ -166,16 +172,21 @@ def _scanned(fields: _Fields) -> h5py.Dataset | None:
     known = {
         name: fields[name]
         for name in _AXES
-        if name in fields and len(fields[name].shape) < 2
+        if name in fields and _may_be_angles(fields[name])
     }
-    known = {name: item for name, item in known.items() if item.dtype.kind in "uif"}
     for item in known.values():
-        if item.size > 1 and np.ptp(item[()]):
+        if item.shape and np.ptp(read_values(item)):
             return item
     for name, item in known.items():
         if item.size == 1 and _width(fields, name):
             return item
     return known.get("omega")
+
+
+def _may_be_angles(item: h5py.Dataset) -> bool:
+    """Return whether a dataset is a number, or a list as long as a scan can be."""
+    numbers = item.dtype.kind in "uif" and len(item.shape) < 2
+    return numbers and math.prod(item.shape) <= MOST_FRAMES
 
 
 def _width(fields: _Fields, name: str) -> float | None:
@@ -188,7 +199,7 @@ def _rotation(fields: _Fields) -> tuple[float | None, float | None]:
     axis = _scanned(fields)
     if axis is None:
         return None, None
-    angles = np.ravel(axis[()])
+    angles = np.ravel(read_values(axis))
     if len(angles) > 1:
         return float(angles[0]), float(angles[1] - angles[0])
     name = next(name for name in _AXES if fields.get(name) == axis)

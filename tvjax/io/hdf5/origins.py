@@ -1,8 +1,9 @@
 """Where each frame of an HDF5 dataset is stored, seen through virtual datasets."""
 
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from h5py._hl.vds import VDSmap
 from jaxtyping import Int
 
 from tvjax.io.errors import FileError, reading
+from tvjax.io.hdf5.chunk_checks import check_chunks
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.prefixes import folders, linked_file, Reference
 from tvjax.io.hdf5.tree import (
     Address,
@@ -19,7 +22,9 @@ from tvjax.io.hdf5.tree import (
     find_dataset,
     find_item,
     names_in,
+    path_of,
 )
+from tvjax.io.limits import check_images
 
 # File, address in it, and position of a frame: the same for whatever shows it.
 Origin = tuple[str, int, int]
@@ -75,6 +80,30 @@ def origins(images: h5py.Dataset) -> list[Origin]:
     return _origins(images, frozenset())
 
 
+def frame_check(images: h5py.Dataset) -> Callable[[int, int], None] | None:
+    """Return what refuses damage in what frames from one to another are stored in.
+
+    None where that is the dataset itself.
+    """
+    if not images.is_virtual:
+        return None
+    stored = {address(item): item for item in stored_in(images) if not item.is_virtual}
+    places = origins(images)
+
+    def check(start: int, stop: int) -> None:
+        for file, place, index in places[start:stop]:
+            item = stored.get((file, place))
+            if item is None:  # parts of other frames, or of a frame that is not there
+                for each in stored.values():
+                    check_chunks(each)
+                return
+            leading = np.unravel_index(index, item.shape[:-2])
+            with reading(Path(file)):
+                check_chunks(item, tuple(int(each) for each in leading))
+
+    return check
+
+
 def check_sources(path: Path, images: h5py.Dataset) -> None:
     """Raise `FileError` where a virtual dataset is read from what is not there.
 
@@ -85,6 +114,12 @@ def check_sources(path: Path, images: h5py.Dataset) -> None:
 
 def _origins(images: h5py.Dataset, above: frozenset[Address]) -> list[Origin]:
     own = address(images)
+    check_images(
+        Path(images.file.filename),
+        f" at {path_of(images)}",
+        _num_frames(images),
+        images.shape[-2:],
+    )
     found = [(*own, index) for index in range(_num_frames(images))]
     if not images.is_virtual or own in above:
         return found
@@ -139,7 +174,7 @@ def _check_sources(path: Path, images: h5py.Dataset, above: frozenset[Address]) 
 
 
 def _num_frames(images: h5py.Dataset) -> int:
-    return int(np.prod(images.shape[:-2], dtype=np.int64))
+    return math.prod(images.shape[:-2])
 
 
 def _open(
@@ -151,7 +186,8 @@ def _open(
     if path is None:
         return None, None
     with reading(path):
-        return path, find_dataset(h5py.File(path, "r"), dataset_name)
+        file = open_file(path, swmr=images.file.swmr_mode)
+        return path, find_dataset(file, dataset_name)
 
 
 def _with(name: str, block: int | None) -> str:
@@ -177,7 +213,8 @@ def _blocks(images: h5py.Dataset, holder: Path, part: VDSmap) -> range:
         path, _ = _open(images, holder, part.file_name, part.dset_name)
         names, pattern = [], Path(part.dset_name).name
         if path is not None:
-            with reading(path), h5py.File(path, "r") as file:
+            swmr = images.file.swmr_mode
+            with reading(path), open_file(path, swmr=swmr) as file:
                 group = find_item(file, str(Path(part.dset_name).parent))
                 names = names_in(group) if isinstance(group, h5py.Group) else []
     number = re.compile(r"(\d+)".join(map(re.escape, pattern.split(_BLOCK, 1))) + "$")

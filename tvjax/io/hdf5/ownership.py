@@ -12,13 +12,16 @@ from tvjax.io.hdf5.layout import FrameDataset
 from tvjax.io.hdf5.tree import (
     Address,
     address,
+    check_depth,
     find_dataset,
+    find_item,
     join,
     names_in,
     NUMBERED,
     text_attribute,
 )
 from tvjax.io.hdf5.unknown_types import is_known
+from tvjax.io.hdf5.values import read_values
 
 # Groups in which a detector keeps what is its own.
 _INNER = ("detectorSpecific",)
@@ -94,7 +97,7 @@ class Ownership(NamedTuple):
         values = {
             float(value)
             for each in self.own(found)
-            for value in np.unique(each.item[()])
+            for value in np.unique(read_values(each.item))
         }
         (value,) = values if len(values) == 1 else (math.nan,)
         return None if math.isnan(value) else value
@@ -120,7 +123,7 @@ def find_ownership(
     places = tuple(each.name for each in datasets)
     found = {}
     for path in (*places, *(each.path for each in holders)):
-        group = file.get(path.rpartition("/")[0] or "/")
+        group = find_item(file, path.rpartition("/")[0] or "/")
         if isinstance(group, h5py.Group):
             found[address(group)] = group
     return Ownership(
@@ -150,6 +153,7 @@ def walk_names(
         around: The detector around it.
         seen: The groups entered so far.
     """
+    check_depth(group, path)
     seen = set() if seen is None else seen
     here = address(group)
     if here in seen:
@@ -161,10 +165,7 @@ def walk_names(
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink) and NUMBERED.match(name):
             continue
-        try:
-            item = group[name]
-        except (KeyError, OSError):
-            continue
+        item = find_item(group, name)
         place = join(path, name)
         if isinstance(item, h5py.Group):
             outer = here if around is None and name in _INNER else around

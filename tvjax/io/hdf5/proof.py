@@ -13,10 +13,12 @@ from tvjax.io.hdf5.corrections import CORRECTIONS
 from tvjax.io.hdf5.datasets import find_images
 from tvjax.io.hdf5.layout import FRAMES_FIRST, Layout
 from tvjax.io.hdf5.masks import find_masks
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.origins import Origin, origins
 from tvjax.io.hdf5.ownership import find_ownership
 from tvjax.io.hdf5.slots import Slot
 from tvjax.io.hdf5.tree import address, dataset_at, find_dataset, walk_datasets
+from tvjax.io.hdf5.values import read_values
 from tvjax.io.series import Selection, Series
 
 # Values a frame that an array beside the images may have, such as the positions of all
@@ -54,7 +56,7 @@ def order_differs(
     shown = [origin for each in opened.datasets for origin in origins(each.images)]
     written: list[Origin] = []
     for slot in slots:
-        with h5py.File(files[slot.data_file], "r") as file:
+        with open_file(files[slot.data_file]) as file:
             place = address(dataset_at(file, slot.place))
         written += [(*place, index) for index in range(slot.num_frames)]
     for index, (one, other) in enumerate(zip(shown, written, strict=False)):
@@ -123,7 +125,7 @@ def arrays_differ(
         if copied is None:
             yield f"{name} is missing"
             continue
-        values, kept = np.asarray(item[()]), np.asarray(copied[()])
+        values, kept = read_values(item), read_values(copied)
         part = values[selection.start : selection.stop]
         if not (_alike(kept, values) or _alike(kept, part)):
             yield f"{name} has other values than in the input"
@@ -136,7 +138,7 @@ def numbers_differ(
     item = find_dataset(opened, name)
     if item is None:
         yield f"{name} is missing"
-    elif not _alike(np.asarray(item[()]), expected):
+    elif not _alike(read_values(item), expected):
         yield f"{name} has other values than it should"
 
 

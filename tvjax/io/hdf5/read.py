@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the decompressors
 import numpy as np
 from jaxtyping import Num
 
@@ -23,15 +22,14 @@ from tvjax.io.hdf5.growing import announced_frames, written_frames
 from tvjax.io.hdf5.layout import FrameDataset, Layout
 from tvjax.io.hdf5.masks import find_masks
 from tvjax.io.hdf5.metadata import read_angles, read_metadata
-from tvjax.io.hdf5.origins import stored_in
+from tvjax.io.hdf5.opening import open_file
+from tvjax.io.hdf5.origins import frame_check, stored_in
 from tvjax.io.hdf5.other_images import find_apart, find_others, untouched
 from tvjax.io.hdf5.ownership import find_ownership
-from tvjax.io.hdf5.tree import (
-    find_dataset,
-    number_attribute,
-    text_attribute,
-)
+from tvjax.io.hdf5.tree import find_dataset, number_attribute, text_attribute
 from tvjax.io.hdf5.unknown_types import lost_in_copies
+from tvjax.io.hdf5.values import read_values
+from tvjax.io.limits import check_images
 from tvjax.io.series import judge_values, Series
 
 # Attribute of an image dataset that names the program that denoised it.
@@ -62,12 +60,12 @@ def open_hdf5(
         FileError: The file is damaged or incomplete, or holds no images, or several.
     """
     with reading(path):
-        file = h5py.File(path, "r", swmr=growing)
-    try:
-        return _open_frames(path, file, dataset, partial, growing)
-    except BaseException:
-        file.close()
-        raise
+        file = open_file(path, swmr=growing)
+        try:
+            return _open_frames(path, file, dataset, partial, growing)
+        except BaseException:
+            file.close()
+            raise
 
 
 def arrange(series: Series, axes: str) -> Series:
@@ -108,10 +106,14 @@ def arrange(series: Series, axes: str) -> Series:
                 part = turned.cut(slice(first, min(first + step, stop)), slice(None))
             yield from ((frame, "") for frame in part)
 
-    ownership = find_ownership(layout.file, (turned,))
-    masks = find_masks(path, layout.file, (turned,), shape, ownership)
-    declared = find_declared((turned,), ownership)
-    invalid_values, doubts = judge_values(str(path), read, sizes["E"], declared)
+    with reading(path):
+        check_images(path, f" at {first.name}", sizes["E"], shape)
+        if first.check is not None:  # each frame may be in all of what is stored
+            first.check(0, first.num_frames)
+        ownership = find_ownership(layout.file, (turned,))
+        masks = find_masks(path, layout.file, (turned,), shape, ownership)
+        declared = find_declared((turned,), ownership)
+        invalid_values, doubts = judge_values(str(path), read, sizes["E"], declared)
     return dataclasses.replace(
         series,
         num_frames=sizes["E"],
@@ -138,11 +140,11 @@ def read_dataset(
     Raises:
         FileError: The dataset is not there.
     """
-    with reading(path), h5py.File(path, "r") as file:
+    with reading(path), open_file(path) as file:
         item = find_dataset(file, name)
         if item is None:
             raise FileError(f"{path} has no dataset {name}: check the path in it.")
-        values = np.asarray(item[()]) if len(item.shape) <= largest else None
+        values = read_values(item) if len(item.shape) <= largest else None
         return values, text_attribute(item, "units")
 
 
@@ -171,9 +173,16 @@ def _open_frames(
             )
         holder = Path(images.file.filename)
         data_file = None if images.file == file else holder
-        place = None if channel is None else channel.position
-        length = math.prod(axes)
-        found.append(FrameDataset(name, images, length, data_file, channel=place))
+        found.append(
+            FrameDataset(
+                name,
+                images,
+                math.prod(axes),
+                data_file,
+                channel=None if channel is None else channel.position,
+                check=frame_check(images),
+            )
+        )
     datasets = tuple(found)
     kinds = {(each.images.shape[-2:], each.images.dtype) for each in datasets}
     if len(kinds) > 1:
@@ -267,7 +276,7 @@ def _read_frames(
     for each in datasets:
         for index in range(max(start, 0), min(stop, each.num_frames)):
             with reading(each.data_file or path):
-                image = each.images[each.place(index)]
+                image = each.read(index)
             yield image, ""
         start -= each.num_frames
         stop -= each.num_frames

@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 
 from tvjax.io.hdf5.tree import Address, address, find_item
 from tvjax.io.hdf5.unknown_types import known_attributes
+from tvjax.io.hdf5.values import read_values
 
 # What HDF5 keeps with the axes of a dataset and with their scales, for each other.
 _SCALES = ("DIMENSION_LIST", "REFERENCE_LIST")
@@ -60,7 +61,7 @@ def lead_references(
         if not isinstance(old, h5py.Dataset) or not isinstance(new, h5py.Dataset):
             continue
         if _refers(old.dtype):
-            values = _translated(np.asarray(old[()]), old.dtype, lead)
+            values = _translated(read_values(old), old.dtype, lead)
             for place in np.ndindex(new.shape):  # h5py writes lists one at a time
                 new[place] = values[place]
         if "DIMENSION_LIST" in old.attrs:

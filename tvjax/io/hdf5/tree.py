@@ -10,11 +10,17 @@ import h5py.h5o
 import numpy as np
 from jaxtyping import Shaped
 
+from tvjax.io.errors import FileError
+from tvjax.io.hdf5.opening import open_file
 from tvjax.io.hdf5.prefixes import linked_file, Reference
+from tvjax.io.hdf5.probe import DEEPEST
 from tvjax.io.hdf5.unknown_types import is_known
 
 # Names of the links that lead from a DECTRIS master to its data files.
 NUMBERED = re.compile(r"data_\d+$")
+
+# Links behind links that are followed, as in HDF5.
+_MOST_LINKS = 16
 
 # A file, and the place of an object in it.
 Address = tuple[str, int]
@@ -41,6 +47,7 @@ def walk(
 def _walk(
     group: h5py.Group, path: str, far: bool, seen: set[Address]
 ) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+    check_depth(group, path)
     for name in names_in(group):
         link = group.get(name, getlink=True)
         external = isinstance(link, h5py.ExternalLink)
@@ -55,6 +62,20 @@ def _walk(
         yield join(path, name), item
         if isinstance(item, h5py.Group) and (far or not external):
             yield from _walk(item, join(path, name), far, seen)
+
+
+def check_depth(group: h5py.Group, path: str) -> None:
+    """Raise `FileError` if a group lies deeper than any that is meant.
+
+    Args:
+        group: The group.
+        path: Its path, as it was reached.
+    """
+    if path.count("/") > DEEPEST:
+        raise FileError(
+            f"{group.file.filename} has groups within groups, more than {DEEPEST} "
+            "deep: copy the images to a file of their own."
+        )
 
 
 def walk_datasets(
@@ -128,7 +149,7 @@ def group_at(parent: h5py.Group, name: str) -> h5py.Group:
     Raises:
         KeyError: There is none, or something else.
     """
-    item = parent[name]
+    item = find_item(parent, name)
     if not isinstance(item, h5py.Group):
         raise KeyError(f"{name} in {path_of(parent)} is no group")
     return item
@@ -140,7 +161,7 @@ def dataset_at(parent: h5py.Group, name: str) -> h5py.Dataset:
     Raises:
         KeyError: There is none, or something else.
     """
-    item = parent[name]
+    item = find_item(parent, name)
     if not isinstance(item, h5py.Dataset):
         raise KeyError(f"{name} in {path_of(parent)} is no dataset")
     return item
@@ -149,11 +170,58 @@ def dataset_at(parent: h5py.Group, name: str) -> h5py.Dataset:
 def find_item(
     parent: h5py.Group, name: str
 ) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
-    """Return what a path leads to, None where it leads nowhere."""
+    """Return what a path leads to, None where it leads nowhere.
+
+    Raises:
+        FileError: What is there is damaged, or the path leads to a pipe or a device,
+            which HDF5 would wait for.
+    """
     try:
+        _check_links(parent, name, _MOST_LINKS)
         return parent[name]
-    except (KeyError, OSError):
+    except (KeyError, OSError, ValueError, RuntimeError) as error:
+        if _is_there(parent, name):
+            place = join(path_of(parent), name)
+            raise FileError(
+                f"{parent.file.filename} is truncated or damaged at {place}: copy it "
+                "again from its source."
+            ) from error
         return None
+
+
+def _is_there(parent: h5py.Group, name: str) -> bool:
+    """Return whether a group holds an object itself, not a link to another place."""
+    try:
+        return isinstance(parent.get(name, getlink=True), h5py.HardLink)
+    except (KeyError, OSError, ValueError, RuntimeError):
+        return False
+
+
+def _check_links(parent: h5py.Group, path: str, left: int) -> None:
+    """Raise `FileError` if a path leads to a pipe or a device in place of a file.
+
+    Args:
+        parent: Where the path starts.
+        path: Names of groups and links.
+        left: Links that may still be followed; HDF5 refuses more.
+    """
+    group = parent.file if path.startswith("/") else parent
+    names = [name for name in path.split("/") if name]
+    for place, name in enumerate(names, 1):
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.SoftLink) and left:
+            _check_links(group, link.path, left - 1)
+        elif isinstance(link, h5py.ExternalLink) and left:
+            holder = Path(group.file.filename)
+            target = linked_file(holder, link.filename, Reference.LINK)
+            if target is None:
+                return
+            with open_file(target, swmr=group.file.swmr_mode) as file:
+                _check_links(file, link.path, left - 1)
+        below = group[name] if place < len(names) else None
+        if not isinstance(below, h5py.Group):
+            return
+        group = below
 
 
 def find_dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
