@@ -22,6 +22,7 @@ def test_the_demo_leaves_a_scan_its_denoised_twin_and_a_report(
     assert report["measured"]["total_change"] == pytest.approx(-0.5)
 
 
+@pytest.mark.slow
 def test_the_demo_leaves_a_stack_its_maps_and_a_report_beside_the_truth(
     tvjax, tmp_path, truncate, monkeypatch
 ):

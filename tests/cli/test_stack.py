@@ -65,6 +65,7 @@ def test_every_option_reaches_the_output(tvjax, source, scene, tmp_path, truncat
     assert not (tmp_path / "d.h5").exists()
 
 
+@pytest.mark.slow
 def test_images_without_energies_have_a_report_without_maps(tvjax, tmp_path, scene):
     import tifffile
 

@@ -150,6 +150,7 @@ def test_a_training_without_enough_gets_a_sentence(tvjax, patterns, tmp_path):
     assert result.exit_code == 1 and "exists: choose another" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_not_like_the_others_is_denoised_by_itself(
     tvjax, patterns, tmp_path, monkeypatch
 ):

@@ -92,6 +92,7 @@ def draws():
     return ys, *map(np.asarray, jax.lax.map(judge, (ys, keys)))
 
 
+@pytest.mark.slow
 def test_mean_risk_is_the_mean_error(draws):
     _, errors, risks, probed = draws
     off = risks - errors

@@ -8,6 +8,7 @@ from safetensors.numpy import load_file
 from tests.experiments.quick import run, run_quick, share_of_gray
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("skimage") is None, reason="the images are missing")
 def test_denoisers_are_compared(tmp_path):
     tables = run_quick("networks.denoiser_psnr", tmp_path)

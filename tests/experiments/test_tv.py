@@ -61,6 +61,7 @@ def test_no_choice_on_a_simulated_sweep_is_better_than_the_best(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_long_scan_is_watched(tmp_path):
     tables = run_quick("tv.streaming", tmp_path)
     rows = tables["Memory on the way"]
@@ -73,6 +74,7 @@ def test_a_long_scan_is_watched(tmp_path):
     assert rows[-1]["resident, MB"] - rows[1]["resident, MB"] < 30
 
 
+@pytest.mark.slow
 def test_a_certified_solve_is_one_loop_that_never_talks_to_the_host(tmp_path):
     tables = run_quick("tv.gpu", tmp_path)
     (compiled,) = tables["A certified solve as compiled"]

@@ -74,7 +74,9 @@ def test_the_chosen_factor_is_the_same_for_all_frames():
     assert len(np.unique(found.factor)) == 2
 
 
-@pytest.mark.parametrize("shape", [(), (1, 192, 192)])
+@pytest.mark.parametrize(
+    "shape", [(), pytest.param((1, 192, 192), marks=pytest.mark.slow)]
+)
 def test_white_noise_may_have_a_level_a_pixel(shape):
     _, truth = scene(12)
     drawn = np.random.default_rng(0).normal(size=truth.shape)

@@ -136,8 +136,8 @@ def test_a_data_file_of_the_input_is_never_overwritten(master):
     [
         ("clean_master.h5", 2000),
         pytest.param("clean.h5", 2000, marks=pytest.mark.slow),
-        ("clean.cbf", 500),
-        ("clean.tif", 300),
+        pytest.param("clean.cbf", 500, marks=pytest.mark.slow),
+        pytest.param("clean.tif", 300, marks=pytest.mark.slow),
     ],
 )
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path, name, num_frames):

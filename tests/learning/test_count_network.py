@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 import tvjax.learning
 from tests.learning.patterns import tiny
+from tvjax.io import FileError
 from tvjax.learning import CountNetwork, load_counts, predict, save_counts
 from tvjax.learning.count_network import local_rate
 from tvjax.metrics import mse
@@ -147,11 +148,29 @@ def test_damaged_file_is_refused(weights):
         load_counts(weights)
 
 
+@pytest.fixture
+def unproved(monkeypatch):
+    """Files are written without a look at what is in them."""
+
+    def write(path, content, prove):
+        path.write_bytes(content)
+
+    monkeypatch.setattr("tvjax.networks.weights_file.replace_file", write)
+
+
+@pytest.mark.usefixtures("unproved")
 def test_numbers_that_are_not_finite_are_refused(network, tmp_path):
     file = tmp_path / "weights.safetensors"
     save_counts(jax.tree.map(lambda leaf: leaf * jnp.nan, network), file)
     with pytest.raises(ValueError, match="not finite"):
         load_counts(file)
+
+
+def test_numbers_that_are_not_finite_get_no_file(network, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    with pytest.raises(FileError, match="not finite"):
+        save_counts(jax.tree.map(lambda leaf: leaf * jnp.nan, network), file)
+    assert not list(tmp_path.iterdir())
 
 
 def test_file_of_another_version_is_refused(weights):
@@ -172,6 +191,7 @@ def test_file_of_another_version_is_refused(weights):
         [4, 6],
     ],
 )
+@pytest.mark.usefixtures("unproved")
 def test_hostile_sizes_are_refused_at_once(network, tmp_path, sizes):
     file = tmp_path / "hostile.safetensors"
     write_weights(file, network, version="tvjax counts 1", sizes=sizes, facts={})

@@ -106,6 +106,7 @@ def test_correlated_noise_is_nowhere_less_than_that_of_the_darkest_blocks():
     assert np.min(report.noise.sigma) > 3 * gaussian_filter(normal(5), 0.7).std()
 
 
+@pytest.mark.slow
 def test_correlated_noise_is_denoised_nearly_as_well_as_can_be():
     noise = gaussian_filter(normal(2), 0.7)
     y = (SCENE + 10 * noise / noise.std()).astype(np.float32)

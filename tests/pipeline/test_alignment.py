@@ -25,7 +25,9 @@ def moved(scene):
     return stack, np.asarray(shifts)
 
 
-@pytest.mark.parametrize("whole_pixels", [False, True])
+@pytest.mark.parametrize(
+    "whole_pixels", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_frames_are_moved_back_by_what_they_had_moved(moved, whole_pixels):
     stack, shifts = moved
     mask = np.ones(stack.shape[1:], bool)

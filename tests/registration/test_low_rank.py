@@ -21,6 +21,7 @@ def truncated(stack, mask, rank):
     return images, spectra[:, :rank].T
 
 
+@pytest.mark.slow
 def test_low_rank_finds_what_changing_contrast_hid():
     stack, shifts = simulated_edge(4, sigma=1e-3)
     found = register(stack)

@@ -108,7 +108,9 @@ def test_shifts_of_smoothed_frames_serve_the_raw_ones(jittered):
     assert {*np.unique(aligned.stack[aligned.mask])} <= {*np.unique(counts)}
 
 
-@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(np.int64, marks=pytest.mark.slow), np.uint64]
+)
 def test_integers_beyond_32_bits_are_taken_by_value(jittered, kind):
     raw, *_ = jittered
     # single precision holds 24 bits of them

@@ -139,6 +139,7 @@ def test_a_stack_is_reported_beside_the_truth(tmp_path):
     assert "map.png" in pictures(page) and "shifts.png" not in pictures(page)
 
 
+@pytest.mark.slow
 def test_a_stack_is_reported_with_the_noise_of_a_frame(tmp_path):
     scene = xanes_stack((48, 56), energies=nickel_energies(16), num_states=2)
     pattern = 0.3 * np.random.default_rng(5).normal(size=(48, 56))

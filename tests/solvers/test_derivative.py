@@ -8,6 +8,7 @@ from tests import reference
 from tvjax.solvers import Accuracy, blank_memory, resume
 
 NORMS = ["isotropic", "anisotropic"]
+MOSTLY_ISOTROPIC = ["isotropic", pytest.param("anisotropic", marks=pytest.mark.slow)]
 SHAPE = (7, 6)
 ALPHA = 0.8
 TIGHT = Accuracy(tol=1e-10, max_steps=20_000)
@@ -297,7 +298,7 @@ def test_resumed_derivative_is_that_of_a_fresh_solve():
     np.testing.assert_allclose(near, expected, rtol=0.02)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", MOSTLY_ISOTROPIC)
 def test_slope_at_no_strength_is_the_one_towards_greater_ones(norm, double):
     y, width = noisy(), 1e-7
     image = exact(norm)
@@ -344,6 +345,7 @@ def test_derivative_without_convergence_is_nan():
         assert np.isfinite(slope).all()
 
 
+@pytest.mark.slow
 def test_unit_of_the_data_does_not_matter_to_a_derivative():
     y, w = jnp.asarray(noisy(), jnp.float32), jnp.asarray(normal(2), jnp.float32)
     alpha_map = jnp.full(SHAPE, ALPHA, jnp.float32)

@@ -45,6 +45,7 @@ def denoised(image, seed=0, *, clear=True, variance=None, mask=None, extra=()):
     )
 
 
+@pytest.mark.slow
 def test_cost_is_the_error_and_the_noise_on_average(scene):
     off, errors = [], []
     for seed in range(8):

@@ -174,7 +174,11 @@ def test_noise_that_is_correlated_is_recognized(truth):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param("counts", marks=pytest.mark.slow), "correlated"]
+    "kind",
+    [
+        pytest.param("counts", marks=pytest.mark.slow),
+        pytest.param("correlated", marks=pytest.mark.slow),
+    ],
 )
 def test_of_few_energies_the_noise_is_that_which_each_frame_shows(kind):
     expected = 8 * np.exp(-xanes_stack((96, 112), energies=nickel_energies(5)).truth)

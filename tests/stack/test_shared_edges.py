@@ -33,6 +33,7 @@ def errors(found, scene):
     return [np.mean((f.image - x) ** 2) for f, x in zip(found, scene, strict=True)]
 
 
+@pytest.mark.slow
 def test_faint_images_gain_from_the_edges_of_others(scene):
     noisy = draw(scene)
     together = errors(shared(noisy), scene)

@@ -14,7 +14,7 @@ def flat(mean, seed):
     return np.random.default_rng(seed).poisson(mean, (64, 72))
 
 
-@pytest.mark.parametrize("mean", [0.05, 0.5, 5.0])
+@pytest.mark.parametrize("mean", [pytest.param(0.05, marks=pytest.mark.slow), 0.5, 5.0])
 def test_chi_squared_has_its_mean_and_scatter_at_any_count(mean):
     found = [
         judge_symmetry(

@@ -64,6 +64,7 @@ def test_the_average_is_linear_and_has_the_variance_that_it_says(mask):
     np.testing.assert_allclose(ratio.mean(), 1, atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_broken_orbit_keeps_its_own_image():
     plain = scattering_pattern("fibre", SHAPE, mean=2.0)
     place = (30, 20)

@@ -45,7 +45,11 @@ def test_orbit_and_tv_beat_tv_alone(fibre, judge):
 
 @pytest.mark.parametrize(
     ("kind", "judge"),
-    [("counts", "data"), ("floating counts", "data"), ("blurred", "orbits")],
+    [
+        ("counts", "data"),
+        ("floating counts", "data"),
+        pytest.param("blurred", "orbits", marks=pytest.mark.slow),
+    ],
 )
 def test_noise_that_is_recognised_tells_who_judges(fibre, kind, judge):
     y = fibre.counts(2)
@@ -152,6 +156,7 @@ def test_unknown_words_are_named():
         tvjax.denoise_symmetric(y, norm="l2")
 
 
+@pytest.mark.slow
 def test_halves_of_orbits_need_a_symmetry():
     y = np.random.default_rng(0).normal(10, 1, (48, 48))
     with pytest.raises(ValueError, match="judge='orbits' needs a symmetry"):

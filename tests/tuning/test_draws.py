@@ -24,7 +24,9 @@ def spots():
     return jnp.asarray(counts, jnp.float32), truth
 
 
-@pytest.mark.parametrize("weights", ["uniform", "variance"])
+@pytest.mark.parametrize(
+    "weights", [pytest.param("uniform", marks=pytest.mark.slow), "variance"]
+)
 def test_strength_is_as_good_as_the_best_by_the_errors_that_it_was_asked_for(
     spots, weights
 ):

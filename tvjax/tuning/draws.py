@@ -21,7 +21,7 @@ from tvjax.tuning.descent import secant, SecantState
 from tvjax.tuning.tally import (
     AGAIN,
     MOST_BATCHES,
-    MOST_RARE,
+    most_batches,
     SlopeTally,
     spread_batches,
 )
@@ -119,7 +119,7 @@ def choose_by_draws(
     carried = abs(np.log(dealer.deviation() / noise) - shift)
     # where single photons rule, the strength goes by the share and not by its root
     rare = bool(carried > 0.5 * abs(shift))
-    most = MOST_RARE if rare else MOST_BATCHES
+    most = most_batches(dealer.blocks.number) if rare else MOST_BATCHES
     start = np.log(START * noise)
     bounds = start + np.log(RANGE)
     batches = spread_batches(dealer.share, most)

@@ -34,6 +34,8 @@ BATCH = 8
 # block several times where there are few, evenly spread ones where there are many.
 # Where photons are rare, a block tells less, and there may be more of them.
 LEAST_BATCHES, MOST_BATCHES, MOST_RARE = 8, 32, 128
+# No more is to be had of a block that was split so often.
+MOST_SPLITS = 64
 # A block with less than this share of the pixels of the fullest is left out: a strip at
 # the side of a frame, or a block in a shadow, tells little for its cost.
 LEAST_SHARE = 0.1
@@ -42,6 +44,11 @@ AGAIN = 1
 # The deviation of the slopes is at first taken for this multiple of what the held-out
 # noise alone makes; it counts as so many splits.
 GUESS, GUESS_WEIGHT = 1.5, 2.0
+
+
+def most_batches(number: int) -> int:
+    """The greatest number of batches of so many blocks where photons are rare."""
+    return int(np.clip(MOST_SPLITS * number // BATCH, MOST_BATCHES, MOST_RARE))
 
 
 def spread_batches(
