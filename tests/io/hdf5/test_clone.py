@@ -2,10 +2,10 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.io.masters import MASKED, numbers, write_data_file
+from tests.io.masters import MASKED, numbers, write_data_file, write_master
 from tests.io.rewriting import counts_in, plain_stack, rewrite, rewrite_stack, tree
 from tests.io.stacks import frames, write_nxstxm
-from tvjax.io import FileError, open_series
+from tvjax.io import FileError, open_series, save_series
 
 
 def data_file(folder, counts):
@@ -446,3 +446,16 @@ def test_a_limit_in_another_file_of_the_scan_is_corrected(master, tmp_path):
     rewrite(master, tmp_path / "clean" / "o_master.h5")
     with h5py.File(tmp_path / "clean" / "o_master.h5") as file:
         assert (file["entry/instrument/detector/saturation_value"][()] == 1600).all()
+
+
+def test_a_damaged_root_of_a_data_file_is_a_sentence(tmp_path):
+    path = write_master(tmp_path / "raw_master.h5", numbers(2))
+    data_file = tmp_path / "raw_data_000001.h5"
+    content = bytearray(data_file.read_bytes())
+    # more names of the root, far behind the end: only who counts its bytes looks there
+    assert content[136:140] == b"TREE"
+    content[152:160] = (2**31 - 1).to_bytes(8, "little")
+    data_file.write_bytes(content)
+    with open_series(path) as series:
+        with pytest.raises(FileError, match="raw_data_000001.h5 is truncated or dama"):
+            save_series(tmp_path / "clean_master.h5", series)

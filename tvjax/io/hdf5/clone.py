@@ -118,8 +118,8 @@ class Clone:
 
     def copy(self, target: h5py.File) -> None:
         """Copy everything to `target`."""
-        copied = {address(self.source): "/"}
         with reading(Path(self.source.filename)):
+            copied = {address(self.source): "/"}
             self.copy_group(self.source, target, copied)
             lead_references(self.source, target, copied)
 
