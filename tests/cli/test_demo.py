@@ -6,6 +6,7 @@ import pytest
 from tvjax.io import open_series, open_stack
 
 
+@pytest.mark.slow
 def test_the_demo_leaves_a_scan_its_denoised_twin_and_a_report(
     tvjax, tmp_path, halve, monkeypatch
 ):

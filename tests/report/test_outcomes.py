@@ -84,6 +84,7 @@ def test_a_strength_for_each_frame_has_no_curve(scan, tmp_path):
     assert numbers(page)["curve"] is None and "risk.png" not in pictures(page)
 
 
+@pytest.mark.slow
 def test_patterns_are_reported_with_their_symmetry(scan, tmp_path):
     denoised = denoise_files(scan, tmp_path / "c.h5", denoise=Halve())
     y, x = np.indices((40, 50))

@@ -153,6 +153,7 @@ def test_photons_of_other_pixels_have_no_part_in_pure():
     assert spread < 0.05 * 2 * y.mean() / 8
 
 
+@pytest.mark.slow
 def test_slope_of_sugar_is_the_slope_of_the_error():
     truth = jnp.asarray(TRUTH, jnp.float32)
 

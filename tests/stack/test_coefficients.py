@@ -90,6 +90,7 @@ def test_invalid_pixels_are_zero_and_change_nothing(scene):
     np.testing.assert_array_equal(found.image, spoiled.image)
 
 
+@pytest.mark.slow
 def test_uneven_noise_is_smoothed_where_it_is_strong(scene):
     deviation = np.linspace(0.4, 1.4, SHAPE[1]) * np.ones(SHAPE)
     variance = (deviation**2 / np.mean(deviation**2)).astype(np.float32)

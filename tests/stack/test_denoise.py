@@ -105,7 +105,8 @@ def test_rank_is_that_of_least_error(truth):
         assert chosen < 1.023 * min(all_ranks)  # 0.1 dB
 
 
-@pytest.mark.parametrize("counts", [pytest.param(0.5, marks=pytest.mark.slow), 20.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [0.5, 20.0])
 def test_photons_are_denoised_with_their_own_variance(truth, counts):
     expected = counts * np.exp(-2 * truth / truth.max())
     risks, whitened = [], []
@@ -173,13 +174,8 @@ def test_noise_that_is_correlated_is_recognized(truth):
     assert error < 0.8 * mse(as_white.image, truth)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param("counts", marks=pytest.mark.slow),
-        pytest.param("correlated", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["counts", "correlated"])
 def test_of_few_energies_the_noise_is_that_which_each_frame_shows(kind):
     expected = 8 * np.exp(-xanes_stack((96, 112), energies=nickel_energies(5)).truth)
     rng = np.random.default_rng(10)

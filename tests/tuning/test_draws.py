@@ -84,7 +84,8 @@ def test_error_covers_the_best_strength():
     assert np.sum(np.asarray([one(seed) for seed in range(10)]) > 2) <= 1
 
 
-@pytest.mark.parametrize("side", [130, pytest.param(192, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [130, 192])
 def test_every_part_of_the_frame_has_its_say_whatever_its_size(side):
     # structure on the left, which wants little, and nothing on the rest
     truth = np.zeros((side, side))

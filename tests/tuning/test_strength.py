@@ -91,6 +91,7 @@ def test_images_of_several_frames_do_not_touch():
     np.testing.assert_allclose(found.risks[0], expected, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_large_frames_are_judged_on_tiles_of_them_first():
     noise = jax.random.normal(jax.random.key(1), (256, 256))
     big = (jnp.asarray(np.tile(TRUTH, (4, 4)), jnp.float32) + noise)[None]
