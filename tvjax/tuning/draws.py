@@ -62,7 +62,8 @@ DOUBT = 2.2
 CHANCE = 0.025
 # Where single photons rule, the steepness of the wall tells nothing of that: there it
 # is read from where slopes so many standard errors higher and lower would cross zero,
-# and two slopes of opposite signs must be no farther apart than this.
+# two slopes of opposite signs must be no farther apart than this, and one slope alone
+# does not end a descent: the curvature has to be that of the same splits.
 BAND, WIDE = 2.5, 0.3
 # A picture shows the risk of so many batches of blocks.
 PICTURED = 2
@@ -140,7 +141,7 @@ def choose_by_draws(
     take(tally, len(batches) // QUARTER)
     quarter = descend(tally, one.end, one.curvature if steady else 0.0)
     tally.take(batches, CAUTION, again=AGAIN)
-    descend = partial(_descend, bounds=bounds, widest=WIDE if rare else np.inf)
+    descend = partial(_descend, bounds=bounds, rare=rare)
     fine = descend(tally, quarter.end, quarter.curvature)
     chance, error = _of_strength(tally, fine, rare=rare)
     while chance > CHANCE and tally.split_again((chance / CHANCE) ** 2, most):
@@ -225,7 +226,8 @@ def _descend(
     start: float,
     curvature: float,
     bounds: Float[np.ndarray, "2"],
-    widest: float = np.inf,
+    *,
+    rare: bool = False,
 ) -> _Descent:
     """Descend on a risk by its slopes, with an optimizer of optax.
 
@@ -234,7 +236,7 @@ def _descend(
         start: Where to begin.
         curvature: Curvature of the risk there; 0 if unknown.
         bounds: Least and greatest logarithm.
-        widest: How far apart two slopes of opposite signs may be at the end.
+        rare: Whether single photons rule, and the last of the descents is this.
     """
     at = jnp.asarray(start, jnp.float32)
     state = cast(SecantState, OPTIMIZER.init(at))
@@ -254,7 +256,8 @@ def _descend(
         # where nothing changes with the strength, any is the best
         converged = slope == 0 or high - low <= NARROW
         near = closed or abs(slope) <= NEAR * chances[-1]
-        near &= not closed or high - low <= widest
+        if rare:
+            near &= len(visited) > 1 and (not closed or high - low <= WIDE)
         if converged or (short and near):
             converged = True
         elif closed and (short or np.isin(moved, np.float32(ends))):
